@@ -1,0 +1,1 @@
+"""Interfaces through which others call jinavec."""

@@ -1,0 +1,31 @@
+"""jinavec: jina-embeddings-v5-text in vector search engines, with the right task, prefix and dimension."""
+
+from jinavec.backends.base import Backend, Report
+from jinavec.contract import Contract
+from jinavec.encoder import Encoder
+from jinavec.engine import Engine, open_engine
+from jinavec.errors import JinavecError, JinavecWarning
+from jinavec.models import ModelProfile
+from jinavec.records import Hit, Record
+from jinavec.settings import EncoderSettings
+from jinavec.tasks import Role, Task, prompt
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "Contract",
+    "Encoder",
+    "EncoderSettings",
+    "Engine",
+    "Hit",
+    "JinavecError",
+    "JinavecWarning",
+    "ModelProfile",
+    "Record",
+    "Report",
+    "Role",
+    "Task",
+    "open_engine",
+    "prompt",
+]

@@ -1,0 +1,1 @@
+"""Where full-width vectors come from."""

@@ -1,0 +1,115 @@
+"""Contract: what identifies a vector, and the refusal to mix two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, cast
+
+from jinavec.errors import ContractMismatch, InvalidInput, JinavecWarning
+from jinavec.models import ModelProfile, find_model
+from jinavec.tasks import Role, Task, prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What made a vector. Equal contracts mean comparable vectors.
+
+    The first six fields are compared. The rest is recorded and reported: an index built by one runtime may be
+    searched through another.
+    """
+
+    model: str
+    """The base model: a merged name is its base plus the task."""
+    task: Task
+    query_prefix: str
+    document_prefix: str
+    dimension: int
+    normalized: bool = True
+    precision: str = field(default="float32", compare=False)
+    """Arithmetic of the weights: float32, bfloat16, int8 …"""
+    revision: str = field(default="", compare=False)
+    """Revision of the weights, where known."""
+    backend: str = field(default="", compare=False)
+    host: str = field(default="", compare=False)
+    """Where a remote backend runs, without credentials."""
+
+    @classmethod
+    def of(cls, model: str | ModelProfile, task: Task | str | None = None, dimension: int | None = None) -> Contract:
+        """Return the contract of vectors made elsewhere, with the defaults of ``Encoder.load``.
+
+        Raises:
+            UnknownModel: the model is not in the catalogue.
+            UnknownTask: the task does not exist, or the weights serve another one.
+            InvalidDimension: the model does not offer the dimension.
+        """
+        profile = find_model(model)
+        task = profile.check_task(task)
+        return cls(
+            model=profile.base,
+            task=task,
+            query_prefix=prompt(task, Role.QUERY, profile),
+            document_prefix=prompt(task, Role.DOCUMENT, profile),
+            dimension=profile.check_dimension(dimension),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that are equal exactly when the contracts are."""
+        compared = {name: getattr(self, name) for name in _COMPARED}
+        return hashlib.sha256(json.dumps(compared, sort_keys=True).encode()).hexdigest()[:16]
+
+    def check(self, other: Contract, *, ours: str = "this index", theirs: str = "the encoder") -> None:
+        """Refuse vectors of another contract.
+
+        Raises:
+            ContractMismatch: each differing field of both sides.
+
+        Warns:
+            JinavecWarning: the same contract, but other revisions of the weights.
+        """
+        differing = [name for name in _COMPARED if getattr(self, name) != getattr(other, name)]
+        if differing:
+            lines = "; ".join(
+                f"{name}: {ours} has {_show(getattr(self, name))}, {theirs} has {_show(getattr(other, name))}"
+                for name in differing
+            )
+            raise ContractMismatch(f"vectors of two contracts do not compare ({lines})")
+        if self.revision and other.revision and self.revision != other.revision:
+            warnings.warn(
+                f"{ours} was made with revision {self.revision} of {self.model}, {theirs} uses {other.revision}",
+                JinavecWarning,
+                stacklevel=2,
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract as plain JSON values."""
+        return asdict(self) | {"task": self.task.value}
+
+    @classmethod
+    def from_json(cls, values: object) -> Contract:
+        """Read a contract back; fields of newer versions that it does not know are refused.
+
+        Raises:
+            InvalidInput: not a contract.
+        """
+        if not isinstance(values, dict):
+            raise InvalidInput(f"not a contract: {values!r}")
+        given = cast("dict[str, Any]", values)
+        kinds = {f.name: _KINDS[str(f.type)] for f in fields(cls)}
+        wrong = [name for name in _COMPARED if name not in given]
+        wrong += [name for name, value in given.items() if name not in kinds or type(value) is not kinds[name]]
+        if wrong:
+            raise InvalidInput(f"not a contract: field {wrong[0]!r} is missing, unknown or of the wrong kind")
+        task: Any = Task(given["task"])
+        return cls(**given | {"task": task})
+
+
+_COMPARED = tuple(f.name for f in fields(Contract) if f.compare)
+_KINDS: dict[str, type] = {"str": str, "Task": str, "int": int, "bool": bool}
+
+
+def _show(value: object) -> str:
+    return repr(str(value)) if isinstance(value, str) else repr(value)

@@ -1,0 +1,268 @@
+"""Encoder: texts and a role in, vectors under one contract out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from jinavec.backends.base import Backend, Overflow, Report
+from jinavec.contract import Contract
+from jinavec.errors import InvalidInput, InvalidType, InvalidVectors, MissingExtra
+from jinavec.extras import installed
+from jinavec.models import ModelProfile, find_model
+from jinavec.options import plain
+from jinavec.settings import EncoderSettings
+from jinavec.tasks import Role, Task, prompt
+from jinavec.vectors import Float32, narrow
+
+BACKENDS: Mapping[str, str] = MappingProxyType(
+    {
+        "lexical": "jinavec.backends.lexical:LexicalBackend",
+        "onnx": "jinavec.backends.onnx:OnnxBackend",
+        "static": "jinavec.backends.static:StaticBackend",
+        "torch": "jinavec.backends.torch:TorchBackend",
+    }
+)
+"""Backends by name; imported on first use. Each class has ``load(settings, api_key)``."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of texts done and the number of texts in all."""
+
+
+class Encoder:
+    """Turns texts into unit-length vectors of one contract; thread-safe."""
+
+    def __init__(
+        self,
+        profile: ModelProfile,
+        backend: Backend,
+        *,
+        task: Task | str | None = None,
+        dimension: int | None = None,
+        overflow: Overflow = "truncate",
+    ) -> None:
+        """Encode through a backend of one's own; ``Encoder.load`` finds one by name.
+
+        Raises:
+            UnknownTask, InvalidDimension: not offered by the model.
+            InvalidInput: another overflow than truncate or error.
+        """
+        self.profile = profile
+        self.backend = backend
+        self.task = profile.check_task(task)
+        self.dimension = profile.check_dimension(dimension)
+        self.overflow: Overflow = Report(overflow).overflow
+        self.settings: EncoderSettings | None = None
+        """How the encoder was loaded, if by ``Encoder.load``."""
+
+    @classmethod
+    def load(
+        cls,
+        model: str | ModelProfile,
+        *,
+        task: Task | str | None = None,
+        dimension: int | None = None,
+        backend: str | None = None,
+        source: str = "",
+        revision: str = "",
+        overflow: Overflow = "truncate",
+        url: str = "",
+        api_key: str | None = None,
+        served_as: str = "",
+        options: object = None,
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            model: a catalogue name, with or without ``jinaai/``, or a ``ModelProfile``.
+            task: the one in a merged name by default, else retrieval.
+            dimension: one of the model's Matryoshka widths; full width by default.
+            backend: one of ``BACKENDS``; by default the profile's own, else onnx or torch, whichever is installed.
+            source: a folder or hub name of the weights; by default the profile's.
+            revision: the revision of the weights; by default the profile's pinned one.
+            overflow: what to do with texts over the token limit: truncate (with a warning) or error.
+            url: address of a server, for remote backends.
+            api_key: key of the server; never stored.
+            served_as: the model's name on that server.
+            options: the backend's own options dataclass, or a mapping of its fields.
+
+        Raises:
+            UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
+            MissingExtra: the backend's library is not installed; carries the pip line.
+            ModelError: the weights or tokenizer are missing or not what the profile says.
+        """
+        profile = find_model(model)
+        settings = EncoderSettings(
+            profile=profile,
+            task=profile.check_task(task),
+            dimension=profile.check_dimension(dimension),
+            backend=_choose_backend(profile, backend),
+            source=str(source),
+            revision=revision,
+            overflow=Report(overflow).overflow,
+            url=url,
+            served_as=served_as,
+            options=plain(options),
+        )
+        return cls.from_settings(settings, api_key=api_key)
+
+    @classmethod
+    def from_settings(cls, settings: EncoderSettings, *, api_key: str | None = None) -> Self:
+        """Load the encoder that settings describe; raises as ``load`` does."""
+        module, name = BACKENDS[_choose_backend(settings.profile, settings.backend)].split(":")
+        backend = getattr(import_module(module), name).load(settings, api_key)
+        encoder = cls(
+            settings.profile,
+            backend,
+            task=settings.task,
+            dimension=settings.dimension,
+            overflow=settings.overflow,
+        )
+        encoder.settings = settings
+        return encoder
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of every vector this encoder makes."""
+        return dataclasses.replace(
+            Contract.of(self.profile, self.task, self.dimension),
+            precision=self.backend.precision,
+            revision=self.backend.revision,
+            backend=self.backend.name,
+            host=self.backend.host,
+        )
+
+    def encode(self, texts: Iterable[str], *, role: Role | str, progress: Progress | None = None) -> Float32:
+        """Embed texts, each with the prefix of its task and role, narrowed to the dimension.
+
+        Args:
+            texts: any iterable of strings; identical ones are embedded once.
+            role: query or document.
+            progress: called with (texts done, texts in all) as work proceeds.
+
+        Returns:
+            float32 (n, dimension), unit length, in the order of the texts.
+
+        Raises:
+            InvalidType: a bare string, or something in the texts that is no string.
+            InvalidInput: a text that is not Unicode (half a surrogate pair).
+            TextTooLong: a text over the limit, with overflow="error".
+            InvalidVectors: the backend gave vectors that cannot be used.
+
+        Warns:
+            JinavecWarning: texts were truncated, or held nothing to embed; once a call.
+        """
+        call = _Call(self, texts, role, progress)
+        if not call.texts:
+            return call.result(None)
+        return call.result(self.backend.embed(call.texts, task=self.task, role=call.role, report=call.report))
+
+    async def aencode(self, texts: Iterable[str], *, role: Role | str, progress: Progress | None = None) -> Float32:
+        """``encode`` without blocking the event loop; the progress callback may run in another thread."""
+        call = _Call(self, texts, role, progress)
+        if not call.texts:
+            return call.result(None)
+        embedding = self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
+        return call.result(await embedding)
+
+    def encode_queries(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+        """``encode`` with role query."""
+        return self.encode(texts, role=Role.QUERY, progress=progress)
+
+    def encode_documents(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+        """``encode`` with role document."""
+        return self.encode(texts, role=Role.DOCUMENT, progress=progress)
+
+    async def aencode_queries(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+        """``aencode`` with role query."""
+        return await self.aencode(texts, role=Role.QUERY, progress=progress)
+
+    async def aencode_documents(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+        """``aencode`` with role document."""
+        return await self.aencode(texts, role=Role.DOCUMENT, progress=progress)
+
+    def close(self) -> None:
+        """Let go of what the backend holds."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"Encoder({self.profile.name!r}, task={self.task.value!r}, dimension={self.dimension},"
+            f" backend={self.backend.name!r})"
+        )
+
+
+class _Call:
+    """One call of encode: what is asked of the backend before, and what is made of its answer after."""
+
+    def __init__(self, encoder: Encoder, texts: Iterable[str], role: Role | str, progress: Progress | None) -> None:
+        given = _check_texts(texts)
+        self.encoder = encoder
+        self.role = Role(role)
+        prefix = "" if encoder.backend.adds_prompt else prompt(encoder.task, self.role, encoder.profile)
+        position = {text: number for number, text in enumerate(dict.fromkeys(given))}
+        self.texts = [prefix + text for text in position]
+        self.rows = None if len(position) == len(given) else [position[text] for text in given]
+        self.done = len(given) - len(position)  # repeated texts cost nothing
+        self.total = len(given)
+        self.progress = progress
+        self.report = Report(encoder.overflow, self._advance)
+
+    def _advance(self, texts: int) -> None:
+        self.done += texts
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def result(self, vectors: Float32 | None) -> Float32:
+        profile, dimension = self.encoder.profile, self.encoder.dimension
+        if vectors is None:
+            return np.empty((0, dimension), np.float32)
+        if vectors.shape != (len(self.texts), profile.width):
+            raise InvalidVectors(
+                f"backend {self.encoder.backend.name} gave vectors of shape {vectors.shape} for {len(self.texts)}"
+                f" texts; {profile.name} has width {profile.width}"
+            )
+        narrowed = narrow(vectors, dimension)
+        self.report.warn(stacklevel=4)
+        if self.done < self.total:
+            self._advance(self.total - self.done)
+        return narrowed if self.rows is None else narrowed[self.rows]
+
+
+def _check_texts(texts: Iterable[Any]) -> list[str]:
+    kind = type(texts)
+    if issubclass(kind, (str, bytes, Mapping)) or not issubclass(kind, Iterable):
+        raise InvalidType(f"texts must be a list of strings, not {kind.__name__}; for one text, give [text]")
+    checked: list[str] = []
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidType(f"text {number} is {type(text).__name__}, not a string")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidInput(f"text {number} is not valid Unicode: {error}") from error
+        checked.append(text)
+    return checked
+
+
+def _choose_backend(profile: ModelProfile, backend: str | None) -> str:
+    chosen = backend or profile.backend
+    if not chosen:
+        chosen = "onnx" if installed("onnxruntime") else "torch" if installed("torch") else ""
+        if not chosen:
+            raise MissingExtra(f"a runtime for {profile.name}", "onnx", "torch")
+    if chosen not in BACKENDS:
+        raise InvalidInput(f"unknown backend {chosen!r}; known: {', '.join(BACKENDS)}")
+    return chosen

@@ -1,0 +1,112 @@
+"""Every error jinavec raises, in one tree.
+
+JinavecError
+├── InvalidInput (ValueError)      a value that cannot be used; the message names it and the remedy
+│   ├── UnknownModel               a model name outside the catalogue
+│   ├── UnknownTask                a task or role that does not exist
+│   ├── InvalidDimension           a width the model was not trained for
+│   ├── InvalidVectors             wrong shape, not finite, or zero
+│   ├── InvalidRecord              an id, text or metadata that cannot be stored
+│   ├── InvalidFilter              a filter outside the one filter form
+│   ├── InvalidTarget              an engine address that cannot be read
+│   ├── TextTooLong                a text over the model's limit, with overflow="error"
+│   └── ContractMismatch           two contracts whose vectors must not meet
+├── InvalidType (TypeError)        a value of the wrong type
+├── MissingExtra (ImportError)     an optional library is not installed; carries the pip line
+├── ModelError                     weights or tokenizer missing, damaged or not what the profile says
+└── EngineError                    a vector engine failed
+    ├── IndexNotFound              nothing there to open
+    ├── IndexDamaged               there, but not readable
+    └── IndexLocked                another process is writing
+
+JinavecWarning (UserWarning)       something was done that the user should know, once a call
+"""
+
+from __future__ import annotations
+
+
+class JinavecError(Exception):
+    """Base of every error jinavec raises."""
+
+
+class InvalidInput(JinavecError, ValueError):
+    """A value that cannot be used."""
+
+
+class UnknownModel(InvalidInput):
+    """A model name outside the catalogue."""
+
+
+class UnknownTask(InvalidInput):
+    """A task or role that does not exist."""
+
+
+class InvalidDimension(InvalidInput):
+    """A width the model was not trained for."""
+
+
+class InvalidVectors(InvalidInput):
+    """Vectors of the wrong shape, not finite, or zero."""
+
+
+class InvalidRecord(InvalidInput):
+    """An id, text or metadata that cannot be stored."""
+
+
+class InvalidFilter(InvalidInput):
+    """A filter outside the one filter form."""
+
+
+class InvalidTarget(InvalidInput):
+    """An engine address that cannot be read."""
+
+
+class TextTooLong(InvalidInput):
+    """A text over the model's token limit."""
+
+
+class ContractMismatch(InvalidInput):
+    """Two contracts whose vectors must not meet."""
+
+
+class InvalidType(JinavecError, TypeError):
+    """A value of the wrong type."""
+
+
+class MissingExtra(JinavecError, ImportError):
+    """An optional library is not installed.
+
+    Attributes:
+        module: what could not be imported.
+        extras: the extras of jinavec that bring it; any one of them will do.
+    """
+
+    def __init__(self, module: str, *extras: str) -> None:
+        self.module = module
+        self.extras = extras
+        lines = " or: ".join(f"pip install 'jinavec[{extra}]'" for extra in extras)
+        super().__init__(f"{module} is not installed; run: {lines}")
+
+
+class ModelError(JinavecError):
+    """Weights or tokenizer missing, damaged, or not what the profile says."""
+
+
+class EngineError(JinavecError):
+    """A vector engine failed."""
+
+
+class IndexNotFound(EngineError):
+    """There is no index at the target."""
+
+
+class IndexDamaged(EngineError):
+    """The index is there but cannot be read."""
+
+
+class IndexLocked(EngineError):
+    """Another process is writing to the index."""
+
+
+class JinavecWarning(UserWarning):
+    """Something was done that the user should know."""

@@ -1,0 +1,257 @@
+"""ModelProfile: what is true of a model whoever runs it; and the catalogue of known models."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from jinavec.errors import InvalidDimension, InvalidInput, UnknownModel, UnknownTask
+from jinavec.tasks import V5_PROMPTS, Role, Task
+
+POOLINGS = ("last", "mean", "cls")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelProfile:
+    """Everything that is true of a model whoever runs it.
+
+    Raises:
+        InvalidInput: a field has a value no model can have.
+    """
+
+    name: str
+    """The name users type and contracts carry."""
+    width: int
+    """Components of a vector as the model gives it."""
+    dimensions: tuple[int, ...] = ()
+    """Widths the vectors may be cut to (Matryoshka); the full width alone by default."""
+    prompts: Mapping[tuple[Task, Role], str] = field(default_factory=dict[tuple[Task, Role], str])
+    """The prefix per (task, role), exact bytes; a missing pair has none."""
+    pooling: str = "mean"
+    """How token vectors become one: last (the last real token), mean, or cls."""
+    limit: int | None = None
+    """The most tokens the model reads, prefix and special tokens included; None knows no limit."""
+    appended: tuple[int, ...] | None = None
+    """Ids of the special tokens the tokenizer must append; None does not check."""
+    source: str = ""
+    """Hub repository of the weights; ``{task}`` stands for the task's name."""
+    revisions: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Pinned revision per hub repository."""
+    backend: str = ""
+    """The backend that runs this model by default; empty lets the installed libraries decide."""
+    task: Task | None = None
+    """The one task these weights serve, when an adapter is merged into them."""
+    base: str = ""
+    """The model this one is a merged form of; its own name by default. Contracts carry this name."""
+    license: str = ""
+    """SPDX name of the licence of the weights."""
+    note: str = ""
+    """One line for a reader of the catalogue."""
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__  # frozen: the canonical forms below are set once, here
+        set_field(self, "dimensions", tuple(sorted(set(self.dimensions) or {self.width}, reverse=True)))
+        set_field(self, "prompts", MappingProxyType(_prompts(self.prompts)))
+        set_field(self, "revisions", MappingProxyType(dict(self.revisions)))
+        set_field(self, "appended", None if self.appended is None else tuple(self.appended))
+        set_field(self, "task", None if self.task is None else Task(self.task))
+        set_field(self, "base", self.base or self.name)
+        self._check()
+
+    def _check(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise InvalidInput(f"a model profile needs a name, not {self.name!r}")
+        for label, number in (
+            ("width", self.width),
+            ("limit", self.limit),
+            *(("dimension", d) for d in self.dimensions),
+        ):
+            if number is not None and (type(number) is not int or number < 1):
+                raise InvalidInput(f"model {self.name!r}: {label} must be a positive whole number, not {number!r}")
+        if self.dimensions[0] > self.width:
+            raise InvalidInput(f"model {self.name!r}: dimension {self.dimensions[0]} exceeds the width {self.width}")
+        if self.pooling not in POOLINGS:
+            raise InvalidInput(f"model {self.name!r}: pooling {self.pooling!r} is none of: {', '.join(POOLINGS)}")
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.width, self.dimensions, self.task))
+
+    def check_dimension(self, dimension: int | None) -> int:
+        """Return the dimension to use: the full width for None, else the one given if the model offers it.
+
+        Raises:
+            InvalidDimension: the model was not trained for it.
+        """
+        if dimension is None:
+            return self.width
+        if isinstance(dimension, bool) or dimension not in self.dimensions:
+            offered = ", ".join(map(str, sorted(self.dimensions)))
+            raise InvalidDimension(f"{self.name} has no dimension {dimension!r}; it offers: {offered}")
+        return int(dimension)
+
+    def check_task(self, task: Task | str | None) -> Task:
+        """Return the task to use: the merged one, else the one given, else retrieval.
+
+        Raises:
+            UnknownTask: no such task, or the weights serve another one only.
+        """
+        asked = None if task is None else Task(task)
+        if self.task is not None and asked not in (None, self.task):
+            raise UnknownTask(f"{self.name} serves the task {self.task.value!r} only; for {asked!s} use {self.base}")
+        return self.task or asked or Task.RETRIEVAL
+
+    def repository(self, task: Task) -> str:
+        """Return the hub repository that holds the weights for a task; empty when there is none."""
+        return self.source.replace("{task}", task.value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the profile as plain JSON values; ``from_json`` reads it back."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        prompts: dict[str, dict[str, str]] = {}
+        for (task, role), prefix in self.prompts.items():
+            prompts.setdefault(task.value, {})[role.value] = prefix
+        values |= {
+            "dimensions": list(self.dimensions),
+            "prompts": prompts,
+            "appended": None if self.appended is None else list(self.appended),
+            "revisions": dict(self.revisions),
+            "task": None if self.task is None else self.task.value,
+        }
+        return {name: value for name, value in values.items() if value not in (None, "", {})}
+
+    @classmethod
+    def from_json(cls, values: object) -> ModelProfile:
+        """Read a profile from JSON or TOML values: ``prompts`` is a table per task of a text per role.
+
+        Raises:
+            InvalidInput: a field is unknown, missing or of the wrong kind.
+        """
+        if not isinstance(values, dict):
+            raise InvalidInput(f"a model profile is a table of fields, not {values!r}")
+        given = cast("dict[str, Any]", values)
+        known = {f.name for f in dataclasses.fields(cls)}
+        if unknown := sorted(given.keys() - known):
+            raise InvalidInput(f"unknown field {unknown[0]!r} in a model profile; known: {', '.join(sorted(known))}")
+        if missing := sorted({"name", "width"} - given.keys()):
+            raise InvalidInput(f"a model profile needs the field {missing[0]!r}")
+        try:
+            tables = {t: dict(table) for t, table in dict(given.get("prompts", {})).items()}
+            prompts: Any = {(t, r): text for t, table in tables.items() for r, text in table.items()}
+            fields: dict[str, Any] = given | {"prompts": prompts}
+            return cls(**fields)
+        except (TypeError, AttributeError) as error:
+            raise InvalidInput(f"model profile {given['name']!r} has a field of the wrong kind: {error}") from error
+        except ValueError as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(
+                f"model profile {given['name']!r}: prompts are [prompts.TASK] tables of ROLE = text"
+            ) from error
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> ModelProfile:
+        """Read a profile from a TOML file.
+
+        Raises:
+            InvalidInput: the file cannot be read, is not TOML, or is no profile.
+        """
+        try:
+            return cls.from_json(tomllib.loads(Path(path).read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"cannot read the model profile {str(path)!r}: {error}") from error
+
+
+def find_model(model: str | ModelProfile) -> ModelProfile:
+    """Return the profile of a catalogue name, with or without ``jinaai/``; a profile is returned as it is.
+
+    Raises:
+        UnknownModel: the name is not in the catalogue.
+    """
+    if isinstance(model, ModelProfile):
+        return model
+    profile = CATALOGUE.get(str(model).removeprefix("jinaai/"))
+    if profile is None:
+        raise UnknownModel(
+            f"unknown model {model!r}; known: {', '.join(CATALOGUE)}; for any other model give a ModelProfile"
+            " (--profile FILE.toml on the command line)"
+        )
+    return profile
+
+
+def _prompts(prompts: Mapping[Any, Any]) -> dict[tuple[Task, Role], str]:
+    table: dict[tuple[Task, Role], str] = {}
+    for key, prefix in prompts.items():
+        try:
+            task, role = key
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"prompts are keyed by (task, role), not {key!r}") from error
+        if not isinstance(prefix, str):
+            raise InvalidInput(f"the prompt of {task}, {role} must be a text, not {prefix!r}")
+        table[Task(task), Role(role)] = prefix
+    return table
+
+
+def _v5(size: str, width: int, limit: int, appended: tuple[int, ...], revisions: dict[str, str]) -> list[ModelProfile]:
+    name = f"jina-embeddings-v5-text-{size}"
+    base = ModelProfile(
+        name=name,
+        width=width,
+        dimensions=tuple(d for d in (32, 64, 128, 256, 512, 768, 1024) if d <= width),
+        prompts=V5_PROMPTS,
+        pooling="last",
+        limit=limit,
+        appended=appended,
+        source=f"jinaai/{name}-{{task}}",
+        revisions=revisions,
+        license="CC-BY-NC-4.0",
+        note="four tasks; weights for non-commercial use",
+    )
+    merged = [
+        dataclasses.replace(base, name=f"{name}-{task}", task=task, note=f"{name} for {task} alone") for task in Task
+    ]
+    return [base, *merged]
+
+
+_PROFILES = [
+    ModelProfile(
+        name="lexical",
+        width=768,
+        dimensions=(64, 128, 256, 512, 768),
+        backend="lexical",
+        license="Apache-2.0",
+        note="built in: hashed words and character n-grams; matches wording, not meaning",
+    ),
+    ModelProfile(
+        name="wordllama-256",
+        width=256,
+        dimensions=(64, 128, 256),
+        backend="static",
+        license="MIT",
+        note="small static English model in the wordllama package; no torch, no download",
+    ),
+    *_v5(
+        "small",
+        1024,
+        32768,
+        (),
+        {"jinaai/jina-embeddings-v5-text-small": "dd76d535f5447ca3897a9c893fb1e612ead98192"},
+    ),
+    *_v5(
+        "nano",
+        768,
+        8192,
+        (128001,),
+        {
+            "jinaai/jina-embeddings-v5-text-nano": "8a7f00aac812071b69403df470f1038ec85f8925",
+            "jinaai/jina-embeddings-v5-text-nano-retrieval": "ac5d898c8d382b17167c33e5c8af644a3519b47d",
+        },
+    ),
+]
+
+CATALOGUE: Mapping[str, ModelProfile] = MappingProxyType({profile.name: profile for profile in _PROFILES})
+"""The known models by name."""

@@ -1,0 +1,62 @@
+"""Record and Hit: what every engine takes and gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinavec.errors import InvalidRecord
+
+
+@dataclass(frozen=True)
+class Record:
+    """A text with its identity and metadata.
+
+    Raises:
+        InvalidRecord: the id is no non-empty string, the text no string, or a text holds half a surrogate pair.
+    """
+
+    id: str
+    text: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """JSON values by name."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not self.id:
+            raise InvalidRecord(f"a record's id must be a non-empty string, not {self.id!r}")
+        if not isinstance(self.text, str):
+            raise InvalidRecord(f"record {self.id!r}: the text must be a string, not {self.text!r}")
+        if not isinstance(self.metadata, Mapping):
+            raise InvalidRecord(f"record {self.id!r}: metadata must be a mapping, not {self.metadata!r}")
+        for value in (self.id, self.text):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidRecord(f"record {self.id!r} holds half a surrogate pair: {error}") from error
+
+    def metadata_json(self) -> str:
+        """Return the metadata as one JSON object.
+
+        Raises:
+            InvalidRecord: a key is no string, or a value is not JSON (NaN and infinity are not).
+        """
+        try:
+            if all(isinstance(key, str) for key in self.metadata):
+                text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
+                text.encode()
+                return text
+            problem = "every key must be a string"
+        except (TypeError, ValueError, RecursionError) as error:
+            problem = str(error)
+        raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {problem}")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A record that answers a query."""
+
+    record: Record
+    score: float
+    """Cosine similarity, or the engine's best estimate of it, in [-1, 1]; higher is better."""

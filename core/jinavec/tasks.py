@@ -1,0 +1,91 @@
+"""Task, Role, and prompt(): the only place where a prefix is decided."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from jinavec.errors import UnknownTask
+
+if TYPE_CHECKING:
+    from jinavec.models import ModelProfile
+
+
+class Task(StrEnum):
+    """What the vectors are for; picks the adapter of the weights."""
+
+    RETRIEVAL = "retrieval"
+    TEXT_MATCHING = "text-matching"
+    CLUSTERING = "clustering"
+    CLASSIFICATION = "classification"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Task:
+        raise UnknownTask(_explain_task(value))
+
+
+class Role(StrEnum):
+    """Which side of a comparison a text stands on."""
+
+    QUERY = "query"
+    DOCUMENT = "document"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Role:
+        raise UnknownTask(f"unknown role {value!r}; a role is one of: {', '.join(cls)}")
+
+
+V5_PROMPTS: dict[tuple[Task, Role], str] = {
+    (task, role): "Query: " if (task, role) == (Task.RETRIEVAL, Role.QUERY) else "Document: "
+    for task in Task
+    for role in Role
+}
+"""The prefixes jina-embeddings-v5-text was trained with (config_sentence_transformers.json)."""
+
+_ROLE_SUFFIX = {Role.QUERY: "query", Role.DOCUMENT: "passage"}
+
+
+def prompt(task: Task | str, role: Role | str, profile: ModelProfile | None = None) -> str:
+    """Return the exact prefix of a text.
+
+    Args:
+        task: a task; an API spelling such as ``retrieval.query`` is accepted when it agrees with ``role``.
+        role: the side the text stands on.
+        profile: the model whose prompts count; jina-embeddings-v5-text without one.
+
+    Raises:
+        UnknownTask: the task or role does not exist, or the two contradict each other.
+    """
+    task, implied = parse_task(task)
+    role = Role(role)
+    if implied not in (None, role):
+        raise UnknownTask(f"task {task_name(task, implied)!r} embeds a {implied}, but role={role.value!r} was asked")
+    prompts = V5_PROMPTS if profile is None else profile.prompts
+    return prompts.get((task, role), "")
+
+
+def parse_task(name: Task | str) -> tuple[Task, Role | None]:
+    """Read a task as APIs spell it: ``retrieval.query`` is (retrieval, query), ``clustering`` has no role.
+
+    Raises:
+        UnknownTask: the name is none of the spellings.
+    """
+    for role, suffix in _ROLE_SUFFIX.items():
+        if name == f"{Task.RETRIEVAL}.{suffix}":
+            return Task.RETRIEVAL, role
+    return Task(name), None
+
+
+def task_name(task: Task | str, role: Role | str) -> str:
+    """Spell a task as the Jina API does: ``retrieval.passage``, ``text-matching``."""
+    task, role = Task(task), Role(role)
+    return f"{task}.{_ROLE_SUFFIX[role]}" if task is Task.RETRIEVAL else task.value
+
+
+def _explain_task(value: object) -> str:
+    known = f"a task is one of: {', '.join(Task)}"
+    if value == "separation":
+        return "task 'separation' is the v3 name; v5 calls it 'clustering'"
+    if isinstance(value, str) and value.startswith("retrieval."):
+        return f"task {value!r} also names a role; give the task 'retrieval' and the role where texts are embedded"
+    return f"unknown task {value!r}; {known}"
