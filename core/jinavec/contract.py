@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
-from jinavec.errors import ContractMismatch, InvalidInput, JinavecWarning
+from jinavec.errors import ContractMismatch, InvalidInput, InvalidType, brief, warn
 from jinavec.models import ModelProfile, find_model
 from jinavec.tasks import Role, Task, prompt
 
@@ -19,6 +18,9 @@ class Contract:
 
     The first six fields are compared. The rest is recorded and reported: an index built by one runtime may be
     searched through another.
+
+    Raises:
+        InvalidInput: a field of the wrong kind, or a dimension below 1.
     """
 
     model: str
@@ -36,6 +38,15 @@ class Contract:
     host: str = field(default="", compare=False)
     """Where a remote backend runs, without credentials."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", Task(self.task))  # a plain string is taken too
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if type(value) is not kind:
+                raise InvalidInput(f"contract: {name} must be {kind.__name__}, not {brief(value)}")
+        if self.dimension < 1:
+            raise InvalidInput(f"contract: dimension must be at least 1, not {self.dimension}")
+
     @classmethod
     def of(cls, model: str | ModelProfile, task: Task | str | None = None, dimension: int | None = None) -> Contract:
         """Return the contract of vectors made elsewhere, with the defaults of ``Encoder.load``.
@@ -48,7 +59,7 @@ class Contract:
         profile = find_model(model)
         task = profile.check_task(task)
         return cls(
-            model=profile.base,
+            model=profile.base or profile.name,
             task=task,
             query_prefix=prompt(task, Role.QUERY, profile),
             document_prefix=prompt(task, Role.DOCUMENT, profile),
@@ -66,10 +77,13 @@ class Contract:
 
         Raises:
             ContractMismatch: each differing field of both sides.
+            InvalidType: the other side is no contract.
 
         Warns:
             JinavecWarning: the same contract, but other revisions of the weights.
         """
+        if not isinstance(other, Contract):
+            raise InvalidType(f"a Contract is needed, not {type(other).__name__}")
         differing = [name for name in _COMPARED if getattr(self, name) != getattr(other, name)]
         if differing:
             lines = "; ".join(
@@ -78,11 +92,7 @@ class Contract:
             )
             raise ContractMismatch(f"vectors of two contracts do not compare ({lines})")
         if self.revision and other.revision and self.revision != other.revision:
-            warnings.warn(
-                f"{ours} was made with revision {self.revision} of {self.model}, {theirs} uses {other.revision}",
-                JinavecWarning,
-                stacklevel=2,
-            )
+            warn(f"{ours} was made with revision {self.revision} of {self.model}, {theirs} uses {other.revision}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract as plain JSON values."""
@@ -96,19 +106,19 @@ class Contract:
             InvalidInput: not a contract.
         """
         if not isinstance(values, dict):
-            raise InvalidInput(f"not a contract: {values!r}")
+            raise InvalidInput(f"not a contract: {brief(values)}")
         given = cast("dict[str, Any]", values)
-        kinds = {f.name: _KINDS[str(f.type)] for f in fields(cls)}
-        wrong = [name for name in _COMPARED if name not in given]
-        wrong += [name for name, value in given.items() if name not in kinds or type(value) is not kinds[name]]
-        if wrong:
-            raise InvalidInput(f"not a contract: field {wrong[0]!r} is missing, unknown or of the wrong kind")
-        task: Any = Task(given["task"])
-        return cls(**given | {"task": task})
+        if missing := [name for name in _COMPARED if name not in given]:
+            raise InvalidInput(f"not a contract: it has no field {missing[0]!r}")
+        if unknown := [name for name in given if name not in _KINDS]:
+            raise InvalidInput(f"not a contract this version knows: field {unknown[0]!r}")
+        return cls(**given)
 
 
 _COMPARED = tuple(f.name for f in fields(Contract) if f.compare)
-_KINDS: dict[str, type] = {"str": str, "Task": str, "int": int, "bool": bool}
+_KINDS: dict[str, type] = {
+    f.name: {"str": str, "Task": Task, "int": int, "bool": bool}[str(f.type)] for f in fields(Contract)
+}
 
 
 def _show(value: object) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -39,7 +41,7 @@ class Encoder:
 
     def __init__(
         self,
-        profile: ModelProfile,
+        profile: str | ModelProfile,
         backend: Backend,
         *,
         task: Task | str | None = None,
@@ -49,13 +51,13 @@ class Encoder:
         """Encode through a backend of one's own; ``Encoder.load`` finds one by name.
 
         Raises:
-            UnknownTask, InvalidDimension: not offered by the model.
+            UnknownModel, UnknownTask, InvalidDimension: not offered.
             InvalidInput: another overflow than truncate or error.
         """
-        self.profile = profile
+        self.profile = find_model(profile)
         self.backend = backend
-        self.task = profile.check_task(task)
-        self.dimension = profile.check_dimension(dimension)
+        self.task = self.profile.check_task(task)
+        self.dimension = self.profile.check_dimension(dimension)
         self.overflow: Overflow = Report(overflow).overflow
         self.settings: EncoderSettings | None = None
         """How the encoder was loaded, if by ``Encoder.load``."""
@@ -68,12 +70,12 @@ class Encoder:
         task: Task | str | None = None,
         dimension: int | None = None,
         backend: str | None = None,
-        source: str = "",
-        revision: str = "",
+        source: str | Path | None = None,
+        revision: str | None = None,
         overflow: Overflow = "truncate",
-        url: str = "",
+        url: str | None = None,
         api_key: str | None = None,
-        served_as: str = "",
+        served_as: str | None = None,
         options: object = None,
     ) -> Self:
         """Load a model.
@@ -102,11 +104,11 @@ class Encoder:
             task=profile.check_task(task),
             dimension=profile.check_dimension(dimension),
             backend=_choose_backend(profile, backend),
-            source=str(source),
-            revision=revision,
+            source=str(source or ""),
+            revision=revision or "",
             overflow=Report(overflow).overflow,
-            url=url,
-            served_as=served_as,
+            url=url or "",
+            served_as=served_as or "",
             options=plain(options),
         )
         return cls.from_settings(settings, api_key=api_key)
@@ -159,14 +161,14 @@ class Encoder:
         """
         call = _Call(self, texts, role, progress)
         if not call.texts:
-            return call.result(None)
+            return np.empty((0, self.dimension), np.float32)
         return call.result(self.backend.embed(call.texts, task=self.task, role=call.role, report=call.report))
 
     async def aencode(self, texts: Iterable[str], *, role: Role | str, progress: Progress | None = None) -> Float32:
         """``encode`` without blocking the event loop; the progress callback may run in another thread."""
         call = _Call(self, texts, role, progress)
         if not call.texts:
-            return call.result(None)
+            return np.empty((0, self.dimension), np.float32)
         embedding = self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
         return call.result(await embedding)
 
@@ -217,24 +219,28 @@ class _Call:
         self.done = len(given) - len(position)  # repeated texts cost nothing
         self.total = len(given)
         self.progress = progress
+        self.lock = Lock()  # a backend may finish texts in several threads
         self.report = Report(encoder.overflow, self._advance)
 
     def _advance(self, texts: int) -> None:
-        self.done += texts
-        if self.progress is not None:
-            self.progress(self.done, self.total)
+        with self.lock:
+            self.done += texts
+            if self.progress is not None:
+                self.progress(self.done, self.total)
 
-    def result(self, vectors: Float32 | None) -> Float32:
-        profile, dimension = self.encoder.profile, self.encoder.dimension
-        if vectors is None:
-            return np.empty((0, dimension), np.float32)
-        if vectors.shape != (len(self.texts), profile.width):
+    def result(self, vectors: Float32) -> Float32:
+        profile, backend = self.encoder.profile, self.encoder.backend.name
+        shape = getattr(vectors, "shape", None)
+        if shape != (len(self.texts), profile.width):
             raise InvalidVectors(
-                f"backend {self.encoder.backend.name} gave vectors of shape {vectors.shape} for {len(self.texts)}"
-                f" texts; {profile.name} has width {profile.width}"
+                f"backend {backend} gave vectors of shape {shape} for {len(self.texts)} texts;"
+                f" {profile.name} has width {profile.width}"
             )
-        narrowed = narrow(vectors, dimension)
-        self.report.warn(stacklevel=4)
+        try:
+            narrowed = narrow(vectors, self.encoder.dimension)
+        except InvalidVectors as error:
+            raise InvalidVectors(f"backend {backend} gave vectors that cannot be used: {error}") from error
+        self.report.warn()
         if self.done < self.total:
             self._advance(self.total - self.done)
         return narrowed if self.rows is None else narrowed[self.rows]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.errors import EngineError, InvalidInput, InvalidRecord, InvalidTarget, InvalidType, InvalidVectors
+from jinavec.errors import EngineError, InvalidInput, InvalidTarget, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.records import Hit, Record
 from jinavec.settings import EncoderSettings
@@ -55,6 +55,8 @@ class Engine(ABC):
         Raises:
             InvalidRecord, InvalidVectors, InvalidType: something that cannot be stored.
         """
+        if not isinstance(records, Iterable):
+            raise InvalidType(f"records must be a list of Record objects, not one {type(records).__name__}")
         given = list(records)
         for record in given:
             if not isinstance(record, Record):
@@ -71,7 +73,7 @@ class Engine(ABC):
 
     def delete(self, ids: str | Iterable[str]) -> int:
         """Delete records by id and return how many there were; unknown ids are passed over."""
-        return self._delete(_check_ids(ids))
+        return self._delete(list(dict.fromkeys(_check_ids(ids))))
 
     @overload
     def get(self, ids: str) -> Record | None: ...  # pyright: ignore[reportOverlappingOverload]
@@ -96,7 +98,7 @@ class Engine(ABC):
             InvalidVectors, InvalidFilter, InvalidInput: a query, filter or k that cannot be used.
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InvalidInput(f"k must be a whole number of at least 1, not {k!r}")
+            raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
         condition = None if filter is None else parse_filter(filter)
         if isinstance(query, str):
             vector = self._need_encoder("a query vector").encode_queries([query])[0]
@@ -131,6 +133,9 @@ class Engine(ABC):
     def __len__(self) -> int:
         return self.count()
 
+    def __bool__(self) -> bool:
+        return True  # an empty engine is still an engine
+
     def __enter__(self) -> Self:
         return self
 
@@ -138,24 +143,18 @@ class Engine(ABC):
         self.close()
 
     def _check_vectors(self, vectors: ArrayLike, count: int) -> Float32:
-        rows = np.asarray(vectors)
-        if len(rows) != count:
-            raise InvalidRecord(f"{count} records came with {len(rows)} vectors")
-        if count == 0:
+        if count == 0 and np.size(vectors) == 0:
             return np.empty((0, self.contract.dimension), np.float32)
-        self._check_width(rows.shape[1:])
-        return normalize(rows)
+        return self._check_shape(vectors, (count, self.contract.dimension))
 
     def _check_query(self, query: ArrayLike) -> Float32:
-        vector = np.asarray(query)
-        self._check_width(vector.shape)
-        return normalize(vector)
+        return self._check_shape(query, (self.contract.dimension,))
 
-    def _check_width(self, shape: tuple[int, ...]) -> None:
-        if shape != (self.contract.dimension,):
-            raise InvalidVectors(
-                f"a vector of shape {shape} does not fit: the contract has dimension {self.contract.dimension}"
-            )
+    def _check_shape(self, vectors: ArrayLike, shape: tuple[int, ...]) -> Float32:
+        rows = normalize(vectors)
+        if rows.shape != shape:
+            raise InvalidVectors(f"vectors have the shape {rows.shape}; expected {shape}, as the contract says")
+        return rows
 
     def _need_encoder(self, instead: str) -> Encoder:
         if self.encoder is None:
@@ -180,6 +179,8 @@ def open_engine(
         ContractMismatch: it is there under another contract.
         MissingExtra: the engine's library is not installed.
     """
+    if contract is not None and not isinstance(contract, Contract):
+        raise InvalidType(f"contract must be a Contract, not {type(contract).__name__}")
     if contract is not None and encoder is not None:
         contract.check(encoder.contract, ours="the contract")
     engine, location = find_engine(target)
@@ -210,8 +211,10 @@ def find_engine(target: str) -> tuple[type[Engine], str]:
 
 
 def _check_ids(ids: str | Iterable[str]) -> list[str]:
+    if not isinstance(ids, Iterable):
+        raise InvalidType(f"ids are strings, not {brief(ids)}")
     given = [ids] if isinstance(ids, str) else list(ids)
     for id in given:
         if not isinstance(id, str):
-            raise InvalidType(f"ids are strings, not {id!r}")
+            raise InvalidType(f"ids are strings, not {brief(id)}")
     return given

@@ -24,6 +24,9 @@ JinavecWarning (UserWarning)       something was done that the user should know,
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class JinavecError(Exception):
     """Base of every error jinavec raises."""
@@ -110,3 +113,17 @@ class IndexLocked(EngineError):
 
 class JinavecWarning(UserWarning):
     """Something was done that the user should know."""
+
+
+def warn(message: str) -> None:
+    """Give a JinavecWarning that names the line outside jinavec which led here."""
+    frame, depth = sys._getframe(1), 2  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jinavec"):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, JinavecWarning, stacklevel=depth)
+
+
+def brief(value: object) -> str:
+    """Show a value in a message: its repr on one line, cut where it gets long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from jinavec.errors import InvalidFilter
+from jinavec.errors import InvalidFilter, brief
 
 Value = str | int | float | bool
 FilterDict = Mapping[str, Any]
@@ -79,8 +79,11 @@ def parse_filter(given: object) -> Filter:
         InvalidFilter: anything outside the form; the message names it.
     """
     if not isinstance(given, Mapping):
-        raise InvalidFilter(f"a filter is a dict such as {{'topic': 'cats'}}, not {given!r}")
-    parts = [_parse_entry(key, value) for key, value in cast("Mapping[object, object]", given).items()]
+        raise InvalidFilter(f"a filter is a dict such as {{'topic': 'cats'}}, not {brief(given)}")
+    try:
+        parts = [_parse_entry(key, value) for key, value in cast("Mapping[object, object]", given).items()]
+    except RecursionError:
+        raise InvalidFilter("the filter is nested too deeply") from None
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
@@ -100,7 +103,7 @@ def match(condition: Filter, metadata: Mapping[str, Any]) -> bool:
     return not match(condition.part, metadata)
 
 
-_EXPRESSION = re.compile(r"\s*(?P<field>[^=!<>]+?)\s*(?P<op>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
+_EXPRESSION = re.compile(r"\s*(?P<field>[^=!<>\s][^=!<>]*?)\s*(?P<op>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
 _OPERATORS = {"!=": "ne", ">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
@@ -118,6 +121,10 @@ def parse_expressions(expressions: Sequence[str]) -> dict[str, Any]:
         if found is None:
             raise InvalidFilter(f"cannot read the filter {expression!r}; write field=value, or !=, >=, <=, >, <")
         name, op, text = found["field"], found["op"], found["value"].strip()
+        if text.startswith(("=", "<", ">")):
+            raise InvalidFilter(
+                f"unknown operator in {expression!r}; a value that starts with {text[0]} goes in quotes"
+            )
         if op == "=":
             values = _json_values(text)
             parts.append({name: values[0] if len(values) == 1 else {"in": values}})
@@ -130,13 +137,13 @@ def parse_expressions(expressions: Sequence[str]) -> dict[str, Any]:
 def _parse_entry(key: object, value: object) -> Filter:
     if key in ("and", "or"):
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise InvalidFilter(f"{key!r} takes a list of filters, not {value!r}")
+            raise InvalidFilter(f"{key!r} takes a list of filters, not {brief(value)}")
         parts = tuple(parse_filter(part) for part in cast("Sequence[object]", value))
         return And(parts) if key == "and" else Or(parts)
     if key == "not":
         return Not(parse_filter(value))
     if not isinstance(key, str) or not key:
-        raise InvalidFilter(f"a filter's field is a non-empty string, not {key!r}")
+        raise InvalidFilter(f"a filter's field is a non-empty string, not {brief(key)}")
     if isinstance(value, Mapping):
         return _parse_operators(key, cast("Mapping[object, object]", value))
     return In(key, (_value(key, value),))
@@ -152,7 +159,7 @@ def _parse_operators(field: str, operators: Mapping[object, object]) -> Filter:
 def _parse_operator(field: str, op: object, value: object) -> Filter:
     if op == "in":
         if not isinstance(value, (list, tuple, set, frozenset)):
-            raise InvalidFilter(f"'in' on {field!r} takes a list of values, not {value!r}")
+            raise InvalidFilter(f"'in' on {field!r} takes a list of values, not {brief(value)}")
         return In(field, tuple(_value(field, item) for item in cast("Sequence[object]", value)))
     if op == "ne":
         return Not(In(field, (_value(field, value),)))
@@ -161,13 +168,16 @@ def _parse_operator(field: str, op: object, value: object) -> Filter:
         if isinstance(bound, bool):
             raise InvalidFilter(f"{op!r} on {field!r} takes a number or a string, not {bound!r}")
         return Range(field, cast("str", op), bound)
-    raise InvalidFilter(f"unknown operator {op!r} on {field!r}; known: in, ne, gt, gte, lt, lte")
+    raise InvalidFilter(f"unknown operator {brief(op)} on {field!r}; known: in, ne, gt, gte, lt, lte")
 
 
 def _value(field: str, value: object) -> Value:
     if isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise InvalidFilter(f"the filter on {field!r} takes a string, a finite number or a boolean, not {value!r}")
+    problem = f"the filter on {field!r} takes a string, a finite number or a boolean, not {brief(value)}"
+    if isinstance(value, (list, tuple)):
+        problem += "; for one of several, write {'in': [...]}"
+    raise InvalidFilter(problem)
 
 
 def _values(metadata: Mapping[str, Any], field: str) -> Sequence[Any]:
@@ -190,7 +200,7 @@ def _kind(value: object) -> str:
 def _json_value(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=str)  # NaN and Infinity are not JSON: they stay words
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

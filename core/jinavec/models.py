@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from jinavec.errors import InvalidDimension, InvalidInput, UnknownModel, UnknownTask
+from jinavec.errors import InvalidDimension, InvalidInput, UnknownModel, UnknownTask, brief
 from jinavec.tasks import V5_PROMPTS, Role, Task
 
 POOLINGS = ("last", "mean", "cls")
@@ -47,39 +47,54 @@ class ModelProfile:
     task: Task | None = None
     """The one task these weights serve, when an adapter is merged into them."""
     base: str = ""
-    """The model this one is a merged form of; its own name by default. Contracts carry this name."""
+    """The model this one is a merged form of, whose name its contracts carry; empty if it is its own."""
     license: str = ""
     """SPDX name of the licence of the weights."""
     note: str = ""
     """One line for a reader of the catalogue."""
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         set_field = object.__setattr__  # frozen: the canonical forms below are set once, here
         set_field(self, "dimensions", tuple(sorted(set(self.dimensions) or {self.width}, reverse=True)))
         set_field(self, "prompts", MappingProxyType(_prompts(self.prompts)))
         set_field(self, "revisions", MappingProxyType(dict(self.revisions)))
         set_field(self, "appended", None if self.appended is None else tuple(self.appended))
         set_field(self, "task", None if self.task is None else Task(self.task))
-        set_field(self, "base", self.base or self.name)
-        self._check()
+        self._check_values()
 
-    def _check(self) -> None:
-        if not self.name or not isinstance(self.name, str):
-            raise InvalidInput(f"a model profile needs a name, not {self.name!r}")
-        for label, number in (
-            ("width", self.width),
-            ("limit", self.limit),
-            *(("dimension", d) for d in self.dimensions),
-        ):
-            if number is not None and (type(number) is not int or number < 1):
-                raise InvalidInput(f"model {self.name!r}: {label} must be a positive whole number, not {number!r}")
+    def _check_kinds(self) -> None:
+        for name, (kind, words) in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (isinstance(value, str) and kind is not str):
+                raise InvalidInput(f"model {self.name!r}: {name} must be {words}, not {brief(value)}")
+        numbers = [("width", self.width, 1), *(("dimension", d, 1) for d in self.dimensions)]
+        numbers += [("limit", self.limit, 1)] if self.limit is not None else []
+        numbers += [("appended id", token, 0) for token in self.appended or ()]
+        for label, number, least in numbers:
+            if type(number) is not int or number < least:
+                raise InvalidInput(
+                    f"model {self.name!r}: {label} must be a whole number of at least {least}, not {brief(number)}"
+                )
+
+    def _check_values(self) -> None:
+        if not self.name:
+            raise InvalidInput("a model profile needs a name")
+        for repository, revision in self.revisions.items():
+            if not isinstance(revision, str):
+                raise InvalidInput(
+                    f"model {self.name!r}: the revision of {repository} must be a text, not {revision!r}"
+                )
         if self.dimensions[0] > self.width:
             raise InvalidInput(f"model {self.name!r}: dimension {self.dimensions[0]} exceeds the width {self.width}")
         if self.pooling not in POOLINGS:
-            raise InvalidInput(f"model {self.name!r}: pooling {self.pooling!r} is none of: {', '.join(POOLINGS)}")
+            raise InvalidInput(f"model {self.name!r}: pooling {brief(self.pooling)} is none of: {', '.join(POOLINGS)}")
 
     def __hash__(self) -> int:
         return hash((self.name, self.width, self.dimensions, self.task))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ModelProfile.from_json, (self.to_json(),)  # the read-only tables inside cannot be copied as they are
 
     def check_dimension(self, dimension: int | None) -> int:
         """Return the dimension to use: the full width for None, else the one given if the model offers it.
@@ -102,7 +117,8 @@ class ModelProfile:
         """
         asked = None if task is None else Task(task)
         if self.task is not None and asked not in (None, self.task):
-            raise UnknownTask(f"{self.name} serves the task {self.task.value!r} only; for {asked!s} use {self.base}")
+            instead = f"; for {asked} use {self.base}" if self.base else ""
+            raise UnknownTask(f"{self.name} serves the task {self.task.value!r} only{instead}")
         return self.task or asked or Task.RETRIEVAL
 
     def repository(self, task: Task) -> str:
@@ -132,26 +148,18 @@ class ModelProfile:
             InvalidInput: a field is unknown, missing or of the wrong kind.
         """
         if not isinstance(values, dict):
-            raise InvalidInput(f"a model profile is a table of fields, not {values!r}")
+            raise InvalidInput(f"a model profile is a table of fields, not {brief(values)}")
         given = cast("dict[str, Any]", values)
         known = {f.name for f in dataclasses.fields(cls)}
         if unknown := sorted(given.keys() - known):
             raise InvalidInput(f"unknown field {unknown[0]!r} in a model profile; known: {', '.join(sorted(known))}")
         if missing := sorted({"name", "width"} - given.keys()):
             raise InvalidInput(f"a model profile needs the field {missing[0]!r}")
-        try:
-            tables = {t: dict(table) for t, table in dict(given.get("prompts", {})).items()}
-            prompts: Any = {(t, r): text for t, table in tables.items() for r, text in table.items()}
-            fields: dict[str, Any] = given | {"prompts": prompts}
-            return cls(**fields)
-        except (TypeError, AttributeError) as error:
-            raise InvalidInput(f"model profile {given['name']!r} has a field of the wrong kind: {error}") from error
-        except ValueError as error:
-            if isinstance(error, InvalidInput):
-                raise
-            raise InvalidInput(
-                f"model profile {given['name']!r}: prompts are [prompts.TASK] tables of ROLE = text"
-            ) from error
+        tables = cast("dict[str, dict[str, Any]]", given.get("prompts", {}))
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            raise InvalidInput(f"model {given['name']!r}: prompts are [prompts.TASK] tables of ROLE = text")
+        prompts: Any = {(task, role): text for task, table in tables.items() for role, text in table.items()}
+        return cls(**given | {"prompts": prompts})
 
     @classmethod
     def from_toml(cls, path: str | Path) -> ModelProfile:
@@ -166,6 +174,14 @@ class ModelProfile:
             raise InvalidInput(f"cannot read the model profile {str(path)!r}: {error}") from error
 
 
+_KINDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("name", "pooling", "source", "backend", "base", "license", "note"), (str, "a text")),
+    **dict.fromkeys(("prompts", "revisions"), (Mapping, "a table")),
+    "dimensions": (Collection, "a list of numbers"),
+    "appended": ((Collection, type(None)), "a list of numbers"),
+}
+
+
 def find_model(model: str | ModelProfile) -> ModelProfile:
     """Return the profile of a catalogue name, with or without ``jinaai/``; a profile is returned as it is.
 
@@ -177,7 +193,7 @@ def find_model(model: str | ModelProfile) -> ModelProfile:
     profile = CATALOGUE.get(str(model).removeprefix("jinaai/"))
     if profile is None:
         raise UnknownModel(
-            f"unknown model {model!r}; known: {', '.join(CATALOGUE)}; for any other model give a ModelProfile"
+            f"unknown model {brief(model)}; known: {', '.join(CATALOGUE)}; for any other model give a ModelProfile"
             " (--profile FILE.toml on the command line)"
         )
     return profile
@@ -189,9 +205,9 @@ def _prompts(prompts: Mapping[Any, Any]) -> dict[tuple[Task, Role], str]:
         try:
             task, role = key
         except (TypeError, ValueError) as error:
-            raise InvalidInput(f"prompts are keyed by (task, role), not {key!r}") from error
+            raise InvalidInput(f"prompts are keyed by (task, role), not {brief(key)}") from error
         if not isinstance(prefix, str):
-            raise InvalidInput(f"the prompt of {task}, {role} must be a text, not {prefix!r}")
+            raise InvalidInput(f"the prompt of {task}, {role} must be a text, not {brief(prefix)}")
         table[Task(task), Role(role)] = prefix
     return table
 
@@ -212,7 +228,8 @@ def _v5(size: str, width: int, limit: int, appended: tuple[int, ...], revisions:
         note="four tasks; weights for non-commercial use",
     )
     merged = [
-        dataclasses.replace(base, name=f"{name}-{task}", task=task, note=f"{name} for {task} alone") for task in Task
+        dataclasses.replace(base, name=f"{name}-{task}", task=task, base=name, note=f"{name} for {task} alone")
+        for task in Task
     ]
     return [base, *merged]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from jinavec.errors import InvalidInput
+from jinavec.errors import InvalidInput, brief
 
 T = TypeVar("T")
 
@@ -22,15 +23,13 @@ def read_options(kind: type[T], values: object) -> T:
     if values is None:
         return kind()
     if not isinstance(values, Mapping):
-        raise InvalidInput(f"options must be {kind.__name__} or a mapping of names to values, not {values!r}")
+        raise InvalidInput(f"options must be {kind.__name__} or a mapping of names to values, not {brief(values)}")
     hints = get_type_hints(kind)
     for name, value in cast("Mapping[str, Any]", values).items():
         if name not in hints:
             raise InvalidInput(f"unknown option {name!r}; {kind.__name__} has: {', '.join(hints) or 'none'}")
-        allowed = get_args(hints[name]) or (hints[name],)
-        if type(value) not in allowed:
-            names = " or ".join(getattr(t, "__name__", str(t)) for t in allowed)
-            raise InvalidInput(f"option {name} takes {names}, not {value!r}")
+        if not _fits(value, hints[name]):
+            raise InvalidInput(f"option {name} takes {_words(hints[name])}, not {brief(value)}")
     return kind(**cast("Mapping[str, Any]", values))
 
 
@@ -41,5 +40,24 @@ def plain(options: object) -> dict[str, Any]:
     if isinstance(options, Mapping):
         return dict(cast("Mapping[str, Any]", options))
     if not dataclasses.is_dataclass(options) or isinstance(options, type):
-        raise InvalidInput(f"options must be a dataclass or a mapping, not {options!r}")
+        raise InvalidInput(f"options must be a dataclass or a mapping, not {brief(options)}")
     return dataclasses.asdict(options)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    kind = get_origin(hint) or hint
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (float, int) if kind is float else kind)
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_words, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return "None" if hint is NoneType else getattr(hint, "__name__", str(hint))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from jinavec.errors import InvalidRecord
+from jinavec.errors import InvalidRecord, brief
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Record:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
-            raise InvalidRecord(f"a record's id must be a non-empty string, not {self.id!r}")
+            raise InvalidRecord(f"a record's id must be a non-empty string, not {brief(self.id)}")
         if not isinstance(self.text, str):
-            raise InvalidRecord(f"record {self.id!r}: the text must be a string, not {self.text!r}")
+            raise InvalidRecord(f"record {self.id!r}: the text must be a string, not {brief(self.text)}")
         if not isinstance(self.metadata, Mapping):
-            raise InvalidRecord(f"record {self.id!r}: metadata must be a mapping, not {self.metadata!r}")
+            raise InvalidRecord(f"record {self.id!r}: metadata must be a mapping, not {brief(self.metadata)}")
         for value in (self.id, self.text):
             try:
                 value.encode()
@@ -43,7 +43,7 @@ class Record:
             InvalidRecord: a key is no string, or a value is not JSON (NaN and infinity are not).
         """
         try:
-            if all(isinstance(key, str) for key in self.metadata):
+            if _string_keys(self.metadata):
                 text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
                 text.encode()
                 return text
@@ -51,6 +51,14 @@ class Record:
         except (TypeError, ValueError, RecursionError) as error:
             problem = str(error)
         raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {problem}")
+
+
+def _string_keys(value: object) -> bool:
+    """Return whether every key inside is a string; json.dumps would make "1" of 1."""
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[object, object]", value).items()
+        return all(isinstance(key, str) and _string_keys(inner) for key, inner in entries)
+    return not isinstance(value, (list, tuple)) or all(map(_string_keys, cast("list[object]", value)))
 
 
 @dataclass(frozen=True)

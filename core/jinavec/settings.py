@@ -25,7 +25,8 @@ class EncoderSettings:
     """Folder or hub name of the weights; a relative path stays relative."""
     revision: str = ""
     overflow: Overflow = "truncate"
-    url: str = ""
+    url: str = field(default="", repr=False)
+    """Address of a server; not in the repr, since it may carry a user name and password."""
     served_as: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The backend's own options by name."""
@@ -50,7 +51,7 @@ class EncoderSettings:
             "source": self.source,
             "revision": self.revision,
             "overflow": self.overflow,
-            "url": re.sub(r"//[^/@]*@", "//", self.url),
+            "url": re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", self.url),
             "served_as": self.served_as,
             "options": dict(self.options),
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jinavec.errors import UnknownTask
@@ -35,11 +37,13 @@ class Role(StrEnum):
         raise UnknownTask(f"unknown role {value!r}; a role is one of: {', '.join(cls)}")
 
 
-V5_PROMPTS: dict[tuple[Task, Role], str] = {
-    (task, role): "Query: " if (task, role) == (Task.RETRIEVAL, Role.QUERY) else "Document: "
-    for task in Task
-    for role in Role
-}
+V5_PROMPTS: Mapping[tuple[Task, Role], str] = MappingProxyType(
+    {
+        (task, role): "Query: " if (task, role) == (Task.RETRIEVAL, Role.QUERY) else "Document: "
+        for task in Task
+        for role in Role
+    }
+)
 """The prefixes jina-embeddings-v5-text was trained with (config_sentence_transformers.json)."""
 
 _ROLE_SUFFIX = {Role.QUERY: "query", Role.DOCUMENT: "passage"}

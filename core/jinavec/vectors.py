@@ -6,19 +6,21 @@ Vectors are rows. One vector (1-D) is accepted wherever rows are, and gives one 
 from __future__ import annotations
 
 import base64
+import binascii
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jinavec.errors import InvalidDimension, InvalidInput, InvalidVectors
+from jinavec.errors import InvalidDimension, InvalidInput, InvalidVectors, brief
 
 Float32 = NDArray[np.float32]
 Bits = NDArray[np.uint8]
 """Packed sign bits, eight dimensions a byte, the first dimension in the most significant bit."""
 Int8 = NDArray[np.int8]
 ByteOrder = Literal["little", "big"]
+F = TypeVar("F", bound=np.floating[Any])
 
 
 def as_vectors(vectors: ArrayLike, width: int | None = None) -> Float32:
@@ -31,9 +33,7 @@ def as_vectors(vectors: ArrayLike, width: int | None = None) -> Float32:
     if rows.ndim != 2 or (width is not None and rows.shape[1] != width):
         wanted = "(n, width)" if width is None else f"(n, {width})"
         raise InvalidVectors(f"vectors have the shape {rows.shape}; expected {wanted}")
-    zero = ~rows.any(axis=1)
-    if zero.any():
-        raise InvalidVectors(f"vector {int(zero.argmax())} is all zeros: it has no direction to compare")
+    _refuse_zero(rows.any(axis=1))
     return np.ascontiguousarray(rows)
 
 
@@ -43,14 +43,7 @@ def normalize(vectors: ArrayLike) -> Float32:
     Raises:
         InvalidVectors: NaN, infinity, or a zero vector.
     """
-    given = _finite(vectors)
-    rows = as_vectors(np.atleast_2d(given))
-    # In float64 neither overflow nor underflow can touch a float32 input, and the rounding back hides the order
-    # in which a machine sums. Both steps convert piece by piece: no float64 copy of the rows exists.
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    unit = np.empty_like(rows)
-    np.divide(rows, norms[:, None], out=unit, dtype=np.float64, casting="same_kind")
-    return unit.reshape(given.shape)
+    return _unit(_finite(vectors))
 
 
 def narrow(vectors: ArrayLike, dimension: int, *, allowed: Sequence[int] | None = None) -> Float32:
@@ -73,9 +66,10 @@ def narrow(vectors: ArrayLike, dimension: int, *, allowed: Sequence[int] | None 
         raise InvalidDimension(
             f"dimension {dimension!r} is not offered; offered: {', '.join(map(str, sorted(allowed)))}"
         )
-    if isinstance(dimension, bool) or not 1 <= dimension <= rows.shape[-1]:
+    whole = isinstance(dimension, (int, np.integer)) and not isinstance(dimension, bool)
+    if not whole or not 1 <= dimension <= rows.shape[-1]:
         raise InvalidDimension(f"dimension {dimension!r} cannot be cut from vectors of width {rows.shape[-1]}")
-    return normalize(rows[..., :dimension])
+    return _unit(rows[..., :dimension])
 
 
 def binarize(vectors: ArrayLike) -> Bits:
@@ -109,10 +103,9 @@ def to_int8(vectors: ArrayLike) -> Int8:
     Raises:
         InvalidVectors: NaN, infinity, or a zero vector.
     """
-    given = _finite(vectors)
-    rows = normalize(np.atleast_2d(given))
-    rows *= 127 / np.abs(rows).max(axis=1, keepdims=True)
-    return np.rint(rows, out=rows).astype(np.int8).reshape(given.shape)
+    rows = normalize(vectors)
+    rows *= 127 / np.abs(rows).max(axis=-1, keepdims=True, initial=0)
+    return np.rint(rows, out=rows).astype(np.int8)
 
 
 def hamming(query: Bits, documents: Bits) -> NDArray[np.int64]:
@@ -125,6 +118,8 @@ def hamming(query: Bits, documents: Bits) -> NDArray[np.int64]:
 def asymmetric(query: ArrayLike, documents: Bits) -> Float32:
     """Score packed documents (n, width / 8) by a float query (width,): the cosine to their +1/-1 vectors."""
     vector = normalize(query)
+    if vector.ndim != 1:
+        raise InvalidVectors(f"the query is one vector (width,), not an array of shape {vector.shape}")
     _same_width(vector.shape[-1], _bytes(documents).shape[-1] * 8, "components")
     return (unpack(documents) @ vector) / np.float32(np.sqrt(vector.shape[-1]))
 
@@ -158,8 +153,15 @@ def from_signed_bytes(values: ArrayLike) -> Bits:
 
 
 def to_hex(values: Bits | Int8) -> str:
-    """Encode one vector of bytes (packed bits, or int8) as the hex string of Elasticsearch."""
-    return np.ascontiguousarray(values).tobytes().hex()
+    """Encode one vector of bytes (packed bits, or int8) as the hex string of Elasticsearch.
+
+    Raises:
+        InvalidVectors: not one vector of uint8 or int8.
+    """
+    vector = np.asarray(values)
+    if vector.dtype.name not in ("uint8", "int8") or vector.ndim != 1:
+        raise InvalidVectors(f"hex takes one vector of uint8 or int8, not {vector.dtype} of shape {vector.shape}")
+    return vector.tobytes().hex()
 
 
 def from_hex(text: str) -> Bits:
@@ -169,14 +171,21 @@ def from_hex(text: str) -> Bits:
         InvalidVectors: not pairs of hex digits.
     """
     try:
-        return np.frombuffer(bytes.fromhex(text), np.uint8)
-    except ValueError as error:
-        raise InvalidVectors(f"not a hex string: {text[:40]!r}") from error
+        return np.frombuffer(bytearray(binascii.unhexlify(text)), np.uint8)
+    except (TypeError, ValueError) as error:
+        raise InvalidVectors(f"not a hex string: {brief(text)}") from error
 
 
 def to_base64(vector: ArrayLike, byteorder: ByteOrder = "little") -> str:
-    """Encode one float32 vector: little-endian for OpenAI and Jina, big-endian for Elasticsearch documents."""
-    return base64.b64encode(_finite(vector).astype(_float_type(byteorder)).tobytes()).decode("ascii")
+    """Encode one float32 vector: little-endian for OpenAI and Jina, big-endian for Elasticsearch documents.
+
+    Raises:
+        InvalidVectors: not one vector, NaN, or infinity.
+    """
+    values = _finite(vector)
+    if values.ndim != 1:
+        raise InvalidVectors(f"base64 takes one vector (width,), not an array of shape {values.shape}")
+    return base64.b64encode(values.astype(_float_type(byteorder)).tobytes()).decode("ascii")
 
 
 def from_base64(text: str, byteorder: ByteOrder = "little") -> Float32:
@@ -185,38 +194,72 @@ def from_base64(text: str, byteorder: ByteOrder = "little") -> Float32:
     Raises:
         InvalidVectors: not base64, not a whole number of float32, or not finite.
     """
+    kind = _float_type(byteorder)
     try:
-        values = np.frombuffer(base64.b64decode(text, validate=True), _float_type(byteorder))
-    except ValueError as error:
-        raise InvalidVectors(f"not base64 of float32: {text[:40]!r}") from error
+        values = np.frombuffer(bytearray(base64.b64decode(text, validate=True)), kind)
+    except (TypeError, ValueError) as error:
+        raise InvalidVectors(f"not base64 of float32: {brief(text)}") from error
     return _finite(values)
 
 
 def _finite(vectors: ArrayLike) -> Float32:
+    """Return float32 numbers as given (n, width) or (width,), all of them finite."""
     with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused below
-        try:
-            rows = np.asarray(vectors, np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidVectors(f"not an array of numbers: {error}") from error
+        rows = _numbers(vectors, np.float32)
     if rows.ndim == 0:
-        raise InvalidVectors(f"not a vector: {vectors!r}")
+        raise InvalidVectors(f"not a vector: {brief(vectors)}")
     if not np.isfinite(rows).all():
         row, *_ = np.argwhere(~np.isfinite(np.atleast_2d(rows)))[0]
-        raise InvalidVectors(f"vector {row} holds NaN or infinity")
+        raise InvalidVectors(f"vector {row} holds NaN or infinity, as float32")
     return rows
 
 
-def _bytes(bits: NDArray[Any]) -> Bits:
-    if bits.dtype != np.uint8:
-        raise InvalidVectors(f"packed bits are uint8, not {bits.dtype}; decode signed bytes first (from_offset_binary)")
-    return np.ascontiguousarray(bits)
+def _unit(given: Float32) -> Float32:
+    """Scale finite vectors to unit length.
+
+    In float64 neither overflow nor underflow can touch a float32 input, and the rounding back hides the order in
+    which a machine sums. Blocks of rows stay in the processor's cache.
+    """
+    rows = np.atleast_2d(given)
+    if rows.ndim != 2:
+        raise InvalidVectors(f"vectors have the shape {rows.shape}; expected (n, width) or (width,)")
+    unit = np.empty(rows.shape, np.float32)
+    for start in range(0, len(rows), 256):
+        block = rows[start : start + 256].astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+        _refuse_zero(norms != 0, start)
+        unit[start : start + 256] = np.divide(block, norms[:, None], out=block)
+    return unit.reshape(given.shape)
+
+
+def _refuse_zero(directed: NDArray[np.bool_] | np.bool_, first: int = 0) -> None:
+    if not directed.all():
+        raise InvalidVectors(f"vector {first + int(directed.argmin())} is all zeros: it has no direction to compare")
+
+
+def _bytes(bits: ArrayLike) -> Bits:
+    packed = np.asarray(bits)
+    if packed.dtype != np.uint8:
+        raise InvalidVectors(
+            f"packed bits are uint8, not {packed.dtype}; decode signed bytes first (from_offset_binary)"
+        )
+    if packed.ndim == 0:
+        raise InvalidVectors(f"not a vector of bytes: {brief(bits)}")
+    return np.ascontiguousarray(packed)
 
 
 def _whole(values: ArrayLike, low: int, high: int) -> NDArray[np.int16]:
-    numbers = np.asarray(values, np.float64)
+    numbers = _numbers(values, np.float64)
     if not ((numbers == np.rint(numbers)) & (numbers >= low) & (numbers <= high)).all():
         raise InvalidVectors(f"byte values must be whole numbers from {low} to {high}")
     return numbers.astype(np.int16)
+
+
+def _numbers(values: ArrayLike, kind: type[F]) -> NDArray[F]:
+    try:  # without the rule for casting, NumPy reads the string "1.5" as a number and drops imaginary parts
+        return np.asarray(values).astype(kind, casting="same_kind", copy=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidVectors(f"not an array of numbers: {error}") from error
 
 
 def _float_type(byteorder: ByteOrder) -> np.dtype[np.float32]:

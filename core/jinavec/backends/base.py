@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from jinavec.errors import InvalidInput, JinavecWarning, TextTooLong
+from jinavec.errors import InvalidInput, TextTooLong, warn
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
@@ -52,16 +51,14 @@ class Report:
         self.cut += lengths
         self.limit = limit
 
-    def warn(self, stacklevel: int) -> None:
+    def warn(self) -> None:
         """Say once what happened to the texts of the call."""
         if self.cut:
-            message = (
+            warn(
                 f"{len(self.cut)} of the texts exceed {self.limit} tokens and were truncated (longest: {max(self.cut)})"
             )
-            warnings.warn(message, JinavecWarning, stacklevel=stacklevel + 1)
         if self.blank:
-            message = f"{self.blank} of the texts hold nothing to embed and got one fixed vector"
-            warnings.warn(message, JinavecWarning, stacklevel=stacklevel + 1)
+            warn(f"{self.blank} of the texts hold nothing to embed and got one fixed vector")
 
 
 class Backend(ABC):
