@@ -244,7 +244,9 @@ def test_any_iterable_of_strings_works(texts: Callable[[], Any]) -> None:
     assert all(type(text) is str for text in backend.calls[0][0])
 
 
-@pytest.mark.parametrize("texts", ["cat", "", b"cat", {"a": "cat"}, None, 3, hash_vector], ids=repr)
+@pytest.mark.parametrize(
+    "texts", ["cat", "", b"cat", {"a": "cat"}, None, 3, hash_vector], ids=lambda texts: type(texts).__name__
+)
 @pytest.mark.parametrize("door", ["encode_queries", "encode_documents", "aencode_queries", "aencode_documents"])
 async def test_what_is_no_list_of_strings_is_refused(texts: Any, door: str) -> None:
     backend = HashBackend()

@@ -85,7 +85,6 @@ def circle() -> dict[str, Any]:
         {"\ud800": "half"},
         circle(),
     ],
-    ids=repr,
 )
 def test_metadata_that_is_not_json_is_refused(metadata: Any) -> None:
     record = Record(id="a", metadata=metadata)

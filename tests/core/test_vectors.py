@@ -190,7 +190,6 @@ def test_a_vector_whose_kept_part_is_zero_is_refused() -> None:
 @pytest.mark.parametrize(
     "bad",
     [None, 3.0, "1.0", ["1"] * 8, [None] * 8, [[1.0] * 8, [1.0] * 7], [1j] * 8, [object()] * 8, [b"1"] * 8, {"a": 1}],
-    ids=str,
 )
 def test_what_is_no_array_of_numbers_is_refused_in_one_line(door: Callable[[Any], Any], bad: Any) -> None:
     with pytest.raises(InvalidVectors) as refusal:
