@@ -1,0 +1,5 @@
+"""The command line ``jinavec``."""
+
+from jinavec_adapters.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,204 @@
+"""The commands and their flags, as a user sees them; each does its work in a module of its own.
+
+Those modules are imported when their command runs: numpy and the engines would slow every ``--help``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from typer import Argument, Context, Exit, Option, Typer, echo
+
+from jinavec_adapters.cli.flags import EncoderFlags, takes_encoder_flags
+
+app = Typer(
+    name="jinavec",
+    help="Put text into vector search engines with jina-embeddings-v5-text, and get it out again.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+models_app = Typer(rich_markup_mode=None, help="List the catalogue of models; export weights to ONNX.")
+app.add_typer(models_app, name="models")
+
+
+def _set_debug(context: Context, debug: bool) -> None:
+    if debug:
+        said: set[str] = context.obj  # from main, which outlives the context
+        said.add("debug")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from jinavec import __version__
+
+        echo(f"jinavec {__version__}")
+        raise Exit()
+
+
+SourceNames = Annotated[
+    list[str],
+    Argument(
+        metavar="SOURCE",
+        help="JSON lines (.jsonl, .ndjson, .json), CSV (.csv, .tsv) or Parquet, also .gz or .zst; a text or Markdown"
+        " file, or a folder of them (hidden names are left out); - is JSON lines from standard input.",
+        show_default=False,
+    ),
+]
+Target = Annotated[str, Argument(metavar="TARGET", help="The index, such as faiss:DIR.", show_default=False)]
+IdField = Annotated[
+    str | None,
+    Option(metavar="FIELD", help="The field of the id. [default: id; without one the SHA-256 of the text]"),
+]
+TextField = Annotated[str, Option(metavar="FIELD", help="The field of the text.")]
+SkipBad = Annotated[bool, Option("--skip-bad", help="Skip bad records and count them. [default: stop at the first]")]
+BatchSize = Annotated[int, Option(min=1, metavar="N", help="Records encoded and stored at a time.")]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON object a line. [default: for people to read]")]
+Debug = Annotated[
+    bool,
+    Option("--debug", is_eager=True, callback=_set_debug, help="Show the traceback of an error. [default: one line]"),
+]
+
+
+@app.callback()
+def jinavec(
+    version: Annotated[
+        bool, Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Put text into vector search engines with jina-embeddings-v5-text, and get it out again."""
+
+
+@app.command()
+@takes_encoder_flags
+def index(
+    sources: SourceNames,
+    *,
+    to: Annotated[str, Option(metavar="TARGET", help="The index, such as faiss:DIR; made if it is not there.")],
+    asked: EncoderFlags,
+    id_field: IdField = None,
+    text_field: TextField = "text",
+    option: Annotated[
+        list[str], Option(metavar="NAME=VALUE", help="An option of the engine; may be repeated. [default: none]")
+    ] = [],  # noqa: B006  (typer reads it, nobody changes it)
+    skip_bad: SkipBad = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Read and check everything, say what would be done, write nothing.")
+    ] = False,
+    batch_size: BatchSize = 1024,
+    debug: Debug = False,
+) -> None:
+    """Read records, encode them as documents and store them, replacing those with the same id.
+
+    Every field but id and text becomes metadata, and so do the members of an object named metadata; a field of the
+    record itself wins over a member of that name.
+    """
+    from jinavec_adapters.cli.index import run_index
+    from jinavec_adapters.cli.sources import Fields
+
+    run_index(sources, to, asked, Fields(id_field, text_field), option, skip_bad, dry_run, batch_size)
+
+
+@app.command()
+@takes_encoder_flags
+def search(
+    target: Target,
+    question: Annotated[str, Argument(metavar="QUESTION", help="What to look for.", show_default=False)],
+    *,
+    asked: EncoderFlags,
+    k: Annotated[int, Option("-k", min=1, metavar="K", help="The number of hits.")] = 10,
+    filter: Annotated[
+        list[str],
+        Option(
+            metavar="FIELD=VALUE",
+            help="Only records whose metadata match; also !=, >=, <=, >, <, and field=a,b for one of several; if"
+            " repeated, all must match. [default: none]",
+        ),
+    ] = [],  # noqa: B006
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Print the records that answer a question best; the index knows its model, task and dimension."""
+    from jinavec_adapters.cli.search import run_search
+
+    run_search(target, question, k, filter, as_json, asked)
+
+
+@app.command()
+@takes_encoder_flags
+def encode(
+    sources: SourceNames,
+    *,
+    role: Annotated[Literal["query", "document"], Option(help="The side the texts stand on.")],
+    asked: EncoderFlags,
+    format: Annotated[Literal["float32", "int8", "bits"], Option(help="How the vectors are written.")] = "float32",
+    out: Annotated[
+        str | None,
+        Option(metavar="FILE", help="A file ending in .npy or .jsonl. [default: JSON lines on standard output]"),
+    ] = None,
+    id_field: IdField = None,
+    text_field: TextField = "text",
+    skip_bad: SkipBad = False,
+    batch_size: BatchSize = 1024,
+    debug: Debug = False,
+) -> None:
+    """Write the vectors of records, in their order; needs --model or --profile.
+
+    An .npy file holds an array (records, dimension) of float32 or int8, or of bits packed eight to a byte, the first
+    dimension in the highest bit; JSON lines hold id and vector.
+    """
+    from jinavec_adapters.cli.encode import run_encode
+    from jinavec_adapters.cli.sources import Fields
+
+    run_encode(sources, role, asked, Fields(id_field, text_field), format, out, skip_bad, batch_size)
+
+
+@app.command()
+def delete(
+    target: Target,
+    ids: Annotated[list[str], Argument(metavar="ID", help="Ids of records.", show_default=False)],
+    debug: Debug = False,
+) -> None:
+    """Delete records by id, and name the ids that are not there."""
+    from jinavec_adapters.cli.info import run_delete
+
+    run_delete(target, ids)
+
+
+@app.command()
+def info(target: Target, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show an index: its contract, how it was encoded, how many records it holds, its size."""
+    from jinavec_adapters.cli.info import run_info
+
+    run_info(target, as_json)
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the models: width, dimensions, token limit, tasks, licence, what runs them."""
+    if context.invoked_subcommand is None:
+        from jinavec_adapters.cli.models import run_models
+
+        run_models(as_json)
+
+
+@models_app.command()
+def export(
+    model: Annotated[
+        str, Argument(metavar="MODEL", help="A name of the catalogue, or a profile FILE.toml.", show_default=False)
+    ],
+    *,
+    out: Annotated[str, Option(metavar="DIR", help="The folder to write.")],
+    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None,
+    source: Annotated[
+        str, Option(metavar="DIR|REPO", help="Folder or hub name of the weights. [default: the hub]")
+    ] = "",
+    revision: Annotated[str, Option(metavar="REV", help="Revision of the weights. [default: the pinned one]")] = "",
+    precision: Annotated[Literal["float32", "int8"], Option(help="Arithmetic of the exported weights.")] = "float32",
+    debug: Debug = False,
+) -> None:
+    """Export a model to the ONNX graph that the onnx backend runs."""
+    from jinavec_adapters.cli.models import run_export
+
+    run_export(model, out, task, source, revision, precision)

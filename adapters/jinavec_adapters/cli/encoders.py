@@ -1,0 +1,134 @@
+"""From the flags, and what an index remembers, to the encoder to use."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task, open_engine
+from jinavec.encoder import BACKENDS
+from jinavec.errors import IndexNotFound
+from jinavec.models import find_model
+from jinavec_adapters.cli.flags import EncoderFlags
+from jinavec_adapters.cli.misuse import Misuse, misuse, read_pairs
+
+DEFAULT_MODEL = "lexical"
+_IN_PROCESS = ("lexical", "onnx", "static", "torch")
+_KEY_VARIABLES = ("JINAVEC_API_KEY", "JINA_API_KEY")
+
+
+@dataclass(frozen=True)
+class Existing:
+    """What an index says about its vectors."""
+
+    contract: Contract
+    settings: EncoderSettings | None
+
+
+def look_up(target: str) -> Existing | None:
+    """Return what the index at a target says about its vectors, or None where there is no index."""
+    try:
+        with open_engine(target) as engine:
+            return Existing(engine.contract, engine.settings)
+    except IndexNotFound:
+        return None
+
+
+def settle(asked: EncoderFlags, existing: Existing | None = None) -> EncoderSettings:
+    """Return the settings of the encoder: each flag given, else what the index remembers, else the default.
+
+    Another backend starts from its own address and options, another model from its own weights too.
+
+    Raises:
+        Misuse, UnknownModel, UnknownTask, InvalidDimension: a flag that cannot be used.
+        ContractMismatch: the flags ask for other vectors than the index holds.
+    """
+    profile = _profile(asked, existing)
+    settings = replace(
+        _start(profile, asked, existing),
+        task=_task(profile, asked, existing),
+        dimension=_dimension(profile, asked, existing),
+    )
+    if existing is not None:
+        asked_for = Contract.of(profile, settings.task, settings.dimension)
+        existing.contract.check(asked_for, theirs="what was asked for")
+    return _with_flags(settings, asked)
+
+
+def load(settings: EncoderSettings) -> Encoder:
+    """Load the encoder that settings describe.
+
+    Raises:
+        Misuse: the settings do not go together.
+        MissingExtra, ModelError: as ``Encoder.load``.
+    """
+    with misuse():
+        return Encoder.load(
+            settings.profile,
+            task=settings.task,
+            dimension=settings.dimension,
+            backend=settings.backend or None,
+            source=settings.source,
+            revision=settings.revision,
+            overflow=settings.overflow,
+            url=settings.url,
+            api_key=_api_key(settings),
+            served_as=settings.served_as,
+            options=settings.options,
+        )
+
+
+def _profile(asked: EncoderFlags, existing: Existing | None) -> ModelProfile:
+    if asked.profile is not None:
+        with misuse("--profile"):
+            profile = ModelProfile.from_toml(asked.profile)
+        if asked.model not in (None, profile.name):
+            raise Misuse(f"--model names {asked.model!r}, but the profile in {asked.profile} is {profile.name!r}")
+        return profile
+    remembered = existing.settings.profile if existing and existing.settings else None
+    if remembered is not None and (asked.model is None or asked.model.removeprefix("jinaai/") == remembered.name):
+        return remembered
+    return find_model(asked.model or (existing.contract.model if existing else DEFAULT_MODEL))
+
+
+def _start(profile: ModelProfile, asked: EncoderFlags, existing: Existing | None) -> EncoderSettings:
+    """Return the settings before flags: those remembered, as far as model and backend are the same."""
+    remembered = existing.settings if existing else None
+    if remembered is None or remembered.profile != profile:
+        return EncoderSettings(profile=profile, task=Task.RETRIEVAL, dimension=profile.width, backend="")
+    if asked.backend not in (None, remembered.backend):
+        return replace(remembered, backend="", url="", served_as="", options={})
+    return remembered
+
+
+def _task(profile: ModelProfile, asked: EncoderFlags, existing: Existing | None) -> Task:
+    return profile.check_task(asked.task or profile.task or (existing.contract.task if existing else None))
+
+
+def _dimension(profile: ModelProfile, asked: EncoderFlags, existing: Existing | None) -> int:
+    if asked.dimension is None and existing is not None and existing.contract.dimension in profile.dimensions:
+        return existing.contract.dimension
+    return profile.check_dimension(asked.dimension)
+
+
+def _with_flags(settings: EncoderSettings, asked: EncoderFlags) -> EncoderSettings:
+    backend = asked.backend or settings.backend or settings.profile.backend
+    if backend and backend not in BACKENDS:
+        raise Misuse(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+    return replace(
+        settings,
+        backend=backend,
+        source=settings.source if asked.source is None else asked.source,
+        revision=settings.revision if asked.revision is None else asked.revision,
+        overflow=asked.overflow or settings.overflow,
+        url=settings.url if asked.url is None else asked.url,
+        served_as=settings.served_as if asked.served_as is None else asked.served_as,
+        options={**settings.options, **read_pairs("--backend-option", asked.backend_option)},
+    )
+
+
+def _api_key(settings: EncoderSettings) -> str | None:
+    """Return the key of a remote backend; one that runs in this process refuses any."""
+    if settings.backend in ("", *_IN_PROCESS):
+        return None
+    return next((key for name in _KEY_VARIABLES if (key := os.environ.get(name))), None)

@@ -1,0 +1,42 @@
+"""JSON lines: one object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from jinavec.errors import InvalidRecord, brief
+from jinavec_adapters.cli.sources.bad import BadRecords
+from jinavec_adapters.cli.sources.fields import Row
+
+
+def read_jsonl(stream: BinaryIO, name: str, bad: BadRecords) -> Iterator[Row]:
+    """Read JSON lines in UTF-8; blank lines are passed over."""
+    for number, line in enumerate(stream, 1):
+        if line.isspace():
+            continue
+        place = f"{name}:{number}"
+        try:
+            yield Row(place, _object(line, first=number == 1))
+        except InvalidRecord as error:
+            bad(place, str(error))
+
+
+def _object(line: bytes, *, first: bool) -> dict[str, Any]:
+    try:
+        value: object = json.loads(line.decode("utf-8-sig" if first else "utf-8"), parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        raise InvalidRecord(f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}") from error
+    except json.JSONDecodeError as error:
+        remedy = "; JSON lines have one whole object a line" if line.strip() in (b"[", b"{") else ""
+        raise InvalidRecord(f"not JSON: {error.msg} at column {error.pos + 1}{remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRecord(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidRecord(f"not a JSON object, one a line: {brief(value)}")
+    return cast("dict[str, Any]", value)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON value")

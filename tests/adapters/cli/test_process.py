@@ -1,0 +1,160 @@
+"""The installed command as a process: exit codes, streams, pipes, signals, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("jinavec")
+
+
+def run(*arguments: object, cwd: Path, input: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        input=input,
+        capture_output=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def lines(count: int, words: str = "some words") -> bytes:
+    return b"".join(json.dumps({"id": str(n), "text": f"{n} {words}"}).encode() + b"\n" for n in range(count))
+
+
+def test_the_main_job(tmp_path: Path) -> None:
+    data = '{"id": "a", "text": "Wo schläft die Katze? 猫"}\n{"id": "b", "text": "Der Hund bellt."}\n'.encode()
+    done = run("index", "-", "--to", "faiss:notes", cwd=tmp_path, input=data)
+    assert done.returncode == 0, done.stderr
+    found = run("search", "faiss:notes", "die Katze", "-k", 1, "--json", cwd=tmp_path)
+    assert json.loads(found.stdout)["text"] == "Wo schläft die Katze? 猫"
+    assert found.stderr == b""
+    wrong = run("search", "faiss:notes", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (2, b"")
+    failed = run("search", "faiss:gone", "x", cwd=tmp_path)
+    assert (failed.returncode, failed.stdout) == (1, b"")
+
+
+def test_output_that_is_not_unicode(tmp_path: Path) -> None:
+    data = '{"id": "a", "text": "Katze 猫"}\n'.encode()
+    run("index", "-", "--to", "faiss:notes", cwd=tmp_path, input=data)
+    for flags in [(), ("--json",)]:
+        found = run("search", "faiss:notes", "Katze", *flags, cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        assert (found.returncode, found.stderr) == (0, b"")
+    assert json.loads(found.stdout.decode("ascii"))["text"] == "Katze 猫"
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(5000))
+    encode = f"'{COMMAND}' encode a.jsonl --role document --model lexical --dimension 64"
+    done = subprocess.run(
+        ["bash", "-c", f"{encode} | head -n 1; echo ${{PIPESTATUS[0]}}"], cwd=tmp_path, capture_output=True, check=True
+    )
+    first, code = done.stdout.splitlines()
+    assert json.loads(first)["id"] == "0"
+    assert (int(code), done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pseudo-terminals")
+def test_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(50))
+
+    def shown(*arguments: str) -> str:
+        master, slave = os.openpty()
+        with subprocess.Popen([COMMAND, *arguments], cwd=tmp_path, stdout=slave, stderr=slave) as process:
+            os.close(slave)
+            pieces: list[bytes] = []
+            with contextlib.suppress(OSError):  # what a terminal gives at its end
+                while piece := os.read(master, 4096):
+                    pieces.append(piece)
+        os.close(master)
+        assert process.returncode == 0
+        return b"".join(pieces).decode()
+
+    assert "50 records, " in shown("index", "a.jsonl", "--to", "faiss:i", "--model", "lexical")  # the progress bar
+    assert "score" in shown("search", "faiss:i", "some words")  # the table's head
+
+
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        ("encode - --role document --model lexical --out v.npy", b"cannot write v.npy: "),
+        ("index - --to faiss:i --model lexical", b"(nothing was stored)\n"),
+    ],
+    ids=["encode", "index"],
+)
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, words: str, reason: bytes) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 20; exec '{COMMAND}' {words}"],  # as on a full disk, a write fails
+        cwd=tmp_path,
+        input=lines(200),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert reason in done.stderr
+    assert done.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "index", "-", "--to", "faiss:i", "--model", "lexical", "--dimension", "64", "--batch-size", "10"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin and process.stderr
+    process.stdin.write(lines(25))
+    process.stdin.flush()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "i" / "manifest.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)  # reading standard input by now
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.startswith(b"jinavec: error: interrupted (the ")
+    assert error.count(b"\n") == 1
+    found = run("search", "faiss:i", "3 some words", "--json", "-k", 1, cwd=tmp_path)
+    assert json.loads(found.stdout)["id"] == "3"
+
+
+PEAK = """
+import pathlib, sys
+from jinavec_adapters.cli import main
+code = main(sys.argv[1:])
+status = dict(line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) // 1024, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def peak(tmp_path: Path, *arguments: str, data: bytes) -> int:
+    """Return the most memory, in MiB, that a run needed."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *arguments], cwd=tmp_path, input=data, capture_output=True, check=True
+    )
+    return int(done.stderr.split()[-1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("dry", [("--dry-run",), ()], ids=["dry", ""])
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, dry: tuple[str, ...]) -> None:
+    note = "word " * 12_000
+    few, many = (
+        b"".join(json.dumps({"id": str(n), "text": str(n), "note": note}).encode() + b"\n" for n in range(count))
+        for count in (100, 1_600)  # 6 and 96 MB
+    )
+    flags = ("index", "-", "--to", "faiss:i", "--dimension", "64", *dry)
+    caches = 20 if dry else 90  # MiB that SQLite keeps of its pages, whatever their number
+    assert peak(tmp_path, *flags, data=many) < peak(tmp_path, *flags, data=few) + caches
