@@ -1,0 +1,102 @@
+"""Filters: from the parsed form to lookups in the index of metadata fields, and to the rows that pass.
+
+Every scalar in the metadata is an entry (name, kind, value, row) in SQLite; of a list, every element is one. Values
+were bound by Python, so SQLite compares what Python would: strings by code point, whole numbers and floats exactly.
+What 64 bits or UTF-8 cannot hold is compared here, by ``jinavec.filters.match`` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinavec.filters import And, Filter, In, Not, Range, Value
+from jinavec_integrations.faiss.rowfile import Rows
+
+Mask = NDArray[np.bool_]
+"""One truth value a row."""
+
+BOOLEAN, NUMBER, BIG, STRING = "boolean", "number", "big", "string"
+"""Kinds of entries; big ones are whole numbers beyond 64 bits, kept as decimal digits."""
+
+_COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The entries of one name and kind; those that compare with a value, or all of them."""
+
+    name: str
+    kind: str
+    comparison: str | None = None
+    value: object = None
+
+
+def select(condition: Filter, count: int, find: Callable[[In | Range], Rows]) -> Mask:
+    """Return which of ``count`` rows pass a filter, given the rows that pass its leaves."""
+    if isinstance(condition, (In, Range)):
+        mask = np.zeros(count, np.bool_)
+        mask[find(condition)] = True
+        return mask
+    if isinstance(condition, Not):
+        return ~select(condition.part, count, find)
+    join = np.logical_and if isinstance(condition, And) else np.logical_or
+    mask = np.full(count, isinstance(condition, And))
+    for part in condition.parts:
+        join(mask, select(part, count, find), out=mask)
+    return mask
+
+
+def lookups(leaf: In | Range) -> list[Lookup]:
+    """Return where to look for the rows that pass a leaf; without a comparison, each entry is left to ``match``."""
+    if not is_unicode(leaf.field):
+        return []
+    values, comparison = (leaf.values, "=") if isinstance(leaf, In) else ((leaf.bound,), _COMPARISONS[leaf.op])
+    return list(dict.fromkeys(lookup for value in values for lookup in _lookups(leaf.field, value, comparison)))
+
+
+def entries(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Yield (name, kind, value) of everything in the metadata that a filter can find."""
+    for name, value in metadata.items():
+        for item in cast("Sequence[Any]", value) if isinstance(value, list) else (value,):
+            if (kind := _kind(item)) is not None:
+                yield name, kind, str(item) if kind == BIG else item
+
+
+def read_entry(kind: str, value: Any) -> Value:
+    """Return the value in the metadata that an entry stands for."""
+    return int(value) if kind == BIG else value
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether SQLite can hold a text: half a surrogate pair it cannot, and no record or metadata has one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _lookups(name: str, value: Value, comparison: str) -> Iterator[Lookup]:
+    kind = _kind(value)
+    if kind in (NUMBER, BIG):
+        yield Lookup(name, BIG)
+        yield Lookup(name, NUMBER, comparison, value) if kind == NUMBER else Lookup(name, NUMBER)
+    elif kind == STRING and not is_unicode(cast("str", value)):
+        yield Lookup(name, STRING)
+    elif kind is not None:
+        yield Lookup(name, kind, comparison, value)
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, bool):
+        return BOOLEAN
+    if isinstance(value, int):
+        return NUMBER if -(2**63) <= value < 2**63 else BIG
+    if isinstance(value, float):
+        return NUMBER
+    return STRING if isinstance(value, str) else None

@@ -1,0 +1,264 @@
+"""The SQLite part of an index: records and their metadata, and the count of rows that makes an addition true."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jinavec.filters import In, Range, match
+from jinavec.records import Record
+from jinavec_integrations.faiss.filters import Lookup, entries, is_unicode, lookups, read_entry
+from jinavec_integrations.faiss.rowfile import Rows
+
+NAME = "records.sqlite"
+_SCHEMA = """
+CREATE TABLE records (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE fields (
+    name TEXT NOT NULL, kind TEXT NOT NULL, value NOT NULL, row INTEGER NOT NULL,
+    PRIMARY KEY (name, kind, value, row)
+) WITHOUT ROWID;
+CREATE TABLE dead (number INTEGER PRIMARY KEY, row INTEGER NOT NULL);
+CREATE TABLE state (rows INTEGER NOT NULL, deleted INTEGER NOT NULL);
+INSERT INTO state VALUES (0, 0);
+"""
+_READING = ("PRAGMA query_only = ON", "SELECT 1 FROM sqlite_master")
+_WRITING = (
+    "PRAGMA synchronous = FULL",  # what was acknowledged survives a power cut
+    f"PRAGMA journal_size_limit = {64 * 2**20}",
+    f"PRAGMA cache_size = -{64 * 2**10}",
+)
+_PATIENCE = 30.0  # seconds; readers and the writer meet only for moments, when a log is recovered or removed
+
+
+def create(folder: Path) -> None:
+    """Write a database without records."""
+    with closing(_connect(folder, "mode=rwc", "PRAGMA journal_mode = WAL")) as connection:
+        connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+
+
+class Snapshot:
+    """The index as it was at one moment, whatever is written meanwhile."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.rows, self.deleted = _read_state(connection)
+
+    @property
+    def count(self) -> int:
+        """The number of records."""
+        return self.rows - self.deleted
+
+    def dead(self, known: int = 0) -> Rows:
+        """Return the rows whose records were replaced or deleted, but for the first ``known`` of them."""
+        with _readable():
+            return self._rows("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.rows - 1))
+
+    def find(self, leaf: In | Range) -> Rows:
+        """Return the rows that pass a leaf of a filter, in no order."""
+        with _readable():
+            return np.concatenate([np.empty(0, np.int64), *(self._look_up(leaf, lookup) for lookup in lookups(leaf))])
+
+    def by_row(self, rows: Sequence[int]) -> list[Record]:
+        """Return the records of rows, in their order.
+
+        Raises:
+            sqlite3.DatabaseError: a row has none.
+        """
+        found = self._records("row", rows)
+        if len(found) < len(rows):
+            raise sqlite3.DatabaseError("a vector has no record")
+        return found
+
+    def by_id(self, ids: Iterable[str]) -> list[Record]:
+        """Return the records of those ids that exist, in their order."""
+        return self._records("id", filter(is_unicode, ids))
+
+    def _look_up(self, leaf: In | Range, lookup: Lookup) -> Rows:
+        where = "FROM fields WHERE name = ? AND kind = ? AND row BETWEEN 0 AND ?"
+        bound = (lookup.name, lookup.kind, self.rows - 1)
+        if lookup.comparison is not None:
+            return self._rows(f"SELECT row {where} AND value {lookup.comparison} ?", (*bound, lookup.value))
+        found = self._connection.execute(f"SELECT row, value {where}", bound)
+        passing = (row for row, value in found if match(leaf, {leaf.field: read_entry(lookup.kind, value)}))
+        return np.fromiter(passing, np.int64)
+
+    def _rows(self, statement: str, parameters: Sequence[object]) -> Rows:
+        return np.fromiter((row for (row,) in self._connection.execute(statement, parameters)), np.int64)
+
+    def _records(self, column: str, values: Iterable[object]) -> list[Record]:
+        select = f"SELECT id, text, metadata FROM records WHERE {column} = ?"
+        with _readable():
+            return [
+                Record(id, text, json.loads(metadata))
+                for value in values
+                for id, text, metadata in self._connection.execute(select, (value,))
+            ]
+
+
+class Readers:
+    """Connections that read, one for each thread that does so at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = os.getpid()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = self._frozen = False
+
+    @contextmanager
+    def snapshot(self) -> Generator[Snapshot]:
+        """Look at the index in one read transaction.
+
+        Raises:
+            sqlite3.Error: it cannot be read; malformed content counts as that.
+        """
+        connection = self._take_idle() or self._connect()
+        try:
+            connection.execute("BEGIN")
+            yield Snapshot(connection)
+        finally:
+            connection.rollback()
+            self._idle.append(connection)
+            if self._closed or self._frozen:
+                self._close_idle()
+
+    def close(self) -> None:
+        """Close all connections, those in use when they are given back."""
+        self._closed = True
+        self._close_idle()
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the database; frozen where nothing can be written, and then not to be kept, since others may write."""
+        self._frozen = not os.access(self._folder, os.W_OK)
+        if not self._frozen:
+            try:
+                return _connect(self._folder, "mode=rw", *_READING)
+            except sqlite3.OperationalError as error:
+                self._frozen = error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+                if not self._frozen:
+                    raise
+        # SQLite would now fail to make its log; but without a log beside it, the file is whole.
+        return _connect(self._folder, "mode=ro" if _has_log(self._folder) else "immutable=1", *_READING)
+
+    def _take_idle(self) -> sqlite3.Connection | None:
+        if self._process != os.getpid():  # a forked process needs connections of its own
+            self._process, self._idle = os.getpid(), []
+        try:
+            return self._idle.pop()  # atomic: no other thread gets the same
+        except IndexError:
+            return None
+
+    def _close_idle(self) -> None:
+        while (connection := self._take_idle()) is not None:
+            connection.close()
+
+
+class Writer:
+    """The connection that writes; for whoever holds the WriterLock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = os.getpid()
+        """The process that may write: SQLite's connections and locks do not survive a fork."""
+        self._connection = _connect(folder, "mode=rw", *_WRITING)
+
+    @property
+    def rows(self) -> int:
+        """The rows that count, those of dead records included."""
+        return _read_state(self._connection)[0]
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Make everything done inside true at once at the end, or nothing of it on an error."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            raise
+
+    def add(self, records: Sequence[tuple[str, str, str]]) -> None:
+        """Add (id, metadata as JSON, text) in the next rows, in place of the records that have these ids."""
+        replaced = self._forget(id for id, _, _ in records)
+        numbered = list(enumerate(records, start=self.rows))
+        self._connection.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?)", ((row, *record) for row, record in numbered)
+        )
+        fields = sorted(entry for row, (_, metadata, _) in numbered for entry in _fields(row, metadata))
+        self._connection.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?)", fields)
+        self._advance(len(records), replaced)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete the records of those ids that exist, and return how many there were."""
+        deleted = self._forget(filter(is_unicode, ids))
+        if deleted:
+            self._advance(0, deleted)
+        return deleted
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _forget(self, ids: Iterable[str]) -> int:
+        look_up = "SELECT row, metadata FROM records WHERE id = ?"
+        found = [row for id in dict.fromkeys(ids) for row in self._connection.execute(look_up, (id,))]
+        rows = [(row,) for row, _ in found]
+        with _readable():
+            fields = sorted(entry for row, metadata in found for entry in _fields(row, metadata))
+        self._connection.executemany("DELETE FROM records WHERE row = ?", rows)
+        self._connection.executemany("DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?", fields)
+        self._connection.executemany("INSERT INTO dead (row) VALUES (?)", rows)
+        return len(found)
+
+    def _advance(self, rows: int, deleted: int) -> None:
+        self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
+
+
+def _connect(folder: Path, mode: str, *statements: str) -> sqlite3.Connection:
+    """Open the database and run statements; those that read make sure that it can be read."""
+    connection = sqlite3.connect(
+        f"{(folder / NAME).as_uri()}?{mode}",
+        uri=True,
+        timeout=_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere brings no code that runs
+        for statement in statements:
+            connection.execute(statement).fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _has_log(folder: Path) -> bool:
+    log = folder / f"{NAME}-wal"
+    return log.exists() and log.stat().st_size > 0
+
+
+def _read_state(connection: sqlite3.Connection) -> tuple[int, int]:
+    state: Any = connection.execute("SELECT rows, deleted FROM state").fetchone() or ()
+    if [type(number) for number in state] != [int, int] or not 0 <= state[1] <= state[0]:
+        raise sqlite3.DatabaseError(f"the state {state!r} makes no sense")
+    return state
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"its content makes no sense: {error}") from error
+
+
+def _fields(row: int, metadata: str) -> Iterator[tuple[str, str, Any, int]]:
+    for name, kind, value in entries(json.loads(metadata)):
+        yield name, kind, value, row

@@ -1,0 +1,303 @@
+"""What the tests run in a process of its own, to kill it, to starve it or to shut it out: child.py WHAT FOLDER ..."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from jinavec import Contract, ModelProfile, Record
+from jinavec.errors import EngineError, IndexLocked, IndexNotFound
+from jinavec.vectors import Float32, normalize
+from jinavec_integrations.faiss import BinaryIndex
+
+DIMENSION = 12
+CONTRACT = Contract.of(ModelProfile(name="tests", width=DIMENSION))
+State = dict[str, int]
+"""The revision of each record that is there."""
+
+
+def vector(id: str, revision: int, dimension: int = DIMENSION) -> Float32:
+    return normalize(np.random.default_rng([int(id), revision]).standard_normal(dimension))
+
+
+def add(index: BinaryIndex, revisions: State, text: str = "") -> None:
+    records = [Record(id, f"{text}{revision}", {"revision": revision}) for id, revision in revisions.items()]
+    index.add(records, [vector(id, revision, index.contract.dimension) for id, revision in revisions.items()])
+
+
+# a known sequence of changes
+
+
+def added(number: int) -> State:
+    """What step ``number`` adds; it also replaces some of what was there."""
+    return {str(id % 150): number for id in range(number * 7, number * 7 + 5 + number % 25)}
+
+
+def deleted(number: int) -> list[str]:
+    return [str(id % 150) for id in range(number * 3, number * 3 + 20)]
+
+
+def apply(index: BinaryIndex, number: int) -> None:
+    if number % 4 == 3:
+        index.delete(deleted(number))
+    else:
+        add(index, added(number))
+
+
+def state_after(steps: int) -> State:
+    state: State = {}
+    for number in range(steps):
+        if number % 4 == 3:
+            state = {id: revision for id, revision in state.items() if id not in deleted(number)}
+        else:
+            state |= added(number)
+    return state
+
+
+def state_of(index: BinaryIndex) -> State:
+    """What a search over everything finds; a record found twice, or half of one, is an error."""
+    hits = index.search(np.ones(index.contract.dimension), 10**6)
+    state = {hit.record.id: hit.record.metadata["revision"] for hit in hits}
+    assert len(state) == len(hits)
+    assert all(hit.record.text.endswith(str(hit.record.metadata["revision"])) for hit in hits)
+    return state
+
+
+def check_vectors(index: BinaryIndex, state: State) -> None:
+    """Every record has its own vector: with that as the query, it comes first."""
+    for id, revision in state.items():
+        hit = index.search(vector(id, revision, index.contract.dimension), 1)[0]
+        assert (hit.record.id, hit.record.metadata["revision"]) == (id, revision)
+        assert hit.score > 0.99
+
+
+# what the processes do
+
+
+def say(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+def work(folder: Path, first: str, last: str) -> None:
+    """Take step after step, and acknowledge each on standard output."""
+    with BinaryIndex.open(folder) as index:
+        for number in range(int(first), int(last)):
+            apply(index, number)
+            say(number)
+
+
+def hold(folder: Path) -> None:
+    """Write once, then keep the index open."""
+    with BinaryIndex.open(folder) as index:
+        add(index, {"1": 1})
+        say("writing")
+        time.sleep(600)
+
+
+def fill(folder: Path, limit: str, text: str) -> None:
+    """Add until no file may grow any more, then see whether everything goes on once they may."""
+    import resource
+
+    if limit != "0":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+    with BinaryIndex.open(folder) as index:
+        state = _fill_up(index, int(text))
+        for name, start, width in (
+            ("codes.faiss", 33, (index.contract.dimension + 7) // 8),
+            ("vectors.int8", 4096, index.contract.dimension),
+        ):
+            assert (folder / name).stat().st_size == start + width * len(state)
+        assert state_of(index) == state
+        assert index.count() == len(state)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        (folder.parent / "ballast").unlink(missing_ok=True)
+        add(index, {"1": 2, "1000000": 2}, "x" * int(text))
+        state |= {"1": 2, "1000000": 2}
+        check_vectors(index, {id: state[id] for id in list(state)[:: len(state) // 20]})
+    with BinaryIndex.open(folder) as index:
+        assert state_of(index) == state
+    say("done", len(state))
+
+
+def _fill_up(index: BinaryIndex, text: int) -> State:
+    state: State = {}
+    for number in count():
+        batch = {str(id): 1 for id in range(number * 50, number * 50 + 50)}
+        try:
+            add(index, batch, "x" * text)
+        except EngineError as error:
+            assert "no space left" in str(error), error
+            assert "nothing of this call was stored" in str(error)
+            assert state, "the first batch should fit"
+            return state
+        state |= batch
+    raise AssertionError
+
+
+def read_only(folder: Path, expected: str) -> None:
+    """Use an index that may only be read."""
+    import_module("faiss")  # before the rights to read it are gone
+    import_module("numpy.random")
+    import_module("urllib.parse")
+    if os.getuid() == 0:
+        os.setuid(65534)
+    with BinaryIndex.open(folder) as index:
+        assert index.count() == len(state_of(index)) == int(expected)
+        check_vectors(index, state_of(index))
+        assert index.get("1") is not None
+        assert index.info()["records"] == int(expected)
+        for change in (lambda: add(index, {"1": 5}), lambda: index.delete("1")):
+            try:
+                change()
+            except EngineError as error:
+                assert "read-only" in str(error)
+                assert not isinstance(error, IndexLocked)
+            else:
+                raise AssertionError
+    say("done")
+
+
+def fork(folder: Path) -> None:
+    """Read and write in a forked process while the first one has the index open."""
+    with BinaryIndex.open(folder) as index:
+        assert state_of(index) == {}
+        _in_fork(lambda: add(index, {"1": 1}))
+        assert state_of(index) == {"1": 1}
+        add(index, {"2": 1})
+        _in_fork(lambda: check_vectors(index, {"1": 1, "2": 1}))
+        _in_fork(lambda: _refused(index))
+        add(index, {"3": 1})
+    with BinaryIndex.open(folder) as index:
+        assert state_of(index) == {"1": 1, "2": 1, "3": 1}
+    say("done")
+
+
+def _refused(index: BinaryIndex) -> None:
+    try:
+        add(index, {"1": 2})
+    except IndexLocked as error:
+        assert "forked" in str(error)
+    else:
+        raise AssertionError
+
+
+def _in_fork(action: Callable[[], None]) -> None:
+    child = os.fork()
+    if child == 0:
+        action()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def crash_everywhere(folder: Path, what: str) -> None:
+    """Exit before and after every call that touches the disk, one after the other, and look at what is left."""
+    action = {"create": _create, "add": _add, "delete": _delete}[what]
+    template, copy = folder / "template", folder / "copy"
+    if what != "create":
+        with BinaryIndex.create(template, CONTRACT) as index:
+            add(index, {"1": 1, "2": 1, "3": 1})
+    for number in count(1):
+        shutil.rmtree(copy, ignore_errors=True)
+        if template.exists():
+            shutil.copytree(template, copy)
+        child = os.fork()
+        if child == 0:
+            sys.setprofile(_Crash(number))
+            action(copy)
+            os._exit(0)
+        survived = os.waitpid(child, 0)[1] == 0
+        _check_crash(copy, what, survived)
+        if survived:
+            say("done", number)
+            return
+
+
+def _create(folder: Path) -> None:
+    BinaryIndex.create(folder, CONTRACT).close()
+
+
+def _add(folder: Path) -> None:
+    with BinaryIndex.open(folder) as index:
+        add(index, {"2": 2, "4": 2, "5": 2})
+
+
+def _delete(folder: Path) -> None:
+    with BinaryIndex.open(folder) as index:
+        index.delete(["2", "3"])
+
+
+def _check_crash(folder: Path, what: str, survived: bool) -> None:
+    before: State = {} if what == "create" else {"1": 1, "2": 1, "3": 1}
+    after: State = {"create": {}, "add": {**before, "2": 2, "4": 2, "5": 2}, "delete": {"1": 1}}[what]
+    try:
+        index = BinaryIndex.open(folder)
+    except IndexNotFound:
+        assert what == "create" and not survived
+        index = BinaryIndex.create(folder, CONTRACT)
+    with index:
+        state = state_of(index)
+        assert state == after if survived else state in (before, after), state
+        assert index.count() == len(state)
+        check_vectors(index, state)
+        add(index, {"1": 7, "9": 7})
+        check_vectors(index, state | {"1": 7, "9": 7})
+    for file in ("codes.faiss", "vectors.int8"):
+        rows = index_rows(folder)
+        assert (folder / file).stat().st_size == {"codes.faiss": 33 + 2 * rows, "vectors.int8": 4096 + 12 * rows}[file]
+
+
+def index_rows(folder: Path) -> int:
+    with BinaryIndex.open(folder) as index:
+        return index.info()["rows"]
+
+
+class _Crash:
+    """A profile function that ends the process at a call that touches the disk, before it or after it."""
+
+    CALLS = frozenset(
+        (
+            "write",
+            "fsync",
+            "truncate",
+            "replace",
+            "mkdir",
+            "unlink",
+            "connect",
+            "execute",
+            "executemany",
+            "executescript",
+        )
+    )
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
+        if event in ("c_call", "c_return") and arg.__name__ in self.CALLS:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    WHAT: dict[str, Callable[..., None]] = {
+        "work": work,
+        "hold": hold,
+        "fill": fill,
+        "fork": fork,
+        "read_only": read_only,
+        "crash_everywhere": crash_everywhere,
+    }
+    WHAT[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

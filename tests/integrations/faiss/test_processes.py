@@ -1,0 +1,121 @@
+"""Many readers, one writer: threads and processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jinavec.errors import IndexLocked
+from jinavec_integrations.faiss import BinaryIndex
+
+from .child import CONTRACT, State, add, apply, check_vectors, state_after, state_of, vector
+from .conftest import Start
+
+STEPS = 50
+STATES = [state_after(step) for step in range(STEPS + 1)]
+
+
+def follow(index: BinaryIndex, step: int) -> int:
+    """Return the step whose state the index shows: this one or one of the next, never anything between two."""
+    return STATES.index(state_of(index), step)
+
+
+def test_other_processes_read_while_one_writes(tmp_path: Path, start: Start) -> None:
+    folder = tmp_path / "index"
+    BinaryIndex.create(folder, CONTRACT).close()
+    process = start("work", folder, 0, STEPS)
+    assert process.stdout is not None
+    with BinaryIndex.open(folder) as index:
+        step = 0
+        for acknowledged in range(STEPS):
+            assert process.stdout.readline() == f"{acknowledged}\n"
+            step = follow(index, max(step, acknowledged + 1))
+    assert step == STEPS
+
+
+def test_threads_read_while_one_writes(index: BinaryIndex) -> None:
+    written = threading.Event()
+
+    def read(thread: int) -> int:
+        step = 0
+        while not written.is_set():
+            step = follow(index, step)
+            hits = index.search(vector("1", thread), 5, {"revision": {"lt": 10}})
+            assert all(hit.record.metadata["revision"] < 10 for hit in hits)
+        return follow(index, step)
+
+    with ThreadPoolExecutor(8) as pool:
+        readers = [pool.submit(read, thread) for thread in range(8)]
+        try:
+            for number in range(STEPS):
+                apply(index, number)
+        finally:
+            written.set()
+        assert [reader.result() for reader in readers] == [STEPS] * 8
+
+
+def test_threads_may_add_at_the_same_time(index: BinaryIndex) -> None:
+    def write(thread: int) -> None:
+        for revision in range(10):
+            add(index, {str(id): revision for id in range(thread * 10, thread * 10 + 10)})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    expected: State = {str(id): 9 for id in range(40)}
+    assert state_of(index) == expected
+    check_vectors(index, expected)
+
+
+def test_a_second_writer_is_refused(index: BinaryIndex, start: Start) -> None:
+    add(index, {"1": 1})
+    with BinaryIndex.open(index.folder) as second:
+        for change in (lambda: add(second, {"2": 2}), lambda: second.delete("1")):
+            with pytest.raises(IndexLocked, match=str(index.folder)):
+                change()
+        assert state_of(second) == {"1": 1}
+        index.close()
+        add(second, {"2": 2})
+        assert state_of(second) == {"1": 1, "2": 2}
+
+
+def test_a_process_that_dies_lets_the_next_one_write(tmp_path: Path, start: Start) -> None:
+    folder = tmp_path / "index"
+    BinaryIndex.create(folder, CONTRACT).close()
+    process = start("hold", folder)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    with BinaryIndex.open(folder) as index:
+        assert state_of(index) == {"1": 1}
+        with pytest.raises(IndexLocked, match=str(folder)):
+            add(index, {"2": 2})
+        process.kill()
+        process.wait()
+        add(index, {"2": 2})
+        assert state_of(index) == {"1": 1, "2": 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_reads_but_does_not_write(index: BinaryIndex, start: Start) -> None:
+    output, _ = start("fork", index.folder).communicate()
+    assert output == "done\n"
+
+
+def test_an_index_that_only_reads_does_not_lock(index: BinaryIndex) -> None:
+    with BinaryIndex.open(index.folder) as second:
+        assert second.count() == 0
+        add(index, {"1": 1})
+        assert second.count() == 1
+
+
+def test_a_forgotten_index_lets_go(index: BinaryIndex) -> None:
+    forgotten = BinaryIndex.open(index.folder)
+    add(forgotten, {"1": 1})
+    del forgotten
+    if sys.implementation.name == "cpython":
+        add(index, {"2": 2})
+        assert index.count() == 2
