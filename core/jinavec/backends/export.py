@@ -1,0 +1,217 @@
+"""Export: from weights to the folder with an ONNX graph that the onnx backend runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from jinavec.backends.backbone import adapted, has_adapters, load_backbone
+from jinavec.backends.base import Report
+from jinavec.backends.failures import model_errors
+from jinavec.backends.onnx import SENTENCE, TOKENS, OnnxBackend
+from jinavec.backends.pooling import pool
+from jinavec.backends.torch import PATTERNS, TorchBackend
+from jinavec.backends.weights import Weights, find_weights
+from jinavec.errors import InvalidInput, ModelError
+from jinavec.extras import require
+from jinavec.models import ModelProfile, find_model
+from jinavec.settings import EncoderSettings
+from jinavec.tasks import Role, Task, prompt
+from jinavec.vectors import normalize
+
+Precision = Literal["float32", "int8"]
+LEAST_COSINE: dict[Precision, float] = {"float32": 0.99999, "int8": 0.9}
+"""How near the graph's vectors must be to torch's; below, nothing is written."""
+OPSET = 18
+"""Newer ones broke: ONNX Runtime refuses opset 23's rotary embedding in batches of more than one text."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+SAMPLES = (
+    "Which planet is known as the Red Planet?",
+    "Mars.",
+    "In a vacuum, light travels 299,792,458 metres every second: a universal constant of nature.",
+    "猫は暖かい屋根の上で眠っている。",
+    "Die Katze schläft, während der Regen auf die anderen Häuser der Straße fällt, und niemand weckt sie auf.",
+)
+
+
+def export_onnx(
+    model: str | ModelProfile,
+    *,
+    out: str | Path,
+    task: Task | str | None = None,
+    source: str = "",
+    revision: str = "",
+    precision: Precision = "float32",
+) -> Path:
+    """Write a model as an ONNX graph, with what the onnx backend needs beside it.
+
+    The graph takes ``input_ids`` and ``attention_mask`` (any batch, any length, padding on the right, with rotary
+    positions on either side) and gives ``last_hidden_state`` and ``sentence_embedding``, pooled as the profile says
+    and of unit length. It is compared with torch before the folder appears: ``out`` is there complete, or not at all.
+
+    Args:
+        model: a catalogue name or a profile.
+        out: the folder to make; it must not exist, or be empty.
+        task: whose adapter to fold in; the one in a merged name by default, else retrieval.
+        source: a folder or hub name of the weights; by default the profile's.
+        revision: of the weights; by default the profile's pinned one.
+        precision: int8 quantises the weights of matrix products per channel, and activations as they come.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InvalidInput: ``out`` is not empty, or another precision.
+        UnknownModel, UnknownTask: not offered.
+        MissingExtra: torch, onnx, onnxscript or onnxruntime is not installed.
+        ModelError: the weights cannot be loaded or written, or the graph's vectors differ from torch's.
+    """
+    if precision not in get_args(Precision):
+        raise InvalidInput(f"precision is one of {', '.join(get_args(Precision))}, not {precision!r}")
+    profile = find_model(model)
+    settings = EncoderSettings(
+        profile=profile,
+        task=profile.check_task(task),
+        dimension=profile.width,
+        backend="torch",
+        source=str(source),
+        revision=revision,
+    )
+    out = Path(out)
+    weights = find_weights(settings, PATTERNS, "torch")
+    with _appearing(out) as folder:
+        _write_graph(settings, weights, folder / "onnx" / "model.onnx", precision)
+        for name in TOKENIZER_FILES:
+            if (weights.folder / name).is_file():
+                shutil.copyfile(weights.folder / name, folder / name)
+        _verify(settings, folder, precision)
+    return out
+
+
+@contextmanager
+def _appearing(out: Path) -> Generator[Path]:
+    """Give a folder to fill that becomes ``out`` when all went well, and vanishes otherwise."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InvalidInput(f"{out} is there already, and not empty; name a new folder")
+    with model_errors(f"cannot export to {out}"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+            folder = Path(temporary) / out.name
+            (folder / "onnx").mkdir(parents=True)
+            yield folder
+            if out.exists():
+                out.rmdir()
+            folder.rename(out)
+
+
+def _write_graph(settings: EncoderSettings, weights: Weights, path: Path, precision: Precision) -> None:
+    ir: Any = require("onnx_ir", "export")
+    graph = _trace(settings, weights, path.parents[1])
+    if precision == "int8":
+        graph = _quantize(ir, graph, path.parent / "work")
+    require("onnx_ir.passes.common", "export").ClearMetadataAndDocStringPass()(graph)  # it names files of this machine
+    notes = {"model": settings.profile.base, "precision": precision, "revision": weights.revision}
+    if has_adapters(weights.folder) or "{task}" in settings.profile.source:
+        notes["task"] = settings.task.value
+    graph.metadata_props.update({f"jinavec.{name}": value for name, value in notes.items() if value})
+    ir.save(graph, path, external_data=f"{path.name}_data")
+    shutil.rmtree(path.parent / "work", ignore_errors=True)
+
+
+def _trace(settings: EncoderSettings, weights: Weights, folder: Path) -> Any:
+    torch: Any = require("torch", "torch")
+    for module in ("onnx", "onnxscript"):
+        require(module, "export")
+    backbone = load_backbone(weights, "float32")
+    if has_adapters(weights.folder):
+        _fold(adapted(backbone, weights.folder, settings.task))
+    backbone.config.auto_map = {}  # the code it names is not there
+    backbone.config.to_json_file(folder / "config.json")
+    ids = torch.ones((2, 7), dtype=torch.long)
+    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    with torch.no_grad(), _quiet("torch.onnx"):
+        program = torch.onnx.export(
+            _pooled(torch, backbone, settings.profile.pooling),
+            (ids, torch.ones_like(ids)),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["input_ids", "attention_mask"],
+            output_names=[TOKENS, SENTENCE],
+            dynamic_shapes=(shape, shape),
+            verbose=False,
+        )
+    return program.model
+
+
+def _fold(model: Any) -> None:
+    layer: Any = require("peft.tuners.tuners_utils", "torch").BaseTunerLayer
+    for module in model.modules():
+        if isinstance(module, layer):
+            module.merge()
+
+
+def _pooled(torch: Any, backbone: Any, pooling: str) -> Any:
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.backbone = backbone
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any]:
+            hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            pooled = pool(torch, hidden, attention_mask, pooling)
+            return hidden, torch.nn.functional.normalize(pooled, dim=-1)
+
+    return Pooled().eval()
+
+
+def _quantize(ir: Any, graph: Any, folder: Path) -> Any:
+    """Quantise matrix products alone, each column of weights by its own scale: one scale for all loses the meaning."""
+    quantization: Any = require("onnxruntime.quantization", "onnx")
+    full, small = folder / "full.onnx", folder / "small.onnx"
+    folder.mkdir()
+    graph.metadata_props["onnx.quant.pre_process"] = "onnxruntime.quant"  # shapes are known: the exporter saw them
+    ir.save(graph, full, external_data="full.data")
+    quantization.quantize_dynamic(
+        full,
+        small,
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        weight_type=quantization.QuantType.QInt8,
+        use_external_data_format=True,
+    )
+    return ir.load(small)
+
+
+def _verify(settings: EncoderSettings, folder: Path, precision: Precision) -> None:
+    """Compare the graph, which gets all texts in one padded batch, with torch, which gets each alone."""
+    texts = [prompt(settings.task, role, settings.profile) + text for role in Role for text in SAMPLES]
+    exported = dataclasses.replace(settings, backend="onnx", source=str(folder), revision="")
+    with closing(TorchBackend.load(settings, None)) as torch, closing(OnnxBackend.load(exported, None)) as onnx:
+        alone = [torch.embed([text], task=settings.task, role=Role.DOCUMENT) for text in texts]
+        batch = onnx.tokenizer.batch(onnx.tokenizer.encode(texts, Report()), list(range(len(texts))))
+        together = onnx.run(batch, settings.task)
+    least = (normalize(together) * normalize(np.concatenate(alone))).sum(axis=1).min()
+    if least < LEAST_COSINE[precision]:
+        raise ModelError(f"the graph differs from torch: cosine {least:.6f}, where {LEAST_COSINE[precision]} is due")
+
+
+@contextmanager
+def _quiet(logger: str) -> Generator[None]:
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,144 @@
+"""LocalBackend: runs a model in this process; tokenises, plans batches, and runs them on worker threads."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+import numpy as np
+
+from jinavec.backends.base import Backend, Report
+from jinavec.backends.failures import model_errors
+from jinavec.backends.tokens import Batch, Tokenizer, plan
+from jinavec.errors import InvalidInput, ModelError, UnknownTask
+from jinavec.models import ModelProfile
+from jinavec.tasks import Role, Task
+from jinavec.vectors import Float32
+
+CHUNK = 1024
+"""Texts that are tokenised and sorted together, while the batches of those before them run."""
+PROCESSOR_BUDGET = 512
+"""Tokens of a batch, padding included: enough for a processor's full speed, and few enough to stay in its cache."""
+ACCELERATOR_BUDGET = 16_384
+
+
+class LocalBackend(Backend):
+    """A model in this process: a subclass runs one batch.
+
+    Several workers of one thread each are faster than one of several threads, whatever the runtime.
+    """
+
+    task: Task | None = None
+    """The only task the weights serve; None where each task has its adapter."""
+    budget = PROCESSOR_BUDGET
+
+    def __init__(
+        self, profile: ModelProfile, tokenizer: Tokenizer, workers: int, prepare: Callable[[], object] | None = None
+    ) -> None:
+        """Start the workers.
+
+        Args:
+            profile: what the model should be.
+            tokenizer: its own.
+            workers: how many batches run side by side.
+            prepare: called once in each worker's thread.
+        """
+        self.profile = profile
+        self.tokenizer = tokenizer
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, f"jinavec-{self.name}", initializer=prepare)
+
+    @abstractmethod
+    def run(self, batch: Batch, task: Task) -> Float32:
+        """Return the pooled vectors of a batch, float32 (texts, width); called from several threads."""
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed texts that already carry their prompt.
+
+        Returns:
+            float32 (n, width), in the order of the texts; any length.
+
+        Raises:
+            UnknownTask: the weights serve another task only.
+            TextTooLong: a text exceeds the limit, and the report refuses that.
+            ModelError: the model failed, or its vectors have another width than the profile says.
+        """
+        if self.task not in (None, task):
+            raise UnknownTask(f"these weights of {self.profile.name} were loaded for {self.task}, not for {task}")
+        report = report or Report()
+        vectors = np.empty((len(texts), self.profile.width), np.float32)
+        chunk = CHUNK if report.overflow == "truncate" else max(1, len(texts))  # refuse before any work is done
+        running: deque[Future[int]] = deque()
+        try:
+            for start in range(0, len(texts), chunk):
+                before = len(running)
+                running += self._submit(texts[start : start + chunk], vectors[start : start + chunk], task, report)
+                self._collect(running, before, report)
+            self._collect(running, len(running), report)
+        finally:
+            for future in running:
+                future.cancel()
+        return vectors
+
+    def close(self) -> None:
+        """Finish the batches that run, drop those that wait, and end the workers."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _submit(self, texts: Sequence[str], vectors: Float32, task: Task, report: Report) -> list[Future[int]]:
+        ids = self.tokenizer.encode(texts, report)
+        self._fill_blank([row for row, tokens in enumerate(ids) if not tokens], vectors, report)
+        batches = plan([len(tokens) for tokens in ids], self.budget, self._workers)
+        try:
+            return [self._pool.submit(self._work, self.tokenizer.batch(ids, rows), task, vectors) for rows in batches]
+        except RuntimeError as error:
+            raise ModelError(f"the encoder of {self.profile.name} is closed") from error
+
+    def _fill_blank(self, rows: list[int], vectors: Float32, report: Report) -> None:
+        vectors[rows] = np.eye(1, self.profile.width, dtype=np.float32)
+        report.blank += len(rows)
+        if rows:
+            report.finished(len(rows))
+
+    def _work(self, batch: Batch, task: Task, vectors: Float32) -> int:
+        texts, longest = batch.ids.shape
+        limit = self.profile.limit or "unknown to its profile"
+        with model_errors(f"{self.profile.name} failed on {texts} texts of {longest} tokens (its limit is {limit})"):
+            pooled = self.run(batch, task)
+        if pooled.shape[1:] != (self.profile.width,):
+            check_width(self.profile, pooled.shape[-1])
+        vectors[batch.rows] = pooled
+        return texts
+
+    def _collect(self, running: deque[Future[int]], count: int, report: Report) -> None:
+        for _ in range(count):
+            try:
+                texts = running.popleft().result()
+            except CancelledError as error:
+                raise ModelError(f"the encoder of {self.profile.name} was closed while it worked") from error
+            report.finished(texts)
+
+
+def check_width(profile: ModelProfile, width: object) -> None:
+    """Refuse weights of another width than the profile says.
+
+    Raises:
+        ModelError: the widths differ.
+    """
+    if isinstance(width, int) and width != profile.width:
+        raise ModelError(f"the weights give vectors of width {width}; {profile.name} has width {profile.width}")
+
+
+def count_workers(workers: int | None, threads: int, *, processor: bool) -> int:
+    """Return how many workers to start: those asked for, else as many as the processor has room for, else one.
+
+    Raises:
+        InvalidInput: no number of workers or threads.
+    """
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None and number < 1:
+            raise InvalidInput(f"option {name} must be at least 1, not {number}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return workers or (max(1, cores // threads) if processor else 1)

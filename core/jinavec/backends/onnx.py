@@ -1,0 +1,171 @@
+"""The onnx backend: ONNX Runtime and tokenizers, without torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinavec.backends.failures import model_errors
+from jinavec.backends.local import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
+from jinavec.backends.pooling import check_modules, pool
+from jinavec.backends.tokens import Batch, Tokenizer
+from jinavec.backends.weights import find_weights
+from jinavec.errors import InvalidInput, ModelError
+from jinavec.extras import require
+from jinavec.models import ModelProfile
+from jinavec.options import read_options
+from jinavec.settings import EncoderSettings
+from jinavec.tasks import Task
+from jinavec.vectors import Float32
+
+CPU = "CPUExecutionProvider"
+SENTENCE, TOKENS = "sentence_embedding", "last_hidden_state"
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+PRECISIONS = {"fp16": "float16", "quantized": "int8", "": "float32"}
+"""What the file names of the hub's graphs mean; any other suffix, such as q4, is its own name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxOptions:
+    """How ONNX Runtime runs a model."""
+
+    file: str = "model.onnx"
+    """The graph, in the folder or its ``onnx`` folder; a quantised one is ``model_q4.onnx``, ``model_int8.onnx`` …"""
+    provider: str = CPU
+    """ONNX Runtime's execution provider."""
+    workers: int | None = None
+    """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
+    threads: int = 1
+    """Threads of each worker."""
+
+
+class OnnxBackend(LocalBackend):
+    """Runs a model's ONNX graph."""
+
+    name = "onnx"
+
+    def __init__(self, profile: ModelProfile, tokenizer: Tokenizer, session: Any, workers: int) -> None:
+        super().__init__(profile, tokenizer, workers)
+        self._session: Any = session
+        self._inputs = {given.name: INTEGERS[given.type] for given in session.get_inputs()}
+        self._output = _choose_output(session, profile)
+
+    @classmethod
+    def load(cls, settings: EncoderSettings, api_key: str | None) -> Self:
+        """Load the graph and its tokenizer, from a folder or the hub.
+
+        Raises:
+            InvalidInput: an option that cannot be used, or a server's address or key.
+            MissingExtra: onnxruntime, tokenizers or huggingface-hub is not installed.
+            ModelError: a file is missing, damaged, or not what the profile says.
+        """
+        settings.check_local(api_key)
+        options = read_options(OnnxOptions, settings.options)
+        runtime: Any = require("onnxruntime", "onnx")
+        _check_provider(options.provider, runtime)
+        workers = count_workers(options.workers, options.threads, processor=options.provider == CPU)
+        profile = settings.profile
+        weights = find_weights(settings, _patterns(options.file), "onnx")
+        path = _find_graph(weights.folder, options.file)
+        tokenizer = Tokenizer.load(weights, profile, "onnx")
+        session = _open(runtime, path, options)
+        _check_inputs(path, session)
+        notes: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        _check_notes(path, notes, settings)
+        backend = cls(profile, tokenizer, session, workers)
+        if backend._output == TOKENS:
+            check_modules(weights.folder, profile)
+        backend.budget = PROCESSOR_BUDGET if options.provider == CPU else ACCELERATOR_BUDGET
+        backend.task = settings.task
+        backend.revision = weights.revision or notes.get("jinavec.revision", "")
+        backend.precision = notes.get("jinavec.precision") or _precision(path)
+        return backend
+
+    def run(self, batch: Batch, task: Task) -> Float32:
+        """Run the graph; the runtime is thread-safe."""
+        given = {name: _input(name, batch).astype(kind, copy=False) for name, kind in self._inputs.items()}
+        output = self._session.run([self._output], given)[0]
+        pooled = output if self._output == SENTENCE else pool(np, output, batch.mask, self.profile.pooling)
+        return pooled.astype(np.float32, copy=False)
+
+    def close(self) -> None:
+        """Release the graph."""
+        super().close()
+        self._session = None
+
+
+def _input(name: str, batch: Batch) -> NDArray[np.int64]:
+    match name:
+        case "input_ids":
+            return batch.ids
+        case "attention_mask":
+            return batch.mask
+        case "position_ids":
+            return np.tile(np.arange(batch.ids.shape[1], dtype=np.int64), (len(batch.ids), 1))
+        case _:  # token_type_ids: there is only ever a first text
+            return np.zeros_like(batch.ids)
+
+
+def _check_provider(provider: str, runtime: Any) -> None:
+    available: list[str] = runtime.get_available_providers()
+    if provider not in available:
+        raise InvalidInput(f"there is no execution provider {provider!r} here; there are: {', '.join(available)}")
+
+
+def _patterns(file: str) -> list[str]:
+    graphs = [f"onnx/{file}", file]
+    return [*graphs, *(f"{graph}_data*" for graph in graphs), "*.json"]
+
+
+def _find_graph(folder: Path, file: str) -> Path:
+    for path in (folder / "onnx" / file, folder / file):
+        if path.is_file():
+            return path
+    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.onnx"))
+    hint = f"option file takes one of: {', '.join(others)}" if others else "`jinavec models export` makes one"
+    raise ModelError(f"there is no {file} in {folder} or its folder onnx; {hint}")
+
+
+def _open(runtime: Any, path: Path, options: OnnxOptions) -> Any:
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.log_severity_level = 4  # errors come as exceptions
+    with model_errors(f"cannot load {path}"):
+        session = runtime.InferenceSession(str(path), settings, providers=[options.provider])
+    if options.provider not in session.get_providers():
+        raise ModelError(f"ONNX Runtime could not start {options.provider}; its libraries may be missing")
+    return session
+
+
+def _check_inputs(path: Path, session: Any) -> None:
+    for given in session.get_inputs():
+        if given.name not in INPUTS or given.type not in INTEGERS:
+            raise ModelError(f"{path} asks for an input {given.name} of {given.type}; known are: {', '.join(INPUTS)}")
+
+
+def _choose_output(session: Any, profile: ModelProfile) -> str:
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    for name in (SENTENCE, TOKENS):
+        if name in outputs:
+            check_width(profile, outputs[name][-1])
+            return name
+    raise ModelError(f"the graph has neither {SENTENCE} nor {TOKENS} among its outputs: {', '.join(outputs)}")
+
+
+def _check_notes(path: Path, notes: dict[str, str], settings: EncoderSettings) -> None:
+    """Compare what ``export_onnx`` noted in the graph."""
+    asked = {"model": settings.profile.base, "task": settings.task.value}
+    for name, value in asked.items():
+        if notes.get(f"jinavec.{name}", value) != value:
+            raise ModelError(f"{path} was exported for the {name} {notes[f'jinavec.{name}']}, not {value}")
+
+
+def _precision(path: Path) -> str:
+    suffix = re.sub(r"^model_?", "", path.stem)
+    return PRECISIONS.get(suffix, suffix)

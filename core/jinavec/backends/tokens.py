@@ -1,0 +1,121 @@
+"""Tokens: from texts to batches of token ids, through the tokenizer.json that came with the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinavec.backends.base import Report
+from jinavec.backends.failures import model_errors
+from jinavec.backends.weights import Weights
+from jinavec.errors import ModelError
+from jinavec.extras import require
+from jinavec.models import ModelProfile
+
+PROBE = "Query: How fast does light travel?"
+SIMILAR = 0.95
+"""A batch holds texts of at least this share of its longest: at most 5 % of it is padding."""
+SMALLEST = 64
+"""Tokens below which a batch is not split further to keep all workers busy."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts of similar length, padded on the right."""
+
+    rows: list[int]
+    """Where the texts stand in the call."""
+    ids: NDArray[np.int64]
+    """(texts, longest)"""
+    mask: NDArray[np.int64]
+    """(texts, longest): 1 for a token, 0 for padding."""
+
+
+class Tokenizer:
+    """Turns texts into token ids exactly as the weights were trained; thread-safe."""
+
+    def __init__(self, tokenizer: Any, limit: int | None = None) -> None:
+        padding = tokenizer.padding
+        tokenizer.no_padding()  # a saved setting would pad and cut every text to one length
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self._limit = limit
+        self._padding: int = padding["pad_id"] if padding else 0
+
+    @classmethod
+    def load(cls, weights: Weights, profile: ModelProfile, extra: str) -> Self:
+        """Load tokenizer.json and check what it appends.
+
+        Raises:
+            ModelError: it is missing, damaged, or does not append what the profile says.
+        """
+        path = weights.file("tokenizer.json")
+        with model_errors(f"cannot read {path}"):
+            loaded = cls(require("tokenizers", extra).Tokenizer.from_file(str(path)), profile.limit)
+        loaded._check_appended(profile)
+        return loaded
+
+    def _check_appended(self, profile: ModelProfile) -> None:
+        bare: list[int] = self._tokenizer.encode(PROBE, add_special_tokens=False).ids
+        full: list[int] = self._tokenizer.encode(PROBE).ids
+        if profile.appended is not None and full != [*bare, *profile.appended]:
+            raise ModelError(
+                f"the tokenizer does not fit {profile.name}: a text should end with the special tokens"
+                f" {list(profile.appended)} and have no others, but {bare} became {full}"
+            )
+
+    def encode(self, texts: Sequence[str], report: Report) -> list[list[int]]:
+        """Return the token ids of each text, special tokens included, cut to the model's limit.
+
+        Raises:
+            TextTooLong: a text exceeds the limit, and the report refuses that.
+        """
+        rows: list[list[int]] = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        if self._limit is not None:
+            long = [number for number, ids in enumerate(rows) if len(ids) > self._limit]
+            report.too_long([len(rows[number]) for number in long], self._limit)
+            for number in long:
+                rows[number] = self._cut(texts[number], self._limit)
+        return rows
+
+    def _cut(self, text: str, limit: int) -> list[int]:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding.truncate(limit - self._tokenizer.num_special_tokens_to_add(False))
+        return self._tokenizer.post_process(encoding).ids  # adds the special tokens again, at their places
+
+    def batch(self, ids: Sequence[list[int]], rows: list[int]) -> Batch:
+        """Pad the texts of some rows to one length. The mask comes from the lengths: pad may also be a token."""
+        longest = max(len(ids[row]) for row in rows)
+        padded = np.full((len(rows), longest), self._padding, np.int64)
+        mask = np.zeros_like(padded)
+        for number, row in enumerate(rows):
+            padded[number, : len(ids[row])] = ids[row]
+            mask[number, : len(ids[row])] = 1
+        return Batch(rows, padded, mask)
+
+
+def plan(lengths: Sequence[int], budget: int, workers: int) -> list[list[int]]:
+    """Group texts into batches of similar length, the longest first.
+
+    Args:
+        lengths: tokens of each text; texts without any are left out.
+        budget: tokens of a batch, padding included; a longer text is a batch alone.
+        workers: batches that run side by side; few texts are spread over all of them.
+
+    Returns:
+        The positions of the texts in each batch.
+    """
+    budget = min(budget, max(SMALLEST, math.ceil(sum(lengths) / workers)))
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        longest = lengths[batches[-1][0]] if batches else 0
+        if longest and lengths[row] >= SIMILAR * longest and (len(batches[-1]) + 1) * longest <= budget:
+            batches[-1].append(row)
+        elif lengths[row]:
+            batches.append([row])
+    return batches

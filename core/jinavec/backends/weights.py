@@ -1,0 +1,107 @@
+"""Weights: from a folder, or a hub name and revision, to files on this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinavec.backends.failures import model_errors
+from jinavec.errors import ModelError
+from jinavec.extras import require
+from jinavec.models import CATALOGUE
+from jinavec.settings import EncoderSettings
+
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The files of one model on this machine."""
+
+    folder: Path
+    revision: str = ""
+    """The commit of a hub snapshot; of any other folder, what the user says it is."""
+
+    def file(self, name: str) -> Path:
+        """Return a file of the folder.
+
+        Raises:
+            ModelError: it is not there.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise ModelError(f"there is no {name} in {self.folder}")
+        return path
+
+
+def find_weights(settings: EncoderSettings, patterns: Sequence[str], extra: str) -> Weights:
+    """Return the weights that settings name, downloaded where they are not on this machine yet.
+
+    A hub name is taken as one snapshot at the pinned revision: loading its files one by one by name would mix
+    revisions.
+
+    Args:
+        settings: ``source`` is a folder or a hub name; without it the profile's repository for the task.
+        patterns: what to download of a hub repository.
+        extra: the extra that brings the hub's client.
+
+    Raises:
+        ModelError: no source is named, the folder is not there, or the hub cannot give it.
+    """
+    profile = settings.profile
+    source = settings.source or profile.repository(settings.task)
+    if not source:
+        raise ModelError(f"{profile.name} names no weights; give source= (--source), a folder or a hub name")
+    _check_task(source, settings)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return Weights(folder, _commit(folder) or settings.revision)
+    if folder.exists() or not HUB_NAME.fullmatch(source):
+        raise ModelError(f"{source!r} is neither a folder on this machine nor a hub name (OWNER/NAME)")
+    return _download(source, settings.revision or profile.revisions.get(source, ""), patterns, extra)
+
+
+def _check_task(source: str, settings: EncoderSettings) -> None:
+    merged = CATALOGUE.get(Path(source).name)
+    if merged is not None and merged.task not in (None, settings.task):
+        raise ModelError(f"{source} holds the weights for {merged.task}, not for {settings.task}")
+
+
+def _commit(folder: Path) -> str:
+    resolved = folder.resolve()
+    return resolved.name if resolved.parent.name == "snapshots" and COMMIT.fullmatch(resolved.name) else ""
+
+
+def _download(repository: str, revision: str, patterns: Sequence[str], extra: str) -> Weights:
+    hub: Any = require("huggingface_hub", extra)
+    asked: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(patterns)}
+    wanted = f"{repository} at revision {revision}" if revision else repository
+    with model_errors(f"there is no folder {repository!r}, and the hub did not give {wanted}"):
+        try:
+            folder = hub.snapshot_download(repository, tqdm_class=_silent_bar(), **asked)
+        except Exception as error:
+            folder = _cached(hub, repository, asked)
+            if folder is None:
+                raise error
+    return Weights(Path(folder), _commit(Path(folder)))
+
+
+def _cached(hub: Any, repository: str, asked: dict[str, Any]) -> str | None:
+    """Return the snapshot of an earlier download; the client does not look there itself for a pinned commit."""
+    try:
+        return hub.snapshot_download(repository, local_files_only=True, **asked)
+    except Exception:
+        return None
+
+
+def _silent_bar() -> Any:
+    tqdm: Any = require("tqdm", "onnx").tqdm  # comes with huggingface_hub
+
+    def silence(bar: Any, *args: Any, **more: Any) -> None:
+        tqdm.__init__(bar, *args, **more | {"disable": True})
+
+    return type("Silent", (tqdm,), {"__init__": silence})

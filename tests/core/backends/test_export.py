@@ -1,0 +1,172 @@
+"""The ONNX export: what it writes runs in the onnx backend, agrees with torch, and is there complete or not at all."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.model_checks import agree, cosines, prefixed, refused
+from tests.tiny_models import REMOTE_CODE_RAN, TinyFamily
+from tests.tiny_tokenizers import DIMENSIONS, TEXTS, long_text, tiny_profile, token_ids
+
+from jinavec import Encoder
+from jinavec.backends.export import export_onnx
+from jinavec.errors import InvalidInput, ModelError, UnknownTask
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),  # peft asks transformers for it
+]
+
+OUTPUTS = {"last_hidden_state", "sentence_embedding"}
+Export = Callable[[TinyFamily, str, str, str], Path]
+
+
+def load(family: TinyFamily, folder: Path, **more: Any) -> Encoder:
+    return Encoder.load(tiny_profile(family.kind), backend="onnx", source=str(folder), **more)
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Exports once for each family, layout, task and precision: the exporter needs seconds."""
+
+    @cache
+    def make(family: TinyFamily, layout: str, task: str, precision: str) -> Path:
+        source = family.base if layout == "base" else family.merged(task)
+        out = tmp_path_factory.mktemp("exported") / f"{family.kind}-{task}"
+        chosen: Any = precision
+        written = export_onnx(tiny_profile(family.kind), out=out, task=task, source=str(source), precision=chosen)
+        assert written == out
+        return out
+
+    return make
+
+
+class TestGraph:
+    @pytest.mark.parametrize(("layout", "task"), [("base", "clustering"), ("merged", "retrieval")])
+    def test_agrees_with_transformers(self, family: TinyFamily, export: Export, layout: str, task: str) -> None:
+        folder = export(family, layout, task, "float32")
+        for role in ("query", "document"):
+            for dimension in DIMENSIONS:
+                encoder = load(family, folder, task=task, dimension=dimension)
+                wanted = family.vectors(prefixed(task, role), task, dimension=dimension)
+                agree(encoder.encode(TEXTS, role=role), wanted)
+        assert not hasattr(builtins, REMOTE_CODE_RAN)
+
+    def test_gives_both_outputs_for_any_batch_and_either_padding(self, family: TinyFamily, export: Export) -> None:
+        folder = export(family, "base", "clustering", "float32")
+        runtime = pytest.importorskip("onnxruntime")
+        session = runtime.InferenceSession(str(folder / "onnx" / "model.onnx"), providers=["CPUExecutionProvider"])
+        assert {given.name for given in session.get_inputs()} == {"input_ids", "attention_mask"}
+        assert {output.name for output in session.get_outputs()} == OUTPUTS
+        texts = prefixed("clustering", "document")
+        rows = [token_ids(folder, text) for text in texts]
+        wanted = family.vectors(texts, "clustering")
+        for left in (False, True):
+            for some in (slice(0, 1), slice(0, 3), slice(None)):
+                ids, mask = _pad(rows[some], left)
+                hidden, pooled = session.run(
+                    ["last_hidden_state", "sentence_embedding"], {"input_ids": ids, "attention_mask": mask}
+                )
+                assert hidden.shape == (*ids.shape, wanted.shape[1])
+                agree(pooled, wanted[some])
+                last = [hidden[row, np.flatnonzero(mask[row])[-1]] for row in range(len(ids))]
+                assert (1 - cosines(np.stack(last), wanted[some])).max() <= 1e-5
+
+    def test_long_texts(self, family: TinyFamily, export: Export) -> None:
+        """Far longer than anything the exporter saw."""
+        profile = tiny_profile(family.kind, limit=1000)
+        folder = export(family, "base", "clustering", "float32")
+        encoder = Encoder.load(profile, task="clustering", backend="onnx", source=str(folder))
+        texts = [long_text(700), "short"]
+        agree(encoder.encode_documents(texts), family.vectors(prefixed("clustering", "document", texts), "clustering"))
+
+    def test_holds_no_path_of_this_machine(self, family: TinyFamily, export: Export) -> None:
+        folder = export(family, "base", "clustering", "float32")
+        for file in folder.rglob("*"):
+            if file.is_file():
+                content = file.read_bytes()
+                for name in (str(family.root), str(Path.home()), "site-packages", __file__):
+                    assert name.encode() not in content, f"{file.name} names {name}"
+
+    def test_refuses_to_serve_another_task(self, family: TinyFamily, export: Export) -> None:
+        with pytest.raises(ModelError) as error:
+            load(family, export(family, "base", "clustering", "float32"), task="retrieval")
+        refused(error, "clustering", "retrieval")
+
+
+class TestInt8:
+    def test_is_near_and_says_what_it_is(self, family: TinyFamily, export: Export) -> None:
+        folder = export(family, "base", "clustering", "int8")
+        encoder = load(family, folder, task="clustering")
+        assert encoder.contract.precision == "int8"
+        got = encoder.encode_documents(TEXTS)
+        wanted = family.vectors(prefixed("clustering", "document"), "clustering")
+        assert cosines(got, wanted).min() > 0.9
+        assert (1 - cosines(got, wanted)).max() > 1e-7, "not quantised at all"
+
+    def test_is_smaller(self, family: TinyFamily, export: Export) -> None:
+        sizes = {
+            precision: sum(
+                file.stat().st_size for file in export(family, "base", "clustering", precision).rglob("model.onnx*")
+            )
+            for precision in ("float32", "int8")
+        }
+        assert sizes["int8"] < sizes["float32"] * 0.6
+
+
+class TestRefusals:
+    def test_a_folder_that_is_not_empty(self, family: TinyFamily, tmp_path: Path) -> None:
+        keep = tmp_path / "out" / "keep.txt"
+        keep.parent.mkdir()
+        keep.write_text("mine")
+        with pytest.raises(InvalidInput) as error:
+            export_onnx(tiny_profile(family.kind), out=keep.parent, source=str(family.base))
+        refused(error, keep.parent)
+        assert [file.name for file in tmp_path.rglob("*")] == ["out", "keep.txt"] and keep.read_text() == "mine"
+
+    def test_a_file_in_its_place(self, family: TinyFamily, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("mine")
+        with pytest.raises(InvalidInput) as error:
+            export_onnx(tiny_profile(family.kind), out=tmp_path / "out", source=str(family.base))
+        refused(error, tmp_path / "out")
+        assert (tmp_path / "out").read_text() == "mine"
+
+    @pytest.mark.parametrize("broken", ["model.safetensors", "tokenizer.json", "config.json"])
+    def test_a_failure_leaves_nothing(self, family: TinyFamily, tmp_path: Path, broken: str) -> None:
+        folder = family.save_merged(tmp_path / "source", "retrieval")
+        (folder / broken).write_bytes(b"\x00garbage{")
+        with pytest.raises(ModelError) as error:
+            export_onnx(tiny_profile(family.kind), out=tmp_path / "out", source=str(folder))
+        refused(error)
+        assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+    def test_another_precision(self, family: TinyFamily, tmp_path: Path) -> None:
+        wrong: Any = "int2"
+        with pytest.raises(InvalidInput) as error:
+            export_onnx(tiny_profile(family.kind), out=tmp_path / "out", source=str(family.base), precision=wrong)
+        refused(error, "int2", "int8")
+
+    def test_another_task(self, family: TinyFamily, tmp_path: Path) -> None:
+        with pytest.raises(UnknownTask):
+            export_onnx(tiny_profile(family.kind), out=tmp_path / "out", source=str(family.base), task="separation")
+
+    def test_missing_weights(self, family: TinyFamily, tmp_path: Path) -> None:
+        with pytest.raises(ModelError) as error:
+            export_onnx(tiny_profile(family.kind), out=tmp_path / "out", source=str(tmp_path / "absent"))
+        refused(error, tmp_path / "absent")
+        assert not list(tmp_path.iterdir())
+
+
+def _pad(rows: list[list[int]], left: bool) -> tuple[Any, Any]:
+    longest = max(map(len, rows)) + 2
+    ids, mask = np.full((len(rows), longest), 7), np.zeros((len(rows), longest), np.int64)
+    for number, row in enumerate(rows):
+        places = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[number, places], mask[number, places] = row, 1
+    return ids, mask
