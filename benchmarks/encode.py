@@ -99,6 +99,7 @@ def main() -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch = importlib.import_module("torch")
     torch.set_num_threads(options.threads)
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
     print(describe(options))
     folder = Path(options.work or tempfile.mkdtemp(prefix="jinavec-encode-"))
     try:
@@ -121,9 +122,14 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=int, help="use only the first N texts of each mix")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; the best of each contestant counts")
     parser.add_argument("--fastembed-rounds", type=int, default=1, help="it is slow; 0 leaves it out")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for each contestant")
+    parser.add_argument("--threads", type=int, default=cores(), help="for each contestant")
     parser.add_argument("--work", type=Path, help="folder that keeps weights and graphs for the next run")
     return parser.parse_args()
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(options: argparse.Namespace) -> str:

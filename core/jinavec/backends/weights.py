@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,9 @@ def _download(repository: str, revision: str, patterns: Sequence[str], extra: st
     hub: Any = require("huggingface_hub", extra)
     asked: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(patterns)}
     wanted = f"{repository} at revision {revision}" if revision else repository
-    with model_errors(f"there is no folder {repository!r}, and the hub did not give {wanted}"):
+    with model_errors(f"there is no folder {repository!r}, and the hub did not give {wanted}"), _quiet():
         try:
-            folder = hub.snapshot_download(repository, tqdm_class=_silent_bar(), **asked)
+            folder = hub.snapshot_download(repository, **asked)
         except Exception as error:
             folder = _cached(hub, repository, asked)
             if folder is None:
@@ -98,10 +99,13 @@ def _cached(hub: Any, repository: str, asked: dict[str, Any]) -> str | None:
         return None
 
 
-def _silent_bar() -> Any:
-    tqdm: Any = require("tqdm", "onnx").tqdm  # comes with huggingface_hub
-
-    def silence(bar: Any, *args: Any, **more: Any) -> None:
-        tqdm.__init__(bar, *args, **more | {"disable": True})
-
-    return type("Silent", (tqdm,), {"__init__": silence})
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep the hub's client from logging each of its retries; its progress bar stays."""
+    log: Any = require("huggingface_hub.utils.logging", "onnx")
+    verbosity = log.get_verbosity()
+    log.set_verbosity_error()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import gc
 import json
 import os
 import shutil
@@ -70,6 +71,12 @@ def load(family: TinyFamily, layout: str = "base", task: str = "retrieval", **mo
 def load_once(family: TinyFamily) -> Encoder:
     """One encoder for all examples of a property."""
     return load(family)
+
+
+def embedding_tables(torch: Any) -> set[int]:
+    """Return where in memory the embedding tables are that are alive now."""
+    gc.collect()
+    return {thing.weight.data_ptr() for thing in gc.get_objects() if type(thing) is torch.nn.Embedding}
 
 
 def copy(source: Path, target: Path) -> Path:
@@ -253,6 +260,26 @@ class TestThreads:
             wrong = [task for task, future in futures if (1 - cosines(future.result(), alone[task])).max() > CLOSE]
         assert not wrong
 
+    def test_loading_from_threads_leaves_warnings_alone(self, family: TinyFamily) -> None:
+        """Silencing libraries while they load must not silence the process: truncation has to be heard."""
+        with warnings.catch_warnings():
+            before = list(warnings.filters)
+            with ThreadPoolExecutor(4) as pool:
+                loading = [pool.submit(load, family, "base", task) for task in TASKS * 2]
+                encoders = [future.result() for future in loading]
+            assert list(warnings.filters) == before
+        with pytest.warns(JinavecWarning):
+            encoders[0].encode_documents([long_text(200)])
+
+    def test_tasks_share_the_weights(self, families: Callable[[Kind], TinyFamily]) -> None:
+        """One download, one copy in memory: a second, third and fourth task add their adapter only."""
+        family = families("nano")
+        before = embedding_tables(family.torch)
+        encoder = load(family, "base")
+        for task in TASKS:
+            Encoder(encoder.profile, encoder.backend, task=task).encode_documents(["a"])
+        assert len(embedding_tables(family.torch) - before) == 1
+
 
 class TestTasks:
     def test_merged_weights_refuse_another_task(self, family: TinyFamily) -> None:
@@ -278,6 +305,14 @@ class TestTasks:
         with pytest.raises(ModelError) as error:
             load(family, source=str(folder), task="clustering").encode_documents(["a"])
         refused(error, "clustering")
+
+    @pytest.mark.parametrize("backend", ["onnx", "torch"])
+    def test_a_folder_named_for_another_task(self, family: TinyFamily, tmp_path: Path, backend: str) -> None:
+        """A merged repository of the vendor says in its name what it holds."""
+        folder = copy(family.merged("clustering"), tmp_path / f"jina-embeddings-v5-text-{family.kind}-clustering")
+        with pytest.raises(ModelError) as error:
+            load(family, backend=backend, source=str(folder), task="retrieval")
+        refused(error, "clustering", "retrieval")
 
     def test_source_of_the_profile_names_the_task(self, family: TinyFamily) -> None:
         """Merged repositories by default: the profile's source has a place for the task."""
@@ -523,6 +558,34 @@ class TestBroken:
         with pytest.raises(ModelError) as error:
             load(family, source="nobody-at-all/no-such-model", revision="0" * 40)
         refused(error, "nobody-at-all/no-such-model")
+
+    @pytest.mark.parametrize("backend", ["onnx", "torch"])
+    @pytest.mark.parametrize(
+        "model", ["jina-embeddings-v5-text-nano", "jinaai/jina-embeddings-v5-text-small-retrieval"]
+    )
+    def test_catalogue_model_without_network(self, model: str, backend: str) -> None:
+        with pytest.raises(ModelError) as error:
+            Encoder.load(model, backend=backend, revision="0" * 40)
+        refused(error, f"jinaai/{model.removeprefix('jinaai/').removesuffix('-retrieval')}-retrieval", "0" * 40)
+
+    @pytest.mark.parametrize("mode", ["mean_tokens", "cls_token"])
+    def test_another_pooling_than_the_profiles(self, family: TinyFamily, tmp_path: Path, mode: str) -> None:
+        folder = copy(family.merged("retrieval"), tmp_path / "pooling")
+        write_json(
+            folder / "1_Pooling" / "config.json", {"word_embedding_dimension": WIDTH, f"pooling_mode_{mode}": True}
+        )
+        with pytest.raises(ModelError) as error:
+            load(family, source=str(folder))
+        refused(error, mode.partition("_")[0], "last")
+
+    def test_a_module_we_do_not_apply(self, family: TinyFamily, tmp_path: Path) -> None:
+        folder = copy(family.merged("retrieval"), tmp_path / "dense")
+        modules = json.loads((folder / "modules.json").read_text())
+        modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+        write_json(folder / "modules.json", modules)
+        with pytest.raises(ModelError) as error:
+            load(family, source=str(folder))
+        refused(error, "Dense")
 
     def test_misspelt_option(self, family: TinyFamily) -> None:
         with pytest.raises(InvalidInput) as error:
