@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jinavec.backends.failures import model_errors
+from jinavec.backends.quiet import quiet
 from jinavec.backends.weights import Weights
 from jinavec.errors import ModelError
 from jinavec.extras import require
@@ -33,7 +33,8 @@ def load_backbone(weights: Weights, dtype: str) -> Any:
     transformers: Any = require("transformers", "torch")
     torch: Any = require("torch", "torch")
     config_file = weights.file("config.json")
-    with model_errors(f"cannot load the model in {weights.folder}"), quiet(transformers):
+    loading = model_errors(f"cannot load the model in {weights.folder}")
+    with loading, quiet("transformers"), _without_bars(transformers):
         found = json.loads(config_file.read_text("utf-8"))
         kind, given = transformers.AutoModel, dict[str, Any]()
         if _is_v5(found):
@@ -115,17 +116,13 @@ def twin(model: Any) -> Any:
 
 
 @contextmanager
-def quiet(transformers: Any) -> Generator[None]:
-    """Keep transformers from printing; what matters is raised."""
+def _without_bars(transformers: Any) -> Generator[None]:
+    """Keep transformers from drawing progress bars of its own."""
     log = transformers.utils.logging
-    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
+    bars = log.is_progress_bar_enabled()
     log.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        log.set_verbosity(verbosity)
         if bars:
             log.enable_progress_bar()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
 import tempfile
-import warnings
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from jinavec.backends.base import Report
 from jinavec.backends.failures import model_errors
 from jinavec.backends.onnx import SENTENCE, TOKENS, OnnxBackend
 from jinavec.backends.pooling import pool
+from jinavec.backends.quiet import quiet
 from jinavec.backends.torch import PATTERNS, TorchBackend
 from jinavec.backends.weights import Weights, find_weights
 from jinavec.errors import InvalidInput, ModelError
@@ -138,7 +137,7 @@ def _trace(settings: EncoderSettings, weights: Weights, folder: Path) -> Any:
     backbone.config.to_json_file(folder / "config.json")
     ids = torch.ones((2, 7), dtype=torch.long)
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    with torch.no_grad(), _quiet("torch.onnx"):
+    with torch.no_grad(), quiet("torch.onnx"):
         program = torch.onnx.export(
             _pooled(torch, backbone, settings.profile.pooling),
             (ids, torch.ones_like(ids)),
@@ -202,16 +201,3 @@ def _verify(settings: EncoderSettings, folder: Path, precision: Precision) -> No
     least = (normalize(together) * normalize(np.concatenate(alone))).sum(axis=1).min()
     if least < LEAST_COSINE[precision]:
         raise ModelError(f"the graph differs from torch: cosine {least:.6f}, where {LEAST_COSINE[precision]} is due")
-
-
-@contextmanager
-def _quiet(logger: str) -> Generator[None]:
-    log = logging.getLogger(logger)
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

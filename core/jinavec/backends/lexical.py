@@ -34,6 +34,8 @@ from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
+CHUNK = 64
+"""Texts between two reports of progress."""
 FEATURES = 4096
 """Directions held at once. As no weight reaches 4096, their sum stays below 2**24, exact in float32."""
 UNIT = 16
@@ -79,11 +81,11 @@ class LexicalBackend(Backend):
         """
         report = report or Report()
         vectors = np.empty((len(texts), self.width), np.float32)
-        for row, text in enumerate(texts):
-            counts = Counter(_features(text))
-            vectors[row] = _project(counts, self.width)
-            report.blank += not counts
-            report.finished(1)
+        for start in range(0, len(texts), CHUNK):
+            counts = [Counter(_features(text)) for text in texts[start : start + CHUNK]]
+            vectors[start : start + CHUNK] = [_project(count, self.width) for count in counts]
+            report.blank += sum(not count for count in counts)
+            report.finished(len(counts))
         return vectors
 
 

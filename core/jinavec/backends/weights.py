@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinavec.backends.failures import model_errors
+from jinavec.backends.quiet import quiet
 from jinavec.errors import ModelError
 from jinavec.extras import require
 from jinavec.models import CATALOGUE
@@ -81,7 +81,8 @@ def _download(repository: str, revision: str, patterns: Sequence[str], extra: st
     hub: Any = require("huggingface_hub", extra)
     asked: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(patterns)}
     wanted = f"{repository} at revision {revision}" if revision else repository
-    with model_errors(f"there is no folder {repository!r}, and the hub did not give {wanted}"), _quiet():
+    missing = f"there is no folder {repository!r}, and the hub did not give {wanted}"
+    with model_errors(missing), quiet("huggingface_hub"):
         try:
             folder = hub.snapshot_download(repository, **asked)
         except Exception as error:
@@ -97,15 +98,3 @@ def _cached(hub: Any, repository: str, asked: dict[str, Any]) -> str | None:
         return hub.snapshot_download(repository, local_files_only=True, **asked)
     except Exception:
         return None
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep the hub's client from logging each of its retries; its progress bar stays."""
-    log: Any = require("huggingface_hub.utils.logging", "onnx")
-    verbosity = log.get_verbosity()
-    log.set_verbosity_error()
-    try:
-        yield
-    finally:
-        log.set_verbosity(verbosity)
