@@ -296,15 +296,17 @@ def fastembed(prepared: Prepared, threads: int, rounds: int) -> Contestant:
     """Enter fastembed, on the same graph."""
     library = importlib.import_module("fastembed")
     about = importlib.import_module("fastembed.common.model_description")
-    library.TextEmbedding.add_custom_model(
-        model=prepared.profile.name,
-        pooling=about.PoolingType.DISABLED,
-        normalization=True,
-        sources=about.ModelSource(hf="not/downloaded"),
-        dim=prepared.profile.width,
-        model_file="onnx/model.onnx",
-        output_name="sentence_embedding",
-    )
+    known = [model["model"] for model in library.TextEmbedding.list_supported_models()]
+    if prepared.profile.name not in known:  # each mix enters anew
+        library.TextEmbedding.add_custom_model(
+            model=prepared.profile.name,
+            pooling=about.PoolingType.DISABLED,
+            normalization=True,
+            sources=about.ModelSource(hf="not/downloaded"),
+            dim=prepared.profile.width,
+            model_file="onnx/model.onnx",
+            output_name="sentence_embedding",
+        )
     model = library.TextEmbedding(prepared.profile.name, specific_model_path=str(prepared.graphs), threads=threads)
     prefix = prepared.profile.prompts.get((Task.RETRIEVAL, Role.DOCUMENT), "")
 

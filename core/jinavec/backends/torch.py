@@ -33,8 +33,9 @@ class TorchOptions:
     device: str = "cpu"
     """torch's name of it: cpu, cuda, cuda:1, mps …"""
     precision: Precision = "float32"
-    """bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16: faster where the processor
-    has AVX512-BF16 or AMX, and within .0001 of the cosines of float32. bfloat16 computes everything so."""
+    """bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16, within .0001 of the cosines
+    of float32; bfloat16 computes everything so. Faster on processors with AMX or with AVX512-BF16 at twice the rate of
+    float32, slower on others: ``benchmarks/encode.py`` tells."""
     workers: int | None = None
     """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
     threads: int = 1
