@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from jinavec import ModelProfile
+from jinavec.tasks import V5_PROMPTS
+from jinavec_adapters.llama_index import BinaryVectorStore, JinaV5Embedding
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection: LlamaIndex must not look for tokenizers, models or data."""
+
+    def refuse(self: socket.socket, address: object) -> NoReturn:
+        raise AssertionError(f"a test tried to connect to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def prompted() -> ModelProfile:
+    """The lexical model with the prefixes of jina-embeddings-v5, so that roles differ."""
+    return ModelProfile(
+        name="prompted", width=768, dimensions=(64, 256, 768), prompts=V5_PROMPTS, backend="lexical", limit=None
+    )
+
+
+@pytest.fixture
+def model(prompted: ModelProfile) -> JinaV5Embedding:
+    return JinaV5Embedding(prompted, dimension=256)
+
+
+@pytest.fixture
+def open_store(tmp_path: Path, model: JinaV5Embedding) -> Callable[[], BinaryVectorStore]:
+    """Open the same store again and again."""
+    return lambda: BinaryVectorStore(tmp_path / "index", embed_model=model)
+
+
+@pytest.fixture
+def store(open_store: Callable[[], BinaryVectorStore]) -> BinaryVectorStore:
+    return open_store()
