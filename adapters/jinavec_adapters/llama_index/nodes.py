@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ def write_node(node: BaseNode) -> Record:
         InvalidRecord: the node holds something that is not JSON.
     """
     try:
+        json.dumps(node.metadata, allow_nan=False, default=str)  # to_dict would make null of NaN and infinity
         content = node.to_dict(mode="json")
     except ValueError as error:
         raise InvalidRecord(f"node {node.node_id!r} cannot be stored as JSON: {error}") from error

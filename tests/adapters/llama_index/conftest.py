@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import llama_index.core
 import pytest
 
 from jinavec import ModelProfile
@@ -20,6 +22,16 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"a test tried to connect to {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sentence_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Copy LlamaIndex's data for splitting sentences: nltk refuses hard links, which is how uv installs files."""
+    (package,) = llama_index.core.__path__
+    copy = shutil.copytree(Path(package, "_static", "nltk_cache"), tmp_path_factory.mktemp("llama") / "nltk")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NLTK_DATA", str(copy))
+        yield
 
 
 @pytest.fixture

@@ -23,17 +23,18 @@ from jinavec_adapters.llama_index import BinaryVectorStore
 WORDS = ["", "a", "b", "é", "猫", "Query: a"]
 NUMBERS = [-3, 0, 0.0, 1, 1.5, 2, 2**40]
 MISSING = object()
+TABLES: list[Any] = [{}, {"word": "a"}, [{"word": "a"}], [[]], [None], None, MISSING]
 
 
 def metadata(dice: random.Random) -> dict[str, Any]:
     """Fields of one kind each, any of which may be missing or empty; of the last two filters see emptiness only."""
     lists = [[], *(dice.sample(WORDS, n) for n in (1, 2, 4)), [""]]
-    drawn = {
+    drawn: dict[str, Any] = {
         "word": dice.choice([*WORDS, None, MISSING]),
         "number": dice.choice([*NUMBERS, None, MISSING]),
         "words": dice.choice([*lists, None, MISSING]),
         "truth": dice.choice([True, False, None, MISSING]),
-        "table": dice.choice([{}, {"word": "a"}, [{"word": "a"}], [[]], [None], None, MISSING]),
+        "table": dice.choice(TABLES),
     }
     return {name: value for name, value in drawn.items() if value is not MISSING}
 
