@@ -4,12 +4,13 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import llama_index.core
 import pytest
 
 from jinavec import ModelProfile
+from jinavec.backends.lexical import LexicalBackend
 from jinavec.tasks import V5_PROMPTS
 from jinavec_adapters.llama_index import BinaryVectorStore, JinaV5Embedding
 
@@ -56,3 +57,17 @@ def open_store(tmp_path: Path, model: JinaV5Embedding) -> Callable[[], BinaryVec
 @pytest.fixture
 def store(open_store: Callable[[], BinaryVectorStore]) -> BinaryVectorStore:
     return open_store()
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that reaches the backend."""
+    seen: list[str] = []
+    embed = LexicalBackend.embed
+
+    def note(self: LexicalBackend, texts: Any, **kwargs: Any) -> Any:
+        seen.extend(texts)
+        return embed(self, texts, **kwargs)
+
+    monkeypatch.setattr(LexicalBackend, "embed", note)
+    return seen

@@ -7,23 +7,8 @@ import pytest
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from jinavec import ModelProfile
-from jinavec.backends.lexical import LexicalBackend
 from jinavec.errors import InvalidType
 from jinavec_adapters.llama_index import JinaV5Embedding
-
-
-@pytest.fixture
-def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every text that reaches the backend."""
-    seen: list[str] = []
-    embed = LexicalBackend.embed
-
-    def note(self: LexicalBackend, texts: Any, **kwargs: Any) -> Any:
-        seen.extend(texts)
-        return embed(self, texts, **kwargs)
-
-    monkeypatch.setattr(LexicalBackend, "embed", note)
-    return seen
 
 
 def test_a_query_never_gets_the_vector_of_a_document(prompted: ModelProfile, embedded: list[str]) -> None:

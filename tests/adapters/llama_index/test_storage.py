@@ -23,7 +23,6 @@ from llama_index.core.schema import TextNode, TransformComponent
 from llama_index.core.storage.docstore import SimpleDocumentStore
 
 from jinavec import Contract
-from jinavec.backends.lexical import LexicalBackend
 from jinavec.errors import ContractMismatch, IndexDamaged, IndexNotFound, InvalidInput
 from jinavec_adapters.llama_index import BinaryVectorStore, JinaV5Embedding
 
@@ -36,20 +35,6 @@ DOCUMENTS = {
 
 def documents(**changed: str) -> list[Document]:
     return [Document(id_=id, text=text) for id, text in (DOCUMENTS | changed).items()]
-
-
-@pytest.fixture
-def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every text that reaches the backend."""
-    seen: list[str] = []
-    embed = LexicalBackend.embed
-
-    def note(self: LexicalBackend, texts: Any, **kwargs: Any) -> Any:
-        seen.extend(texts)
-        return embed(self, texts, **kwargs)
-
-    monkeypatch.setattr(LexicalBackend, "embed", note)
-    return seen
 
 
 def persisted(store: BinaryVectorStore, model: JinaV5Embedding, folder: Path) -> str:
