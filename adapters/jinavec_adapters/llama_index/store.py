@@ -11,7 +11,7 @@ import numpy as np
 from fsspec import AbstractFileSystem  # pyright: ignore[reportMissingTypeStubs]
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, ImageNode, IndexNode
 from llama_index.core.vector_stores.types import (
     DEFAULT_PERSIST_DIR,
     BasePydanticVectorStore,
@@ -129,7 +129,8 @@ class BinaryVectorStore(BasePydanticVectorStore):
         """Return the nodes nearest to an embedding, best first.
 
         Similarities are cosines or the index's best estimates of them, in [-1, 1]. Empty ``node_ids`` and ``doc_ids``
-        restrict nothing.
+        restrict nothing; nor do ``node_ids`` of index and image nodes alone, since the retrievers of an index that has
+        such nodes always give them, and would hide all others.
 
         Raises:
             InvalidInput: a mode other than default, no embedding, or an option that does not exist.
@@ -141,7 +142,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
             raise InvalidInput("BinaryVectorStore searches by an embedding, and the query has none")
         if kwargs:
             raise InvalidInput(f"BinaryVectorStore's query has no option {next(iter(kwargs))!r}: it has none")
-        hits = self._index.search(query.query_embedding, query.similarity_top_k, _restriction(query))
+        hits = self._index.search(query.query_embedding, query.similarity_top_k, self._restriction(query))
         return VectorStoreQueryResult(
             nodes=[read_node(hit.record) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -223,6 +224,17 @@ class BinaryVectorStore(BasePydanticVectorStore):
         """Let go of the index's files, and of the right to write; closing twice is allowed."""
         self._index.close()
 
+    def _restriction(self, query: VectorStoreQuery) -> Condition | None:
+        given = [translate(query.filters)]
+        given += [{DOC_ID: {"in": query.doc_ids}}] if query.doc_ids else []
+        given += [{NODE_ID: {"in": query.node_ids}}] if query.node_ids and self._is_choice(query.node_ids) else []
+        parts = [condition for condition in given if condition is not None]
+        return {"and": parts} if parts else None
+
+    def _is_choice(self, node_ids: list[str]) -> bool:
+        named = [read_node(record) for record in self._index.get(node_ids)]
+        return not named or not all(isinstance(node, (IndexNode, ImageNode)) for node in named)
+
     def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Record]:
         condition = translate(filters)
         if node_ids is None:
@@ -248,11 +260,3 @@ def _foreign_contract(embed_model: BaseEmbedding) -> Contract:
         raise InvalidType(f"embed_model must be a BaseEmbedding of LlamaIndex, not {type(embed_model).__name__}")
     name = f"{type(embed_model).__name__}/{embed_model.model_name}"
     return Contract.of(ModelProfile(name=name, width=len(embed_model.get_text_embedding("width"))))
-
-
-def _restriction(query: VectorStoreQuery) -> Condition | None:
-    given = [translate(query.filters)]
-    given += [{DOC_ID: {"in": query.doc_ids}}] if query.doc_ids else []
-    given += [{NODE_ID: {"in": query.node_ids}}] if query.node_ids else []
-    parts = [condition for condition in given if condition is not None]
-    return {"and": parts} if parts else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llama_index.core import Document, VectorStoreIndex
+from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import (
@@ -270,6 +270,18 @@ def test_node_ids_and_doc_ids_restrict_unless_they_are_empty(filled: BinaryVecto
     assert filtered(filled, model, doc_ids=["book"], node_ids=["oven", "port"]) == ["oven"]
     both = {"doc_ids": ["book"], "filters": where("year", 2020, FilterOperator.GT)}
     assert filtered(filled, model, **both) == ["milk"]
+
+
+def test_index_nodes_do_not_hide_the_others(store: BinaryVectorStore, model: JinaV5Embedding) -> None:
+    """LlamaIndex's retriever gives the ids of the index nodes as node_ids, whatever is asked."""
+    context = StorageContext.from_defaults(vector_store=store)
+    given = [node("oven", CATS), node("port", SHIPS), IndexNode(id_="see", text=MILK, index_id="elsewhere")]
+    index = VectorStoreIndex(given, storage_context=context, embed_model=model)
+    hits = index.as_retriever(similarity_top_k=3).retrieve("where does the cat sleep?")
+    assert [hit.node_id for hit in hits][0] == "oven"
+    assert {hit.node_id for hit in hits} == {"oven", "port", "see"}
+    assert filtered(store, model, node_ids=["see", "port"]) == ["port", "see"]
+    assert filtered(store, model, node_ids=["nobody"]) == []
 
 
 @pytest.mark.parametrize("mode", [mode for mode in VectorStoreQueryMode if mode.value != "default"])
