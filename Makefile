@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
-EXTRAS := static,onnx,parquet,zstd,text
+INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
+EXTRAS := static,onnx,parquet,zstd,text,llama-index
 
-.PHONY: demo test test-torch check wheel readme clean
+.PHONY: demo test test-torch test-llama-index check wheel readme clean
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
@@ -17,6 +18,17 @@ test: $(VENV)/.test  ## the offline tests
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
+
+# What LlamaIndex's oldest release itself warns of, with today's pydantic.
+OLD_LLAMA := -W "ignore:The 'validate_default' attribute" -W "ignore:Call to deprecated method get_doc_id"
+
+test-llama-index: $(BIN)/uv  ## the LlamaIndex tests with the lowest and the newest releases that pyproject.toml allows
+	for versions in lowest-direct highest; do \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/llama && \
+		$(INSTALL_LLAMA) --resolution $$versions -e ".[static,llama-index]" && \
+		$(INSTALL_LLAMA) --group test && \
+		$(VENV)/llama/bin/python -m pytest $(OLD_LLAMA) tests/adapters/llama_index $(ARGS) || exit; \
+	done
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check

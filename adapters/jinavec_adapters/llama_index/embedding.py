@@ -1,0 +1,168 @@
+"""JinaV5Embedding: LlamaIndex's embedding model over ``jinavec.Encoder``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+
+from jinavec import Contract, Encoder, ModelProfile, Task
+from jinavec.backends.base import Overflow
+from jinavec.errors import InvalidInput
+from jinavec_adapters.llama_index.cache import Query, RoleCache
+
+
+class JinaV5Embedding(BaseEmbedding):
+    """Embeds queries as queries and nodes as documents, under one contract.
+
+    Every field that changes vectors is public, so that it reaches ``to_dict`` and with it the key of an ingestion
+    cache; none can be changed after construction. A key is no field: what is saved never holds it, and what is loaded
+    takes it from the environment.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_name: str = Field(frozen=True)
+    """A name of the catalogue, or of the profile."""
+    profile: dict[str, Any] = Field(frozen=True, repr=False)
+    """The model's ``ModelProfile`` as JSON values: prefixes, widths, pooling, limit."""
+    task: str = Field(frozen=True)
+    dimension: int = Field(frozen=True)
+    """Components of a vector."""
+    backend: str = Field(frozen=True)
+    source: str = Field(frozen=True)
+    revision: str = Field(frozen=True)
+    overflow: str = Field(frozen=True)
+    url: str = Field(frozen=True)
+    """Address of a server, without user name and password."""
+    served_as: str = Field(frozen=True)
+    options: dict[str, Any] = Field(frozen=True)
+    embed_batch_size: int = Field(default=512, gt=0, le=2048)
+    """Texts given to the core at once, which plans batches of its own: the more it sees, the better it can."""
+    embeddings_cache: Any = Field(default=None, frozen=True, exclude=True, repr=False)
+    """The key-value store given, behind keys that tell contracts and roles apart; not saved."""
+
+    _encoder: Encoder = PrivateAttr()
+
+    def __init__(
+        self,
+        model_name: str | ModelProfile,
+        *,
+        task: Task | str | None = None,
+        dimension: int | None = None,
+        backend: str | None = None,
+        source: str | Path | None = None,
+        revision: str | None = None,
+        overflow: Overflow = "truncate",
+        url: str | None = None,
+        api_key: str | None = None,
+        served_as: str | None = None,
+        options: object = None,
+        profile: Mapping[str, Any] | None = None,
+        embeddings_cache: Any = None,
+        **fields: Any,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model_name: a catalogue name, or a ``ModelProfile`` for any other model.
+            task: as for ``Encoder.load``, like all down to ``options``.
+            dimension: ...
+            backend: ...
+            source: ...
+            revision: ...
+            overflow: ...
+            url: ...
+            api_key: ...
+            served_as: ...
+            options: ...
+            profile: the profile as ``to_dict`` saved it.
+            embeddings_cache: a LlamaIndex ``BaseKVStore``; may be shared by any models.
+            fields: those of ``BaseEmbedding``: embed_batch_size, num_workers, callback_manager, rate_limiter.
+
+        Raises:
+            UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
+            MissingExtra, ModelError: the model cannot be loaded.
+        """
+        encoder = Encoder.load(
+            _find_profile(model_name, profile),
+            task=task,
+            dimension=dimension,
+            backend=backend,
+            source=source,
+            revision=revision,
+            overflow=overflow,
+            url=url,
+            api_key=api_key,
+            served_as=served_as,
+            options=options,
+        )
+        assert encoder.settings is not None  # an encoder that was loaded knows how
+        super().__init__(
+            model_name=encoder.profile.name,
+            embeddings_cache=RoleCache.over(embeddings_cache, encoder.contract),
+            **encoder.settings.to_json(),
+            **fields,
+        )
+        self._encoder = encoder
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex serialises the class."""
+        return "JinaV5Embedding"
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes the vectors."""
+        return self._encoder
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of every vector this model makes."""
+        return self._encoder.contract
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return what LlamaIndex's events say about the model."""
+        names = ("model_name", "task", "dimension", "embed_batch_size")
+        return {"class_name": self.class_name(), **{name: getattr(self, name) for name in names}}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)  # the model is loaded anew, not copied
+
+    def get_query_embedding(self, query: str) -> list[float]:
+        """Embed a query; the cache, if any, is told that it is one."""
+        return super().get_query_embedding(Query(query))
+
+    async def aget_query_embedding(self, query: str) -> list[float]:
+        """``get_query_embedding`` without blocking the event loop."""
+        return await super().aget_query_embedding(Query(query))
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._encoder.encode_queries([query])[0].tolist()
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return (await self._encoder.aencode_queries([query]))[0].tolist()
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self._encoder.encode_documents(texts).tolist()
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return (await self._encoder.aencode_documents(texts)).tolist()
+
+
+def _find_profile(model_name: str | ModelProfile, profile: Mapping[str, Any] | None) -> str | ModelProfile:
+    if profile is None:
+        return model_name
+    saved = ModelProfile.from_json(dict(profile))
+    if model_name != saved.name:
+        raise InvalidInput(f"model_name is {model_name!r}, but the profile is that of {saved.name!r}")
+    return saved
