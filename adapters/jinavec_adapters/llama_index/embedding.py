@@ -69,8 +69,16 @@ class JinaV5Embedding(BaseEmbedding):
 
         Args:
             model_name: a catalogue name, or a ``ModelProfile`` for any other model.
-            task, dimension, backend, source, revision, overflow, url, api_key, served_as, options: as for
-                ``Encoder.load``.
+            task: the one in a merged name by default, else retrieval.
+            dimension: one of the model's Matryoshka widths; full width by default.
+            backend: what runs the model; by default the profile's own, else onnx or torch.
+            source: a folder or hub name of the weights.
+            revision: the revision of the weights.
+            overflow: what to do with texts over the token limit: truncate (with a warning) or error.
+            url: address of a server, for remote backends.
+            api_key: key of the server; never stored.
+            served_as: the model's name on that server.
+            options: the backend's own options dataclass, or a mapping of its fields.
             profile: the profile as ``to_dict`` saved it.
             embeddings_cache: a LlamaIndex ``BaseKVStore``; may be shared by any models.
             fields: those of ``BaseEmbedding``: embed_batch_size, num_workers, callback_manager, rate_limiter.
