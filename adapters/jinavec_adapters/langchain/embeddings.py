@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from langchain_core.embeddings import Embeddings
 from pydantic import (
@@ -22,9 +22,14 @@ from jinavec import Contract, Encoder, ModelProfile
 from jinavec.backends.base import Overflow
 from jinavec.encoder import Progress
 
+
+def _read_profile(value: object) -> object:
+    return ModelProfile.from_json(cast("object", value)) if isinstance(value, dict) else value
+
+
 _Profile = Annotated[
     InstanceOf[ModelProfile],
-    BeforeValidator(lambda value: ModelProfile.from_json(value) if isinstance(value, dict) else value),
+    BeforeValidator(_read_profile),
     PlainSerializer(ModelProfile.to_json),
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 from uuid import uuid4
@@ -23,7 +23,7 @@ TEXTS = ["the cat sleeps on the stove", "ships anchor in the harbour", "kittens 
 EMBEDDINGS = JinaV5Embeddings(model=PROFILE, dimension=128)
 
 
-def check(store: VectorStore, scale: Any = float) -> None:
+def check(store: VectorStore, scale: Callable[[float], float] = float) -> None:
     """Add, search, and compare with the cosines of the vectors themselves."""
     store.add_texts(TEXTS, [{"number": number} for number in range(4)])
     query = "where is the harbour?"
@@ -32,6 +32,10 @@ def check(store: VectorStore, scale: Any = float) -> None:
     order = np.argsort(-cosines)
     assert [document.page_content for document, _ in found] == [TEXTS[number] for number in order]
     np.testing.assert_allclose([scale(score) for _, score in found], cosines[order], atol=1e-5)
+
+
+def from_elasticsearch(score: float) -> float:
+    return 2 * score - 1  # it gives (1 + cosine) / 2
 
 
 def test_qdrant() -> None:
@@ -64,6 +68,6 @@ def test_elasticsearch(elasticsearch_index: tuple[str, str]) -> None:
     library: Any = import_module("langchain_elasticsearch")
     store = library.ElasticsearchStore(es_url=url, index_name=name, embedding=EMBEDDINGS)
     try:
-        check(store, lambda score: 2 * score - 1)  # Elasticsearch gives (1 + cosine) / 2
+        check(store, from_elasticsearch)
     finally:
         store.close()
