@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
-EXTRAS := static,onnx,parquet,zstd,text
+EXTRAS := static,onnx,parquet,zstd,text,chroma,haystack,lancedb,langchain
+FRAMEWORKS := chroma haystack lancedb langchain
 
-.PHONY: demo test test-torch check wheel readme clean
+.PHONY: demo test test-torch test-lowest test-langchain-elasticsearch check wheel readme clean
+.SECONDARY:  # make would remove the stamps of pattern rules
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
@@ -17,6 +19,14 @@ test: $(VENV)/.test  ## the offline tests
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
+
+test-lowest: $(FRAMEWORKS:%=test-lowest-%)  ## the framework adapters, each with the lowest releases it supports
+
+test-lowest-%: $(VENV)-lowest-%/.made
+	$(VENV)-lowest-$*/bin/python -m pytest tests/adapters/$* tests/contract/test_adapters.py $(ARGS)
+
+test-langchain-elasticsearch: $(VENV)-langchain-elasticsearch/.made  ## needs a server at ELASTICSEARCH_URL
+	$(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
@@ -34,7 +44,7 @@ readme: $(VENV)/.test  ## run every command of the README in a clean environment
 	$(BIN)/python -m pytest -m readme $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(VENV)-* dist
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "jinavec needs Python 3.11 or later; none was found" >&2; exit 1; }
@@ -46,7 +56,18 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
-	$(INSTALL) -e ".[$(EXTRAS)]" --group test
+	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain
+	@touch $@
+
+$(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct \
+		-e ".[onnx,$*]" --group test $(if $(filter langchain,$*),--group langchain)
+	@touch $@
+
+$(VENV)-langchain-elasticsearch/.made: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -e . --group langchain-elasticsearch
 	@touch $@
 
 $(VENV)/.torch: $(BIN)/uv pyproject.toml
