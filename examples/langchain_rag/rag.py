@@ -16,7 +16,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnablePassthrough
-from langchain_text_splitters import MarkdownTextSplitter
+from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from jinavec_adapters.langchain import BinaryVectorStore, JinaV5Embeddings
 
@@ -48,11 +48,9 @@ def show(documents: list[Document]) -> str:
 def main() -> None:
     """Index this project's own pages and answer two questions about them."""
     with TemporaryDirectory() as folder, BinaryVectorStore(folder, embedding=EMBEDDINGS) as store:
-        passages = MarkdownTextSplitter(chunk_size=600, chunk_overlap=0).split_documents(load())
+        passages = RecursiveCharacterTextSplitter(chunk_size=600, chunk_overlap=0).split_documents(load())
         store.add_documents(passages)
-        print(
-            f"{len(passages)} passages indexed under {EMBEDDINGS.contract.model}, {EMBEDDINGS.contract.dimension} bits"
-        )
+        print(f"{len(passages)} passages indexed under {EMBEDDINGS.contract.model}")
         retriever = store.as_retriever(k=3)
         chain = {"context": retriever | show, "question": RunnablePassthrough()} | PROMPT | MODEL | StrOutputParser()
         for question in QUESTIONS:

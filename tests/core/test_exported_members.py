@@ -18,7 +18,7 @@ DOORS = [root.__name__ for root in ROOTS] + [
 
 @pytest.mark.parametrize("name", DOORS)
 def test_all_is_sorted_and_says_what_is_there(name: str) -> None:
-    package = pytest.importorskip(name, exc_type=MissingExtra)
+    package: ModuleType = pytest.importorskip(name, exc_type=MissingExtra)
     members = [
         member
         for member, value in vars(package).items()
