@@ -56,7 +56,7 @@ def lancedb(model: str, texts: list[str]) -> Callable[[], object]:
     """JinaV5EmbeddingFunction.compute_source_embeddings; it gives arrays, not lists."""
     from jinavec_adapters.lancedb import JinaV5EmbeddingFunction
 
-    function: Any = JinaV5EmbeddingFunction(model=model)
+    function: Any = JinaV5EmbeddingFunction.create(model=model)
     return partial(function.compute_source_embeddings, texts)
 
 
