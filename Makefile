@@ -6,9 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
-EXTRAS := static,onnx,parquet,zstd,text,llama-index
+EXTRAS := static,onnx,parquet,zstd,text,chroma,haystack,lancedb,langchain,llama-index
+FRAMEWORKS := chroma haystack lancedb langchain
 
-.PHONY: demo test test-torch test-llama-index check wheel readme clean
+.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch check wheel readme clean
+.SECONDARY:  # make would remove the stamps of pattern rules
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
@@ -30,6 +32,14 @@ test-llama-index: $(BIN)/uv  ## the LlamaIndex tests with the lowest and the new
 		$(VENV)/llama/bin/python -m pytest $(OLD_LLAMA) tests/adapters/llama_index $(ARGS) || exit; \
 	done
 
+test-lowest: $(FRAMEWORKS:%=test-lowest-%)  ## the framework adapters, each with the lowest releases it supports
+
+test-lowest-%: $(VENV)-lowest-%/.made
+	$(VENV)-lowest-$*/bin/python -m pytest tests/adapters/$* tests/contract/test_adapters.py $(ARGS)
+
+test-langchain-elasticsearch: $(VENV)-langchain-elasticsearch/.made  ## needs a server at ELASTICSEARCH_URL
+	$(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
+
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -46,7 +56,7 @@ readme: $(VENV)/.test  ## run every command of the README in a clean environment
 	$(BIN)/python -m pytest -m readme $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(VENV)-* dist
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "jinavec needs Python 3.11 or later; none was found" >&2; exit 1; }
@@ -58,7 +68,18 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
-	$(INSTALL) -e ".[$(EXTRAS)]" --group test
+	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain
+	@touch $@
+
+$(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct \
+		-e ".[onnx,$*]" --group test $(if $(filter langchain,$*),--group langchain)
+	@touch $@
+
+$(VENV)-langchain-elasticsearch/.made: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -e . --group langchain-elasticsearch
 	@touch $@
 
 $(VENV)/.torch: $(BIN)/uv pyproject.toml

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput,
 from jinavec.filters import Filter
 from jinavec.options import plain
 from jinavec.records import Hit, Record
-from jinavec.vectors import Bits, Float32, binarize, to_int8
+from jinavec.vectors import Bits, Float32, binarize, normalize, to_int8
 from jinavec_integrations.faiss import manifest, records
 from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
@@ -131,6 +131,17 @@ class BinaryIndex(Engine):
         """Return the number of records."""
         with self._read() as snapshot:
             return snapshot.count
+
+    def ids(self) -> list[str]:
+        """Return the ids of all records, the oldest first."""
+        with self._read() as snapshot:
+            return snapshot.ids()
+
+    def vectors(self, ids: Iterable[str]) -> dict[str, Float32]:
+        """Return the stored vector (dimension,) of each id that exists: unit length, as exact as int8 keeps it."""
+        with self._read() as snapshot:
+            stored = self._vectors.rows(snapshot.rows)
+            return {id: normalize(stored[row]) for id, row in snapshot.rows_by_id(ids).items()}
 
     def info(self) -> dict[str, Any]:
         """Return path, format, counts, bytes by file, contract and encoder settings, as plain JSON values."""

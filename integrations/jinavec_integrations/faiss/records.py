@@ -80,6 +80,18 @@ class Snapshot:
         """Return the records of those ids that exist, in their order."""
         return self._records("id", filter(is_unicode, ids))
 
+    def ids(self) -> list[str]:
+        """Return the ids of all records, the oldest first."""
+        with _readable():
+            return [id for (id,) in self._connection.execute("SELECT id FROM records ORDER BY row")]
+
+    def rows_by_id(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the rows of those ids that exist."""
+        look_up = "SELECT id, row FROM records WHERE id = ? AND row BETWEEN 0 AND ?"
+        known = filter(is_unicode, ids)
+        with _readable():
+            return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
+
     def _look_up(self, leaf: In | Range, lookup: Lookup) -> Rows:
         where = "FROM fields WHERE name = ? AND kind = ? AND row BETWEEN 0 AND ?"
         bound = (lookup.name, lookup.kind, self.rows - 1)

@@ -281,3 +281,18 @@ def test_what_is_imported_by_the_package() -> None:
     package = import_module("jinavec_integrations.faiss")
     assert package.__all__ == sorted(package.__all__)
     assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_ids_and_stored_vectors(tmp_path: Path) -> None:
+    vectors = normalize(rng(3).standard_normal((30, 20)))
+    with BinaryIndex.create(tmp_path / "index", contract(20)) as index:
+        assert index.ids() == [] and index.vectors(["a"]) == {}
+        index.add([Record(str(number)) for number in range(30)], vectors)
+        index.add([Record("3")], -vectors[3:4])
+        index.delete(["5"])
+        assert index.ids() == [str(number) for number in range(30) if number not in (3, 5)] + ["3"]
+        stored = index.vectors(id for id in ("7", "5", "3", "no such id", "\ud800"))
+    assert set(stored) == {"7", "3"}
+    for id, wanted in (("7", vectors[7]), ("3", -vectors[3])):
+        assert stored[id].dtype == np.float32
+        np.testing.assert_allclose(stored[id], normalize(to_int8(wanted)), atol=1e-7)

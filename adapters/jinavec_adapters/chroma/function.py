@@ -1,0 +1,92 @@
+"""JinaV5EmbeddingFunction: Chroma's embedding function over the encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
+from chromadb.utils.embedding_functions import register_embedding_function  # pyright: ignore[reportUnknownVariableType]
+
+from jinavec import Contract, Encoder, EncoderSettings, ModelProfile
+from jinavec.errors import InvalidInput
+from jinavec.vectors import Float32
+
+
+@register_embedding_function
+class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
+    """Embeds what is added as documents, and what ``collection.query`` asks as queries.
+
+    ```python
+    function = JinaV5EmbeddingFunction("jina-embeddings-v5-text-nano", task="retrieval", dimension=256)
+    collection = client.create_collection("notes", embedding_function=function)
+    ```
+
+    Chroma keeps the settings, never a key, with the collection: ``client.get_collection("notes")`` finds this function
+    again once ``jinavec_adapters.chroma`` has been imported.
+    """
+
+    def __init__(self, model: str | ModelProfile | Encoder, **load: Any) -> None:
+        """Embed through a model, with the arguments of ``Encoder.load``, or through an encoder loaded already.
+
+        Raises:
+            JinavecError: what ``Encoder.load`` refuses.
+        """
+        self._encoder = model if isinstance(model, Encoder) else Encoder.load(model, **load)
+
+    def __call__(self, input: Documents) -> Embeddings:
+        """Embed texts as documents."""
+        return _rows(self._encoder.encode_documents(input))
+
+    def embed_query(self, input: Documents) -> Embeddings:
+        """Embed texts as queries."""
+        return _rows(self._encoder.encode_queries(input))
+
+    @staticmethod
+    def name() -> str:
+        """Return the name in Chroma's registry."""
+        return "jinavec"
+
+    def default_space(self) -> Space:
+        """Return cosine: the vectors have unit length."""
+        return "cosine"
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the encoder's settings as plain JSON values, without a key.
+
+        Raises:
+            InvalidInput: the encoder was not made by ``Encoder.load``, so that it cannot be loaded again.
+        """
+        if self._encoder.settings is None:
+            raise InvalidInput("Chroma stores how to load the encoder: give one that Encoder.load made")
+        return self._encoder.settings.to_json()
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> JinaV5EmbeddingFunction:
+        """Load the encoder that ``get_config`` described; a server's key comes from the environment."""
+        return JinaV5EmbeddingFunction(Encoder.from_settings(EncoderSettings.from_json(config)))
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Make sure that a configuration can be read.
+
+        Raises:
+            InvalidInput: it cannot.
+        """
+        EncoderSettings.from_json(config)
+
+    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
+        """Refuse a configuration whose vectors do not compare with those in the collection.
+
+        Raises:
+            ContractMismatch: each differing field of both.
+        """
+        _contract(old_config).check(_contract(new_config), ours="the collection", theirs="the new configuration")
+
+
+def _contract(config: dict[str, Any]) -> Contract:
+    settings = EncoderSettings.from_json(config)
+    return Contract.of(settings.profile, settings.task, settings.dimension)
+
+
+def _rows(vectors: Float32) -> Embeddings:
+    return list(vectors)

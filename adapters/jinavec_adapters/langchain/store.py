@@ -1,0 +1,354 @@
+"""BinaryVectorStore: LangChain's vector store interface over the FAISS binary index."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
+from typing import Any, Self, TypeVar, cast
+from uuid import uuid4
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+
+from jinavec import Hit, Record
+from jinavec.errors import IndexNotFound, InvalidInput, InvalidType, brief
+from jinavec_adapters.langchain.contract import find_ours, foreign_contract
+from jinavec_adapters.langchain.retriever import BinaryRetriever
+from jinavec_integrations.faiss import BinaryIndex
+
+T = TypeVar("T")
+Filter = Mapping[str, Any] | Callable[[Document], bool]
+"""A filter on the metadata in jinavec's one form (see ``jinavec.filters``), or a function of the document."""
+
+
+class BinaryVectorStore(VectorStore):
+    """Keeps documents in a binary index, a folder: what was added is on the disk when the call returns.
+
+    ```python
+    with BinaryVectorStore("notes", embedding=JinaV5Embeddings(model="lexical")) as store:
+        store.add_texts(["The cat sleeps."], [{"topic": "cats"}], ids=["a"])
+        store.similarity_search("where is the cat?", k=4, filter={"topic": {"in": ["cats", "dogs"]}})
+    ```
+
+    Every search takes ``filter``: a dict, looked up before the search, or a function of the Document, asked about the
+    nearest ones until enough pass. Scores are cosine similarities in [-1, 1], higher is better; relevance scores lie
+    in [0, 1]. Metadata must be JSON.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, embedding: Embeddings) -> None:
+        """Open the index at a path, or create it.
+
+        Args:
+            path: the folder; without one, a temporary folder that goes with the store.
+            embedding: makes the vectors. One that is not ours gets a contract named after its class, and the index is
+                made when the width of its first vector is known.
+
+        Raises:
+            ContractMismatch: the index holds vectors of another contract.
+            EngineError: it cannot be opened or made.
+        """
+        self._embedding = embedding
+        self._ours = find_ours(embedding)
+        self._index: BinaryIndex | None = None
+        self._opening = Lock()
+        self._path = os.fspath(path) if path is not None else tempfile.mkdtemp(prefix="jinavec-")
+        self._finalizer = (
+            weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True) if path is None else None
+        )
+        if self._ours is not None:
+            self._open(self._ours.encoder.dimension)
+        else:
+            self._index = self._open_foreign()
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """What makes the vectors."""
+        return self._embedding
+
+    @property
+    def index(self) -> BinaryIndex | None:
+        """The index beneath; None until the first vector of an embedding that is not ours."""
+        return self._index
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: Iterable[dict[str, Any]] | None = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Add texts, replacing those with the same id; all of them, or none on an error.
+
+        Args:
+            texts: any iterable of strings.
+            metadatas: one for each text.
+            ids: one for each text; None generates one.
+            kwargs: not used (LangChain's indexing passes batch_size).
+
+        Returns:
+            The ids, in the order of the texts.
+
+        Raises:
+            InvalidInput: other numbers of metadatas or ids than texts, or something that cannot be stored.
+        """
+        records = _make_records(texts, metadatas, ids)
+        if records:
+            self._add(records, self._embedding.embed_documents([record.text for record in records]))
+        return [record.id for record in records]
+
+    async def aadd_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: Iterable[dict[str, Any]] | None = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """``add_texts`` without blocking the event loop."""
+        records = _make_records(texts, metadatas, ids)
+        if records:
+            vectors = await self._embedding.aembed_documents([record.text for record in records])
+            await asyncio.to_thread(self._add, records, vectors)
+        return [record.id for record in records]
+
+    def add_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
+        """Add documents as ``add_texts`` does; ``ids`` beats the ids of the documents."""
+        return self.add_texts(**_split(documents, **kwargs))
+
+    async def aadd_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
+        """``add_documents`` without blocking the event loop."""
+        return await self.aadd_texts(**_split(documents, **kwargs))
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        embedding: Embeddings,
+        metadatas: Iterable[dict[str, Any]] | None = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Open or create a store and add texts to it."""
+        store = cls(path, embedding=embedding)
+        store.add_texts(texts, metadatas, ids=ids, **kwargs)
+        return store
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: Iterable[str],
+        embedding: Embeddings,
+        metadatas: Iterable[dict[str, Any]] | None = None,
+        *,
+        ids: Iterable[str | None] | None = None,
+        path: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """``from_texts`` without blocking the event loop."""
+        store = await asyncio.to_thread(cls, path, embedding=embedding)
+        await store.aadd_texts(texts, metadatas, ids=ids, **kwargs)
+        return store
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents of those ids that exist, in the order asked."""
+        return [] if self._index is None else [_to_document(record) for record in self._index.get(list(ids))]
+
+    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """``get_by_ids`` without blocking the event loop."""
+        return await asyncio.to_thread(self.get_by_ids, ids)
+
+    def delete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
+        """Delete documents by id, or all of them without ids; unknown ids are passed over."""
+        if self._index is not None:
+            self._index.delete(self._index.ids() if ids is None else ids)
+        return True
+
+    async def adelete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
+        """``delete`` without blocking the event loop."""
+        return await asyncio.to_thread(self.delete, ids, **kwargs)
+
+    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        """Return the k documents nearest to a query, best first; ``filter`` as said above."""
+        return _documents(self.similarity_search_with_score(query, k, **kwargs))
+
+    async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        """``similarity_search`` without blocking the event loop."""
+        return _documents(await self.asimilarity_search_with_score(query, k, **kwargs))
+
+    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
+        """Return the nearest documents with their cosine similarity in [-1, 1]."""
+        return self._search(self._embedding.embed_query(query), k, **kwargs)
+
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """``similarity_search_with_score`` without blocking the event loop."""
+        return await asyncio.to_thread(self._search, await self._embedding.aembed_query(query), k, **kwargs)
+
+    def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+        """Return the documents nearest to the vector of a query."""
+        return _documents(self._search(embedding, k, **kwargs))
+
+    async def asimilarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+        """``similarity_search_by_vector`` without blocking the event loop."""
+        return _documents(await asyncio.to_thread(self._search, embedding, k, **kwargs))
+
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """Return k of the ``fetch_k`` nearest documents: near to the query, and different from one another.
+
+        Maximal marginal relevance (Carbonell and Goldstein, 1998). ``lambda_mult`` goes from 0, most different, to 1,
+        nearest.
+        """
+        return self._diverse(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
+
+    async def amax_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """``max_marginal_relevance_search`` without blocking the event loop."""
+        vector = await self._embedding.aembed_query(query)
+        return await asyncio.to_thread(self._diverse, vector, k, fetch_k, lambda_mult, **kwargs)
+
+    def max_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """``max_marginal_relevance_search`` for the vector of a query."""
+        return self._diverse(embedding, k, fetch_k, lambda_mult, **kwargs)
+
+    async def amax_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+    ) -> list[Document]:
+        """``max_marginal_relevance_search_by_vector`` without blocking the event loop."""
+        return await asyncio.to_thread(self._diverse, embedding, k, fetch_k, lambda_mult, **kwargs)
+
+    def as_retriever(self, **kwargs: Any) -> BinaryRetriever:
+        """Return a retriever: ``as_retriever(k=3)``, or LangChain's ``search_type`` and ``search_kwargs``."""
+        tags = kwargs.pop("tags", None) or self._get_retriever_tags()
+        return BinaryRetriever(vectorstore=self, tags=tags, **kwargs)
+
+    def close(self) -> None:
+        """Let go of the index; a temporary one is removed."""
+        if self._index is not None:
+            self._index.close()
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return lambda score: (1 + score) / 2
+
+    def _add(self, records: list[Record], vectors: list[list[float]]) -> None:
+        self._open(len(vectors[0])).add(records, vectors)
+
+    def _search(self, vector: list[float], k: int, filter: Filter | None = None) -> list[tuple[Document, float]]:
+        return [(_to_document(hit.record), hit.score) for hit in self._nearest(vector, k, filter)]
+
+    def _diverse(
+        self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filter | None = None
+    ) -> list[Document]:
+        hits = self._nearest(vector, max(k, fetch_k) if k > 0 else k, filter)
+        stored = self._open(len(vector)).vectors(hit.record.id for hit in hits)
+        records = [hit.record for hit in hits if hit.record.id in stored]  # one may have been deleted meanwhile
+        candidates = cast("list[list[float]]", [stored[record.id] for record in records])
+        picked = maximal_marginal_relevance(np.asarray(vector, np.float32), candidates, lambda_mult, k)
+        return [_to_document(records[number]) for number in picked]
+
+    def _nearest(self, vector: list[float], k: int, filter: Filter | None) -> list[Hit]:
+        index = self._open(len(vector))
+        if not callable(filter):
+            return index.search(vector, k, filter)
+        wanted = k
+        while True:
+            hits = index.search(vector, wanted)
+            passing = [hit for hit in hits if filter(_to_document(hit.record))]
+            if len(passing) >= k or len(hits) < wanted:
+                return passing[:k]
+            wanted *= 4
+
+    def _open(self, width: int) -> BinaryIndex:
+        """Return the index; made now if it is not there, for vectors of a width."""
+        with self._opening:
+            if self._index is None:
+                ours = self._ours
+                self._index = BinaryIndex.open_target(
+                    self._path,
+                    contract=foreign_contract(self._embedding, width) if ours is None else ours.contract,
+                    encoder=None if ours is None else ours.encoder,
+                    options=None,
+                )
+            return self._index
+
+    def _open_foreign(self) -> BinaryIndex | None:
+        """Return the index if it is there: only an embedding of the same class may use it."""
+        try:
+            index = BinaryIndex.open(self._path)
+        except IndexNotFound:
+            return None
+        try:
+            index.contract.check(foreign_contract(self._embedding, index.contract.dimension), theirs="the embedding")
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+
+def _make_records(
+    texts: Iterable[str], metadatas: Iterable[Mapping[str, Any]] | None, ids: Iterable[str | None] | None
+) -> list[Record]:
+    given = _listed("texts", texts)
+    described = _one_each("metadatas", metadatas, given, dict[str, Any]())
+    named = _one_each("ids", ids, given, None)
+    return [
+        Record(str(uuid4()) if id is None else id, text, dict(metadata))
+        for text, metadata, id in zip(given, described, named, strict=True)
+    ]
+
+
+def _one_each(what: str, values: Iterable[T] | None, texts: list[str], default: T) -> list[T]:
+    if values is None:
+        return [default] * len(texts)
+    given = _listed(what, values)
+    if len(given) != len(texts):
+        raise InvalidInput(f"{len(texts)} texts need as many {what}, not {len(given)}")
+    return given
+
+
+def _listed(what: str, values: Iterable[T]) -> list[T]:
+    if issubclass(type(values), (str, bytes, Mapping)):
+        raise InvalidType(f"{what} must be a list, not {brief(values)}")
+    return list(values)
+
+
+def _split(documents: Iterable[Document], *, ids: Iterable[str | None] | None = None, **kwargs: Any) -> dict[str, Any]:
+    """Return the arguments of ``add_texts`` for documents."""
+    given = list(documents)
+    return {
+        "texts": [document.page_content for document in given],
+        "metadatas": [document.metadata for document in given],
+        "ids": [document.id for document in given] if ids is None else ids,
+    }
+
+
+def _to_document(record: Record) -> Document:
+    return Document(id=record.id, page_content=record.text, metadata=dict(record.metadata))
+
+
+def _documents(scored: Sequence[tuple[Document, float]]) -> list[Document]:
+    return [document for document, _ in scored]
