@@ -28,7 +28,7 @@ def loads(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except ValueError as error:
-        raise WireError(Reason.INVALID, f"the body is not JSON: {error}") from error
+        raise WireError(Reason.INVALID, f"the body is not JSON: {error}", code="not_json") from error
 
 
 class Fields:

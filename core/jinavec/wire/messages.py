@@ -98,6 +98,11 @@ class EmbedReply:
         return cls(vectors=packed, encoding=request.encoding, model=request.model, tokens=tokens)
 
     @property
+    def width(self) -> int:
+        """Components of a vector."""
+        return self.vectors.shape[1] * (8 if self.vectors.dtype == np.uint8 else 1)
+
+    @property
     def floats(self) -> Float32:
         """The vectors as float32 (n, width); bits as +1 and -1."""
         if self.vectors.dtype == np.uint8:
@@ -182,9 +187,11 @@ class ServerTraits:
     applies_task: bool = False
     """The request names the task, and the server picks the weights; else they serve one task."""
     narrows: bool = False
-    """The request may ask for a dimension, and the reply has unit length."""
+    """The request may ask for a dimension."""
+    renormalizes: bool = True
+    """Narrowed vectors come back at unit length; Infinity's, of OpenAI's protocol, do not."""
     truncates: bool = False
-    """The request says whether long texts are cut; else the server decides alone."""
+    """The request may ask for long texts to be cut."""
     base64: bool = False
     """Vectors may be asked for in base64."""
     names_model: bool = True

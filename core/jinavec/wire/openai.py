@@ -16,7 +16,7 @@ from jinavec.wire.fields import Fields, dumps, loads, said, spelling
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import in_order, read_rows, write_rows
 
-SERVER = ServerTraits(path="/v1/embeddings", base64=True)
+SERVER = ServerTraits(path="/v1/embeddings", narrows=True, renormalizes=False, truncates=True, base64=True)
 
 ROLES: Mapping[str, Role] = {"query": Role.QUERY, "passage": Role.DOCUMENT, "document": Role.DOCUMENT}
 _ENCODINGS: Mapping[str, Encoding] = {"float": "float", "base64": "base64"}
