@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
-EXTRAS := static,onnx,parquet,zstd,text,chroma,haystack,lancedb,langchain,llama-index
+EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
 
 .PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch check wheel readme clean

@@ -24,9 +24,15 @@ from jinavec.vectors import Float32, narrow
 
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
+        "cohere": "jinavec.backends.remote:CohereBackend",
+        "elasticsearch": "jinavec.backends.inference:ElasticsearchBackend",
+        "jina": "jinavec.backends.remote:JinaBackend",
         "lexical": "jinavec.backends.lexical:LexicalBackend",
+        "ollama": "jinavec.backends.remote:OllamaBackend",
         "onnx": "jinavec.backends.onnx:OnnxBackend",
+        "openai": "jinavec.backends.remote:OpenAIBackend",
         "static": "jinavec.backends.static:StaticBackend",
+        "tei": "jinavec.backends.remote:TeiBackend",
         "torch": "jinavec.backends.torch:TorchBackend",
     }
 )
@@ -46,7 +52,7 @@ class Encoder:
         *,
         task: Task | str | None = None,
         dimension: int | None = None,
-        overflow: Overflow = "truncate",
+        overflow: Overflow | None = None,
     ) -> None:
         """Encode through a backend of one's own; ``Encoder.load`` finds one by name.
 
@@ -58,7 +64,7 @@ class Encoder:
         self.backend = backend
         self.task = self.profile.check_task(task)
         self.dimension = self.profile.check_dimension(dimension)
-        self.overflow: Overflow = Report(overflow).overflow
+        self.overflow: Overflow = Report(backend.overflow if overflow is None else overflow).overflow
         self.settings: EncoderSettings | None = None
         """How the encoder was loaded, if by ``Encoder.load``."""
 
@@ -72,7 +78,7 @@ class Encoder:
         backend: str | None = None,
         source: str | Path | None = None,
         revision: str | None = None,
-        overflow: Overflow = "truncate",
+        overflow: Overflow | None = None,
         url: str | None = None,
         api_key: str | None = None,
         served_as: str | None = None,
@@ -87,9 +93,11 @@ class Encoder:
             backend: one of ``BACKENDS``; by default the profile's own, else onnx or torch, whichever is installed.
             source: a folder or hub name of the weights; by default the profile's.
             revision: the revision of the weights; by default the profile's pinned one.
-            overflow: what to do with texts over the token limit: truncate (with a warning) or error.
-            url: address of a server, for remote backends.
-            api_key: key of the server; never stored.
+            overflow: what to do with texts over the token limit: truncate or error; by default a backend in this
+                process truncates with a warning, and a server, whose truncation nobody sees, is told to refuse.
+            url: address of a server, for remote backends; some have one by default.
+            api_key: key of the server, never stored; by default that of the environment for this address: JINA_API_KEY,
+                OPENAI_API_KEY, COHERE_API_KEY for the vendor's own, JINAVEC_API_KEY for any other.
             served_as: the model's name on that server.
             options: the backend's own options dataclass, or a mapping of its fields.
 
@@ -106,7 +114,7 @@ class Encoder:
             backend=_choose_backend(profile, backend),
             source=str(source or ""),
             revision=revision or "",
-            overflow=Report(overflow).overflow,
+            overflow=None if overflow is None else Report(overflow).overflow,
             url=url or "",
             served_as=served_as or "",
             options=plain(options),
@@ -145,7 +153,7 @@ class Encoder:
         Args:
             texts: any iterable of strings; identical ones are embedded once.
             role: query or document.
-            progress: called with (texts done, texts in all) as work proceeds.
+            progress: called with (texts done, texts in all) as work proceeds; from another thread where a server works.
 
         Returns:
             float32 (n, dimension), unit length, in the order of the texts.
@@ -155,6 +163,8 @@ class Encoder:
             InvalidInput: a text that is not Unicode (half a surrogate pair).
             TextTooLong: a text over the limit, with overflow="error".
             InvalidVectors: the backend gave vectors that cannot be used.
+            ModelError: the model failed, or a server serves another one.
+            ServerError: a server failed, refused, or cannot be reached.
 
         Warns:
             JinavecWarning: texts were truncated, or held nothing to embed; once a call.
@@ -231,7 +241,7 @@ class _Call:
     def result(self, vectors: Float32) -> Float32:
         profile, backend = self.encoder.profile, self.encoder.backend.name
         shape = getattr(vectors, "shape", None)
-        if shape != (len(self.texts), profile.width):
+        if shape != (len(self.texts), self.encoder.backend.narrowed or profile.width):
             raise InvalidVectors(
                 f"backend {backend} gave vectors of shape {shape} for {len(self.texts)} texts;"
                 f" {profile.name} has width {profile.width}"

@@ -14,6 +14,7 @@ JinavecError
 ├── InvalidType (TypeError)        a value of the wrong type
 ├── MissingExtra (ImportError)     an optional library is not installed; carries the pip line
 ├── ModelError                     weights or tokenizer missing, damaged or not what the profile says
+├── ServerError                    a model server failed, refused, or cannot be reached
 └── EngineError                    a vector engine failed
     ├── IndexNotFound              nothing there to open
     ├── IndexDamaged               there, but not readable
@@ -93,6 +94,24 @@ class MissingExtra(JinavecError, ImportError):
 
 class ModelError(JinavecError):
     """Weights or tokenizer missing, damaged, or not what the profile says."""
+
+
+class ServerError(JinavecError):
+    """A model server failed, refused, or cannot be reached.
+
+    Attributes:
+        server: its host and port.
+        status: the HTTP status; 0 where there was no answer.
+        said: the server's own words.
+        done: texts of the call whose vectors had arrived, and are lost.
+    """
+
+    def __init__(self, message: str, *, server: str = "", status: int = 0, said: str = "", done: int = 0) -> None:
+        super().__init__(message)
+        self.server = server
+        self.status = status
+        self.said = said
+        self.done = done
 
 
 class EngineError(JinavecError):

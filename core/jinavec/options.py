@@ -41,7 +41,7 @@ def plain(options: object) -> dict[str, Any]:
         return dict(cast("Mapping[str, Any]", options))
     if not dataclasses.is_dataclass(options) or isinstance(options, type):
         raise InvalidInput(f"options must be a dataclass or a mapping, not {brief(options)}")
-    return dataclasses.asdict(options)
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
 
 
 def _fits(value: object, hint: Any) -> bool:

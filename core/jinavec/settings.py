@@ -24,7 +24,8 @@ class EncoderSettings:
     source: str = ""
     """Folder or hub name of the weights; a relative path stays relative."""
     revision: str = ""
-    overflow: Overflow = "truncate"
+    overflow: Overflow | None = None
+    """None leaves it to the backend: those in this process truncate, servers refuse."""
     url: str = field(default="", repr=False)
     """Address of a server; not in the repr, since it may carry a user name and password."""
     served_as: str = ""
@@ -53,7 +54,7 @@ class EncoderSettings:
             "overflow": self.overflow,
             "url": re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", self.url),
             "served_as": self.served_as,
-            "options": dict(self.options),
+            "options": {name: value for name, value in self.options.items() if _is_plain(value)},
         }
 
     @classmethod
@@ -69,3 +70,8 @@ class EncoderSettings:
             return cls(profile=profile, task=task, **given)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"not encoder settings: {error}") from error
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value can be written; a client object of the user's cannot."""
+    return value is None or isinstance(value, (str, int, float, bool, list, tuple, Mapping))

@@ -68,6 +68,20 @@ def prompt(task: Task | str, role: Role | str, profile: ModelProfile | None = No
     return prompts.get((task, role), "")
 
 
+def prompt_name(task: Task | str, role: Role | str, profile: ModelProfile | None = None) -> Role | None:
+    """Return the name of a text's prefix where servers know it by name, as in config_sentence_transformers.json.
+
+    There a model has one prefix for queries and one for documents, and the other tasks use one of the two.
+
+    Returns:
+        The role whose prefix for retrieval it is; None where the text has no prefix.
+    """
+    prefix, role = prompt(task, role, profile), Role(role)
+    if not prefix:
+        return None
+    return next((name for name in (role, *Role) if prompt(Task.RETRIEVAL, name, profile) == prefix), role)
+
+
 def parse_task(name: Task | str) -> tuple[Task, Role | None]:
     """Read a task as APIs spell it: ``retrieval.query`` is (retrieval, query), ``clustering`` has no role.
 

@@ -1,4 +1,4 @@
-"""One contract over all local backends: what every encoder promises, whoever computes the vectors.
+"""One contract over all backends: what every encoder promises, whoever computes the vectors.
 
 A backend that fails here breaks what the encoder's docstrings say; the test's name says which promise.
 """
@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.model_checks import Seen, agree, cosines
+from tests.scripted_server import ScriptedServer
 from tests.tiny_graphs import TinyGraph
 from tests.tiny_models import TinyFamily
 from tests.tiny_tokenizers import Kind, long_text, tiny_profile
@@ -43,20 +44,31 @@ TEXTS = [
 ]
 Load = Callable[..., Encoder]
 
+REMOTE = ("cohere", "elasticsearch", "jina", "ollama", "openai", "tei")
 _TORCH = [pytest.param(name, marks=pytest.mark.torch) for name in ("torch-base-small", "torch-merged-nano")]
 
 
-@pytest.fixture(scope="module", params=["lexical", "static", "onnx-small", "onnx-nano", *_TORCH])
+@pytest.fixture(scope="module", params=["lexical", "static", "onnx-small", "onnx-nano", *REMOTE, *_TORCH])
 def load(
     request: pytest.FixtureRequest,
     families: Callable[[Kind], TinyFamily],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Load:
+) -> Iterator[Load]:
     """Loads an encoder of the backend in turn; takes what Encoder.load takes."""
-    backend, _, kind = request.param.rpartition("-")
+    if request.param in REMOTE:
+        pytest.importorskip("elasticsearch" if request.param == "elasticsearch" else "httpx2")
+        with ScriptedServer(request.param) as server:
+            yield _loader("jina-embeddings-v5-text-nano", backend=request.param, url=server.url)
+    else:
+        yield _load_local(request.param, families, tmp_path_factory)
+
+
+def _load_local(name: str, families: Callable[[Kind], TinyFamily], tmp_path_factory: pytest.TempPathFactory) -> Load:
+    backend, _, given = name.rpartition("-")
+    kind = cast("Kind", given)
     match backend:
         case "":
-            return _loader({"lexical": "lexical", "static": "wordllama-256"}[kind], backend=kind)
+            return _loader({"lexical": "lexical", "static": "wordllama-256"}[given], backend=given)
         case "onnx":
             pytest.importorskip("onnxruntime")
             pytest.importorskip("onnx")
@@ -167,7 +179,8 @@ class TestRoles:
         query, document = encoder.contract.query_prefix, encoder.contract.document_prefix
         similarity = cosines(encoder.encode_queries(["a cat"]), encoder.encode_documents(["a cat"]))[0]
         assert (similarity > 1 - 1e-6) == (query == document)
-        raw = encoder.backend.embed([f"{query}a cat"], task=encoder.task, role=Role.QUERY)
+        text = "a cat" if encoder.backend.adds_prompt else f"{query}a cat"
+        raw = encoder.backend.embed([text], task=encoder.task, role=Role.QUERY)
         agree(encoder.encode_queries(["a cat"]), narrow(raw, encoder.dimension))
 
 
@@ -193,8 +206,9 @@ class TestInput:
 
     def test_identical_texts_are_embedded_once(self, encoder: Encoder) -> None:
         counting = Counting(encoder.backend)
+        prefix = "" if counting.adds_prompt else encoder.contract.document_prefix
         vectors = Encoder(encoder.profile, counting).encode_documents(TEXTS * 10)
-        assert sorted(counting.seen) == sorted(encoder.contract.document_prefix + text for text in set(TEXTS))
+        assert sorted(counting.seen) == sorted(prefix + text for text in set(TEXTS))
         agree(vectors, np.tile(encoder.encode_documents(TEXTS), (10, 1)))
 
 
@@ -263,7 +277,8 @@ class TestContract:
         contract = encoder.contract
         assert contract == Contract.of(encoder.profile)
         assert contract.backend == encoder.backend.name
-        assert contract.precision and contract.normalized and not contract.host
+        assert contract.precision and contract.normalized
+        assert bool(contract.host) == (encoder.backend.name in REMOTE)
         assert load(dimension=min(encoder.profile.dimensions)).contract.dimension == min(encoder.profile.dimensions)
 
     def test_settings_survive_json(self, load: Load, encoder: Encoder) -> None:
@@ -281,7 +296,12 @@ class TestContract:
     @pytest.mark.parametrize(
         "server", [{"url": "http://localhost:1"}, {"api_key": "key"}, {"served_as": "name"}], ids=str
     )
-    def test_server_settings_are_refused(self, load: Load, server: dict[str, str]) -> None:
+    def test_a_backend_in_this_process_takes_no_server(
+        self, load: Load, encoder: Encoder, server: dict[str, str]
+    ) -> None:
+        if encoder.backend.name in REMOTE:
+            load(**server).close()
+            return
         with pytest.raises(InvalidInput, match=next(iter(server))):
             load(**server)
 
@@ -326,6 +346,8 @@ class Counting(Backend):
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
+        self.adds_prompt = inner.adds_prompt
+        self.overflow = inner.overflow
         self.seen: list[str] = []
 
     def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Any:

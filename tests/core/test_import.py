@@ -8,10 +8,13 @@ import pytest
 HEAVY = {
     *("faiss", "model2vec", "onnxruntime", "peft", "rich", "safetensors", "sentence_transformers", "tokenizers"),
     *("torch", "transformers", "typer", "wordllama"),
+    *("aiolimiter", "elasticsearch", "httpx2", "orjson", "tenacity"),
 }
 
 
-@pytest.mark.parametrize("statement", ["import jinavec", "from jinavec import *", "import jinavec.backends.base"])
+@pytest.mark.parametrize(
+    "statement", ["import jinavec", "from jinavec import *", "import jinavec.backends.base", "import jinavec.wire.jina"]
+)
 def test_importing_jinavec_imports_numpy_and_nothing_else_heavy(statement: str) -> None:
     script = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

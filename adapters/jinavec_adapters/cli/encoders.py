@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task, open_engine
@@ -13,8 +12,6 @@ from jinavec_adapters.cli.flags import EncoderFlags
 from jinavec_adapters.cli.misuse import Misuse, misuse, read_pairs
 
 DEFAULT_MODEL = "lexical"
-_IN_PROCESS = ("lexical", "onnx", "static", "torch")
-_KEY_VARIABLES = ("JINAVEC_API_KEY", "JINA_API_KEY")
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,6 @@ def load(settings: EncoderSettings) -> Encoder:
             revision=settings.revision,
             overflow=settings.overflow,
             url=settings.url,
-            api_key=_api_key(settings),
             served_as=settings.served_as,
             options=settings.options,
         )
@@ -125,10 +121,3 @@ def _with_flags(settings: EncoderSettings, asked: EncoderFlags) -> EncoderSettin
         served_as=settings.served_as if asked.served_as is None else asked.served_as,
         options={**settings.options, **read_pairs("--backend-option", asked.backend_option)},
     )
-
-
-def _api_key(settings: EncoderSettings) -> str | None:
-    """Return the key of a remote backend; one that runs in this process refuses any."""
-    if settings.backend in ("", *_IN_PROCESS):
-        return None
-    return next((key for name in _KEY_VARIABLES if (key := os.environ.get(name))), None)

@@ -51,8 +51,9 @@ class EncoderFlags:
         str | None,
         Option(
             metavar="URL",
-            help="Address of the server of a remote backend; its key is read from the environment variable"
-            f" JINAVEC_API_KEY or JINA_API_KEY. {_REMEMBERED.format('none')}",
+            help="Address of the server of a remote backend. Its key is read from the environment: JINA_API_KEY,"
+            " OPENAI_API_KEY or COHERE_API_KEY for the vendor's own address, JINAVEC_API_KEY for any other."
+            f" {_REMEMBERED.format('the vendor')}",
         ),
     ] = None
     served_as: Annotated[
@@ -61,7 +62,9 @@ class EncoderFlags:
     ] = None
     overflow: Annotated[
         Literal["truncate", "error"] | None,
-        Option(help=f"What to do with texts over the model's limit. {_REMEMBERED.format('truncate')}"),
+        Option(
+            help=f"What to do with texts over the model's limit. {_REMEMBERED.format('truncate; error on a server')}"
+        ),
     ] = None
     backend_option: Annotated[
         list[str],

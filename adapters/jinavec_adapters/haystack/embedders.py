@@ -27,7 +27,7 @@ class _Embedder:
         backend: str | None = None,
         source: str | None = None,
         revision: str | None = None,
-        overflow: Overflow = "truncate",
+        overflow: Overflow | None = None,
         url: str | None = None,
         api_key: Secret | None = None,
         served_as: str | None = None,
@@ -42,7 +42,7 @@ class _Embedder:
             backend: what runs the model.
             source: a folder or hub name of the weights.
             revision: the revision of the weights.
-            overflow: what to do with texts over the token limit: truncate or error.
+            overflow: what to do with texts over the token limit: truncate or error; by default the backend decides.
             url: address of a server.
             api_key: key of the server; written to a pipeline's file only as the name of its variable.
             served_as: the model's name on that server.

@@ -39,7 +39,7 @@ class JinaV5EmbeddingFunction(TextEmbeddingFunction):
     backend: str | None = None
     source: str | None = None
     revision: str | None = None
-    overflow: Overflow = "truncate"
+    overflow: Overflow | None = None
     url: str | None = Field(default=None, repr=False)
     api_key: str | None = Field(default=None, repr=False)
     served_as: str | None = None

@@ -81,7 +81,7 @@ class JinaV5Embeddings(BaseModel, Embeddings):
     """A folder or hub name of the weights."""
     revision: str | None = None
     """The revision of the weights."""
-    overflow: Overflow = "truncate"
+    overflow: Overflow | None = None
     """What to do with texts over the token limit: truncate (with a warning) or error."""
     url: str | None = Field(default=None, repr=False, exclude=True)
     """Address of a server; not shown, since it may carry a user name and password."""

@@ -35,7 +35,7 @@ class JinaV5Embedding(BaseEmbedding):
     backend: str = Field(frozen=True)
     source: str = Field(frozen=True)
     revision: str = Field(frozen=True)
-    overflow: str = Field(frozen=True)
+    overflow: str | None = Field(frozen=True)
     url: str = Field(frozen=True)
     """Address of a server, without user name and password."""
     served_as: str = Field(frozen=True)
@@ -56,7 +56,7 @@ class JinaV5Embedding(BaseEmbedding):
         backend: str | None = None,
         source: str | Path | None = None,
         revision: str | None = None,
-        overflow: Overflow = "truncate",
+        overflow: Overflow | None = None,
         url: str | None = None,
         api_key: str | None = None,
         served_as: str | None = None,
@@ -74,7 +74,8 @@ class JinaV5Embedding(BaseEmbedding):
             backend: what runs the model; by default the profile's own, else onnx or torch.
             source: a folder or hub name of the weights.
             revision: the revision of the weights.
-            overflow: what to do with texts over the token limit: truncate (with a warning) or error.
+            overflow: what to do with texts over the token limit: truncate (with a warning) or error; by default the
+                backend decides.
             url: address of a server, for remote backends.
             api_key: key of the server; never stored.
             served_as: the model's name on that server.

@@ -67,6 +67,10 @@ class Backend(ABC):
     name: ClassVar[str]
     adds_prompt: bool = False
     """Whether the prompt is added behind this backend; if so, the encoder does not."""
+    overflow: Overflow = "truncate"
+    """What happens to texts over the limit, unless the user says."""
+    narrowed: int | None = None
+    """Components of a vector, where the server was asked to narrow them; else the model's full width."""
     precision: str = "float32"
     revision: str = ""
     host: str = ""

@@ -28,7 +28,7 @@ MISUSES: list[tuple[tuple[str, ...], str]] = [
     (("index", "a.jsonl", "--to", "faiss:i", "--task", "sorting"), "a task is one of: retrieval, text-matching"),
     (("index", "a.jsonl", "--to", "faiss:i", "--dimension", "100"), "it offers: 64, 128, 256, 512, 768"),
     (("index", "a.jsonl", "--to", "faiss:i", "--dimension", "many"), "Invalid value for '--dimension'"),
-    (("index", "a.jsonl", "--to", "faiss:i", "--backend", "cuda"), "unknown backend 'cuda'; known: lexical"),
+    (("index", "a.jsonl", "--to", "faiss:i", "--backend", "cuda"), "unknown backend 'cuda'; known: cohere"),
     (("index", "a.jsonl", "--to", "faiss:i", "--overflow", "burst"), "'burst' is not one of 'truncate', 'error'"),
     (("index", "a.jsonl", "--to", "faiss:i", "--batch-size", "0"), "Invalid value for '--batch-size'"),
     (("index", "a.jsonl", "--to", "faiss:i", "--profile", "gone.toml"), "cannot read the model profile 'gone.toml'"),

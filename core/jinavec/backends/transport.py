@@ -1,0 +1,144 @@
+"""HttpTransport: one request over HTTP, and whatever goes wrong with it as a WireError."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from jinavec.backends.retries import read_retry_after
+from jinavec.errors import InvalidInput
+from jinavec.extras import require
+from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, and who gave it."""
+
+    reply: EmbedReply
+    server: str = ""
+    """The software that answered, where its headers tell: llama.cpp or TEI."""
+
+
+class Transport(Protocol):
+    """Sends one request and returns the answer; used on one event loop."""
+
+    async def post(self, request: EmbedRequest, timeout: float) -> Answer:
+        """Send a request.
+
+        Raises:
+            WireError: refused, unreachable, too slow, or answered outside the protocol.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, without secrets."""
+
+    url: str
+    """The whole address of the route."""
+    host: str
+    """Host and port, as messages and contracts show it."""
+    user: tuple[str, str] | None
+    """User name and password, where the address holds them."""
+
+
+def read_address(url: str, path: str) -> Address:
+    """Read the address of a server and complete it to its route.
+
+    ``http://host``, ``http://host/v1`` and ``http://host/v1/embeddings`` are the same.
+
+    Raises:
+        InvalidInput: no http or https address; the message does not show user names and passwords.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        parts.port  # noqa: B018  refuses what is no port
+    except ValueError as error:
+        raise InvalidInput(f"url is no address: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput(f"url must be like http://host:port or https://host, not {host or parts.path!r}")
+    user = (parts.username or "", parts.password or "") if "@" in parts.netloc else None
+    return Address(urlunsplit((parts.scheme, host, _route(parts.path, path), parts.query, "")), host, user)
+
+
+def _route(given: str, path: str) -> str:
+    have, wanted = [part for part in given.split("/") if part], path.strip("/").split("/")
+    if have and have[-1] == wanted[-1]:
+        return "/" + "/".join(have)
+    overlap = next(size for size in range(len(wanted), -1, -1) if have[len(have) - size :] == wanted[:size])
+    return "/" + "/".join([*have, *wanted[overlap:]])
+
+
+class HttpTransport:
+    """Speaks a codec's protocol over connections that are kept open."""
+
+    def __init__(self, client: Any, codec: Any, url: str) -> None:
+        self._client = client
+        self._codec = codec
+        self._url = url
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(codec: Any, address: Address, key: str, connections: int) -> AsyncGenerator[HttpTransport]:
+        """Open a client; a key wins over the address's user name and password."""
+        httpx = require("httpx2", "remote")
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "jinavec"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        client = httpx.AsyncClient(
+            headers=headers,
+            auth=None if key or address.user is None else httpx.BasicAuth(*address.user),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            timeout=None,  # one limit for the whole answer, below
+        )
+        async with client:
+            yield HttpTransport(client, codec, address.url)
+
+    async def post(self, request: EmbedRequest, timeout: float) -> Answer:
+        """Send a request."""
+        httpx = require("httpx2", "remote")
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await self._client.post(self._url, content=self._codec.encode_request(request))
+        except TimeoutError as error:
+            raise WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds") from error
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            raise WireError(Reason.UNAVAILABLE, f"no connection: {_words(error)}", code="no_connection") from error
+        except httpx.TransportError as error:
+            raise WireError(Reason.UNAVAILABLE, f"the connection broke: {_words(error)}") from error
+        except httpx.RequestError as error:
+            raise WireError(Reason.INVALID, f"the answer cannot be read: {_words(error)}") from error
+        if answer.status_code == 200:
+            return self._read(answer.content, request, _server(answer.headers))
+        raise self._refusal(answer)
+
+    def _read(self, body: bytes, request: EmbedRequest, server: str) -> Answer:
+        try:
+            return Answer(self._codec.decode_reply(body, request), server)
+        except WireError as error:
+            error.status = 200
+            raise
+
+    def _refusal(self, answer: Any) -> WireError:
+        error: WireError = self._codec.decode_error(answer.status_code, answer.content)
+        error.retry_after = read_retry_after(answer.headers.get("retry-after"))
+        if answer.is_redirect:
+            error.message = f"it redirects to {answer.headers.get('location')}; give that address"
+        return error
+
+
+def _server(headers: Mapping[str, str]) -> str:
+    if "llama.cpp" in headers.get("server", ""):
+        return "llama.cpp"
+    return "TEI" if "x-compute-type" in headers else ""
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
