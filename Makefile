@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
-EXTRAS := static,onnx,parquet,zstd,text
+EXTRAS := static,onnx,parquet,zstd,text,qdrant
 
 .PHONY: demo test test-torch check wheel readme clean
 
@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme and not qdrant" $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
