@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
-EXTRAS := static,onnx,parquet,zstd,text,qdrant
+EXTRAS := static,onnx,parquet,zstd,text,fastembed
 
 .PHONY: demo test test-torch check wheel readme clean
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, NoReturn
 
-from jinavec.errors import EngineError, JinavecError, warn
+from jinavec.errors import EngineError, IndexDamaged, JinavecError, warn
 from jinavec.extras import require
 from jinavec_integrations.qdrant.faults import temporary, translate, wait_asked
 from jinavec_integrations.qdrant.location import MEMORY, Location
@@ -40,6 +40,8 @@ class Connection:
         require("qdrant_client", "qdrant")
         try:
             self.client: Any = _remote(location, self._key, options) if location.url else _POOL.take(location.folder)
+        except (AttributeError, TypeError) as error:  # all that local mode says about a file of another shape
+            raise IndexDamaged(f"{location} is damaged: {error!r}") from error
         except Exception as error:
             self._raise(error)
 

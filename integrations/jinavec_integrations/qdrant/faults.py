@@ -58,6 +58,7 @@ def table() -> list[tuple[type[Exception], Translate]]:
         (RuntimeError, _local),
         (json.JSONDecodeError, _damaged),
         (_validation_error(), lambda where, error: EngineError(f"{where}: not an answer of Qdrant: {_first(error)}")),
+        (AssertionError, lambda where, error: EngineError(f"{where}: not an answer of Qdrant: {error}")),
         (KeyError, _damaged),  # of a meta.json
         (ValueError, _local),
     ]

@@ -32,7 +32,7 @@ class Ingested:
 
 
 class Uploads:
-    """Uploads under way, at most twice as many as there are threads; the first failure stops them all."""
+    """Uploads under way, at most twice as many as there are threads."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="jinavec-qdrant")
@@ -54,7 +54,7 @@ class Uploads:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)  # what was embedded before a failure is stored all the same
 
 
 def ingest(
