@@ -7,8 +7,9 @@ more, in two forms that leave nothing to interpretation; of a list, every elemen
 * ``jinavec.terms``: a list of keywords, each the JSON of [name, value]. Equality is equality of keywords, of whatever
   field; one payload index serves all of them.
 * ``jinavec.order.KIND.NAME``: a list of chains of numbers, one for each value; chains order as the values do. A number
-  is the chain of its nearest float, then the float nearest to what is missing, and so on. A string is the chain of its
-  UTF-8 bytes, six at a time. Missing links count as 0.
+  is the chain of itself to 15 digits, then of how many floats it lies above or below, then of what no float holds. A
+  string is the chain of its UTF-8 bytes, six at a time. Missing links count as 0. Every link is a number that survives
+  any JSON library.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -35,7 +37,7 @@ _MAX = sys.float_info.max
 _TERM = 256  # characters after which a term is its digest
 _BYTES = 6  # 257**6 < 2**53: so many bytes, and where they end, fit into a float
 _LINKS = LONGEST // _BYTES
-_SURE = 2.0**53  # below, a float tells all about the whole number it stands for
+_SMALL, _LARGE = 1e-6, 1e15
 
 
 def terms(metadata: Mapping[str, Any]) -> list[str]:
@@ -48,8 +50,11 @@ def order(metadata: Mapping[str, Any]) -> dict[str, dict[str, list[dict[str, flo
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, value in _scalars(metadata):
         if not isinstance(value, bool):
-            links = _chain(value)[: _LINKS + 1]  # one more than a bound has: enough to see that it goes on
-            chain = {f"c{number}": link for number, link in enumerate(links)}
+            limit = (
+                _LINKS + 1 if isinstance(value, str) else None
+            )  # a bound has one less: enough to see that it goes on
+            links = enumerate(_chain(value)[:limit])
+            chain = {f"c{number}": link for number, link in links if link or not number}
             found.setdefault(_kind(value), {}).setdefault(_path(name), []).append(chain)
     return found
 
@@ -85,10 +90,10 @@ def _range(leaf: Range) -> Condition:
             f"the bound on {leaf.field!r} is too long: Qdrant compares the order of strings with at most {LONGEST}"
             f" bytes, not {brief(bound)}"
         )
-    key = f"{ORDER}.{kind}.{_path(leaf.field)}"
-    if not isinstance(bound, str) and abs(bound) < _SURE:
-        return _compare(f"{key}[].c0", leaf.op, float(bound))
-    return {"nested": {"key": key, "filter": {"should": list(_alternatives(leaf.op, _chain(bound)))}}}
+    key, chain = f"{ORDER}.{kind}.{_path(leaf.field)}", _chain(bound)
+    superset = _compare(f"{key}[].c0", "gte" if leaf.op.startswith("gt") else "lte", chain[0])  # has a payload index
+    exact = {"nested": {"key": key, "filter": {"should": list(_alternatives(leaf.op, chain))}}}
+    return {"must": [superset, exact]}
 
 
 def _alternatives(op: str, chain: Sequence[float]) -> Iterator[Condition]:
@@ -105,7 +110,13 @@ def _alternatives(op: str, chain: Sequence[float]) -> Iterator[Condition]:
 
 
 def _equal(chain: Sequence[float]) -> list[Condition]:
-    return [{"key": f"c{number}", "range": {"gte": link, "lte": link}} for number, link in enumerate(chain)]
+    return [_same(f"c{number}", link) for number, link in enumerate(chain)]
+
+
+def _same(key: str, link: float) -> Condition:
+    if link:
+        return {"key": key, "range": {"gte": link, "lte": link}}
+    return {"must_not": [_compare(key, "gt", 0.0), _compare(key, "lt", 0.0)]}
 
 
 def _greater(key: str, link: float) -> Condition:
@@ -130,13 +141,33 @@ def _chain(value: str | int | float) -> list[float]:
         data = _utf8(value)
         return [_digits(data[start : start + _BYTES]) for start in range(0, len(data), _BYTES)] or [0.0]
     if not _storable(value):
-        return [_MAX if value > 0 else -_MAX] * 2  # beyond all that is stored
-    chain = [float(value) + 0.0]  # of two zeros the positive one
-    rest = value - int(chain[0]) if isinstance(value, int) else 0
+        return [_LARGE, 2.0**33] if value > 0 else [-_LARGE, -(2.0**33)]  # beyond all that is stored
+    near = float(value)
+    chain = [_rounded(near), *_split(_rank(near) - _rank(_rounded(near)))]
+    rest = value - int(near) if isinstance(value, int) else 0
     while rest:
-        chain.append(float(rest))
-        rest -= int(chain[-1])
+        near = float(rest)
+        chain += _split(_rank(near))
+        rest -= int(near)
     return chain
+
+
+def _rounded(number: float) -> float:
+    """Return a number to 15 digits, which any JSON library reads alike; beyond the range where that holds, its end."""
+    if abs(number) < _SMALL:
+        return 0.0
+    return max(-_LARGE, min(_LARGE, float(f"{number:.15g}")))
+
+
+def _rank(number: float) -> int:
+    """Return how many floats lie between 0 and a number, negative below 0."""
+    (bits,) = struct.unpack(">q", struct.pack(">d", number))
+    return bits if bits >= 0 else -(bits & 0x7FFF_FFFF_FFFF_FFFF)
+
+
+def _split(number: int) -> list[float]:
+    """Return a 64-bit number as two links."""
+    return [float(number >> 32), float(number & 0xFFFF_FFFF)]
 
 
 def _digits(data: bytes) -> float:

@@ -156,10 +156,13 @@ def test_tasks_of_documents(recorder: Recorder, client: QdrantClient, task: str)
 def test_a_suffix_that_contradicts_the_operation_is_refused(recorder: Recorder, client: QdrantClient) -> None:
     with pytest.raises(UnknownTask, match=r"retrieval\.query"):
         client.upsert("c", [point(1, "cat", task="retrieval.query")])
+    assert client.count("c").count == 0
+
+
+def test_a_suffix_that_contradicts_a_query_is_refused(recorder: Recorder, client: QdrantClient) -> None:
     client.query_points("c", query=document("cat", task="retrieval.query"))
     with pytest.raises(UnknownTask, match=r"retrieval\.passage"):
         client.query_points("c", query=document("cat", task="retrieval.passage"))
-    assert client.count("c").count == 0
 
 
 @pytest.mark.parametrize(

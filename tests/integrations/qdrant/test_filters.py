@@ -25,7 +25,27 @@ NAMES = ["a", "b", "ключ", 'a"b', "a.b", "a[]", "a b", "a\0b", "x-61", "key"
 HUGE = int(1.7976931348623157e308)
 numbers = st.one_of(
     st.sampled_from([0, 1, -1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**30, HUGE, -HUGE]),
-    st.sampled_from([0.0, -0.0, 1.0, 0.1, 0.30000000000000004, 1e300, 1e-320, float(2**53), float(2**63), 1e22, 1.5]),
+    st.sampled_from(
+        [
+            0.0,
+            -0.0,
+            1.0,
+            0.1,
+            0.30000000000000004,
+            1e300,
+            1e-320,
+            float(2**53),
+            float(2**63),
+            1e22,
+            1.5,
+            2020.0,
+            2020.0000000000002,
+            1e15,
+            1e15 + 1,
+            1e-6,
+            4.734394037527558e-181,
+        ]
+    ),
     st.integers(-3, 3),
     st.integers(-(2**70), 2**70),
     st.floats(allow_nan=False, allow_infinity=False),
@@ -95,7 +115,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Passing]:
 
 @pytest.mark.parametrize("engine", ["local", "rust"])
 @given(rows=st.lists(metadata, min_size=1, max_size=8), question=filters)
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_filters_agree_with_match(
     engines: dict[str, Passing], engine: str, rows: list[dict[str, Any]], question: Any
 ) -> None:
@@ -105,7 +125,7 @@ def test_filters_agree_with_match(
 
 @pytest.mark.parametrize("engine", ["local", "rust"])
 @given(stored=st.lists(scalars, min_size=1, max_size=12), other=bounds, op=st.sampled_from(["gt", "gte", "lt", "lte"]))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_ranges_agree_with_match(
     engines: dict[str, Passing], engine: str, stored: list[Any], other: Any, op: str
 ) -> None:
@@ -171,12 +191,18 @@ def test_payload_indexes_change_nothing(shard: Any, question: Any) -> None:
     assert edge.passing(shard, translate(parse_filter(question)), 4) == expected
 
 
-def test_a_plain_range_is_one_condition() -> None:
-    assert translate(parse_filter({"year": {"gte": 2020}})) == {
-        "key": "jinavec.order.number.year[].c0",
-        "range": {"gte": 2020.0},
-    }
+def test_a_range_begins_with_what_a_payload_index_answers() -> None:
+    translated = translate(parse_filter({"year": {"gt": 2020}}))
+    assert translated["must"][0] == {"key": order_key("year", "number"), "range": {"gte": 2020.0}}
     assert order_key("year", "number") == "jinavec.order.number.year[].c0"
+
+
+@given(numbers)
+def test_links_survive_any_json_library(number: Any) -> None:
+    for chain in order({"a": number})["number"]["a"]:
+        for link in chain.values():
+            assert link == float(f"{link:.15g}")
+            assert link == 0 or 1e-6 <= abs(link) <= 1e15
 
 
 def test_equality_is_a_term() -> None:
