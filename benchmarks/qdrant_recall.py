@@ -143,7 +143,9 @@ def sweep(shard: Any, queries: Float32, truth: list[set[int]]) -> list[tuple[flo
     return rows
 
 
-def run_qdrant(documents: Float32, queries: Float32, truth: list[set[int]], work: Path) -> tuple[list[Row], Any]:
+def run_qdrant(
+    documents: Float32, queries: Float32, truth: list[set[int]], work: Path, *, sweeps: bool
+) -> tuple[list[Row], Any]:
     """Measure every preset with its own search parameters and without rescoring, and its sweep."""
     rows: list[Row] = []
     curves: dict[str, list[tuple[float, int, float, float]]] = {}
@@ -155,7 +157,8 @@ def run_qdrant(documents: Float32, queries: Float32, truth: list[set[int]], work
             Row(preset, describe(shipped), *measure(searcher(shard, shipped), queries, truth), f"{seconds:.0f} s")
         )
         if preset != "exact":
-            curves[preset] = sweep(shard, queries, truth)
+            if sweeps:
+                curves[preset] = sweep(shard, queries, truth)
             bare = {"hnsw_ef": 128, "quantization": {"rescore": False}}
             rows.append(Row(f"{preset}, not rescored", describe(bare), *measure(searcher(shard, bare), queries, truth)))
         shard.close()
@@ -194,6 +197,8 @@ def report(dimension: int, rows: list[Row], curves: dict[str, list[tuple[float, 
     for row in rows:
         ratio = f"{base / row.milliseconds:.0f}x"
         print(f"| {row.way} | {row.params} | {row.recall:.3f} | {row.milliseconds:.2f} | {ratio} | {row.note} |")
+    if not curves:
+        return
     print("\nRecall@10 by oversampling, at hnsw_ef " + ", ".join(map(str, WIDTHS)) + ":\n")
     print("| Preset | " + " | ".join(f"{value:g}" for value in OVERSAMPLING) + " |")
     print("|---|" + "---|" * len(OVERSAMPLING))
@@ -236,6 +241,7 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, nargs="+", default=[768, 1024])
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="measure the presets as shipped, without the sweep")
     parser.add_argument("--plot", type=Path, help="write the plot here; needs matplotlib")
     given = parser.parse_args()
     print(f"{given.count} vectors, {given.queries} queries, {os.cpu_count()} processors, {platform.machine()}")
@@ -245,7 +251,7 @@ def main() -> None:
         documents, queries = clustered(given.count, dimension, given.queries)
         truth = exact(documents, queries)
         with tempfile.TemporaryDirectory() as work:
-            rows, curves = run_qdrant(documents, queries, truth, Path(work))
+            rows, curves = run_qdrant(documents, queries, truth, Path(work), sweeps=not given.quick)
             rows.append(run_faiss(documents, queries, truth, Path(work)))
         report(dimension, rows, curves)
         all_rows[dimension], all_curves[dimension] = rows, curves
