@@ -20,18 +20,18 @@ test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 
 test-qdrant: $(BIN)/uv  ## the Qdrant tests with the lowest and the newest supported qdrant-client and fastembed
 	for client in ==1.16.0 ">=1.16,<1.21"; do \
-		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-qdrant && \
-		$(BIN)/uv pip install --quiet --python $(VENV)-qdrant/bin/python -e ".[fastembed]" "qdrant-client[fastembed]$$client" \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/qdrant && \
+		$(BIN)/uv pip install --quiet --python $(VENV)/qdrant/bin/python -e ".[fastembed]" "qdrant-client[fastembed]$$client" \
 			--group test && \
-		$(VENV)-qdrant/bin/python -m pytest -n 2 -m "not qdrant" tests/integrations/qdrant tests/adapters/qdrant $(ARGS) \
+		$(VENV)/qdrant/bin/python -m pytest -n 2 -m "not qdrant" tests/integrations/qdrant tests/adapters/qdrant $(ARGS) \
 			|| exit 1; \
 	done
 
 test-mcp: $(BIN)/uv  ## the embedding provider with mcp-server-qdrant, in an environment of its own
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-mcp
-	$(BIN)/uv pip install --quiet --python $(VENV)-mcp/bin/python -e ".[qdrant]" "mcp-server-qdrant>=0.8.1" --group test
-	$(VENV)-mcp/bin/python -c "import mcp_server_qdrant"
-	$(VENV)-mcp/bin/python -m pytest tests/adapters/qdrant/test_mcp.py $(ARGS)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/mcp
+	$(BIN)/uv pip install --quiet --python $(VENV)/mcp/bin/python -e ".[qdrant]" "mcp-server-qdrant>=0.8.1" --group test
+	$(VENV)/mcp/bin/python -c "import mcp_server_qdrant"
+	$(VENV)/mcp/bin/python -m pytest tests/adapters/qdrant/test_mcp.py $(ARGS)
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
@@ -49,7 +49,7 @@ readme: $(VENV)/.test  ## run every command of the README in a clean environment
 	$(BIN)/python -m pytest -m readme $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-qdrant $(VENV)-mcp dist
+	rm -rf $(VENV) dist
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "jinavec needs Python 3.11 or later; none was found" >&2; exit 1; }

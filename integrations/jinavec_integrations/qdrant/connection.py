@@ -71,13 +71,11 @@ class Connection:
                 with _POOL.using, warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "Local mode", UserWarning)
                     return run(**arguments)
-            return self._retrying(run if retry and self._retries else None, run, arguments)
+            return self._repeating(run, arguments, self._retries if retry else 0)
         except Exception as error:
             self._raise(error, undone)
 
-    def _retrying(self, retried: Callable[..., Any] | None, run: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-        if retried is None:
-            return run(**arguments)
+    def _repeating(self, run: Callable[..., Any], arguments: dict[str, Any], retries: int) -> Any:
         tenacity = require("tenacity", "qdrant")
         growing = tenacity.wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT)
 
@@ -87,10 +85,10 @@ class Connection:
 
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception(temporary),
-            stop=tenacity.stop_after_attempt(self._retries + 1),
+            stop=tenacity.stop_after_attempt(retries + 1),
             wait=wait,
             reraise=True,
-        )(retried, **arguments)
+        )(run, **arguments)
 
     def _raise(self, error: Exception, undone: str = "") -> NoReturn:
         told = translate(error, str(self.location), undone)
