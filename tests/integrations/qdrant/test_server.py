@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient, models
 
 from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
 from jinavec.errors import EngineError, IndexNotFound, InvalidInput, JinavecWarning
@@ -248,6 +249,16 @@ def test_several_queries_are_one_request(server: QdrantServer) -> None:
         assert [len(hits) for hits in index.search_many(VECTORS[:5], 3)] == [1] * 5
     (body,) = server.sent("query/batch")
     assert len(body["searches"]) == 5
+
+
+def test_documents_pass_through_to_a_server_that_embeds(server: QdrantServer) -> None:
+    opened(server).close()
+    client = QdrantClient(url=server.url, cloud_inference=True, check_compatibility=False)
+    given = {"text": "a cat", "model": "jinaai/jina-embeddings-v5-text-nano", "options": {"mrl": 64}}
+    client.upsert("notes", [models.PointStruct(id=1, vector=models.Document(**given))])
+    client.close()
+    ((point,),) = [body["points"] for body in server.sent(UPSERT)]
+    assert point["vector"] == given
 
 
 def test_no_warning_in_ordinary_use(server: QdrantServer) -> None:
