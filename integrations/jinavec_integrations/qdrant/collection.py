@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from jinavec.contract import Contract
@@ -239,11 +239,17 @@ def _adopt(
         found = "; ".join(f"the vector {name!r} {problem or 'fits'}" for name, problem in problems.items())
         raise ContractMismatch(f"{where} needs one vector that fits the contract: {found or 'it has no dense vector'}")
     settings = None if encoder is None else encoder.settings
-    manifest = Manifest(contract, settings, "scalar", vector=fitting[0], ids="native")
+    manifest = Manifest(contract, settings, _preset_of(info, fitting[0]), vector=fitting[0], ids="native")
     _make_indexes(connection, options, set(info.payload_schema or {}))
     _adopt_points(connection)
     write_manifest(connection, manifest)  # last: before it, an adoption that was interrupted can be repeated
-    return replace(manifest)
+    return manifest
+
+
+def _preset_of(info: Any, vector: str) -> Preset:
+    """Return the preset whose search parameters fit the quantisation of a collection of somebody else."""
+    found = _dense(info)[vector].quantization_config or info.config.quantization_config
+    return "binary" if hasattr(found, "binary") else "turbo" if hasattr(found, "turbo") else "scalar"
 
 
 def _adopt_points(connection: Connection) -> None:

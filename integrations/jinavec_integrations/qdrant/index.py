@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder, Progress
 from jinavec.engine import Engine
-from jinavec.errors import IndexDamaged, IndexNotFound, InvalidFilter, InvalidInput, brief
+from jinavec.errors import IndexDamaged, IndexNotFound, InvalidFilter, InvalidInput, InvalidType, brief
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.options import read_options
@@ -114,6 +114,8 @@ class QdrantIndex(Engine):
             The hits of each query, in their order.
         """
         condition = None if filter is None else parse_filter(filter)
+        if isinstance(queries, str):
+            raise InvalidType("search_many takes several queries; for one text, use search")
         given: list[Any] = list(cast("Iterable[Any]", queries))
         if given and all(isinstance(query, str) for query in given):
             vectors = self._need_encoder("query vectors").encode_queries(given)
@@ -218,10 +220,7 @@ class QdrantIndex(Engine):
     def _search_all(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         limit = min(k, max(1, self.count())) if k > _MANY else k
         models = require("qdrant_client.models", "qdrant")
-        try:
-            passing = None if condition is None else models.Filter(must=[translate(condition)])
-        except RecursionError:
-            raise InvalidFilter("the filter is nested too deeply for Qdrant") from None
+        passing = None if condition is None else _passing(condition)
         requests = [models.QueryRequest(**self._request(query, limit, passing)) for query in queries]
         hits: list[list[Hit]] = []
         for start in range(0, len(requests), _QUERIES):
@@ -253,6 +252,14 @@ class QdrantIndex(Engine):
             self._manifest = dataclasses.replace(self._manifest, settings=used)
             write_manifest(self._connection, self._manifest)
             self.settings = used
+
+
+def _passing(condition: Filter) -> Any:
+    models, validation = require("qdrant_client.models", "qdrant"), require("pydantic", "qdrant").ValidationError
+    try:
+        return models.Filter(must=[translate(condition)])
+    except (RecursionError, validation):  # ours are well-formed: all that pydantic can refuse is their depth
+        raise InvalidFilter("the filter is nested too deeply for Qdrant") from None
 
 
 def _hit(point: Any) -> Hit:

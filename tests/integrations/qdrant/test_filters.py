@@ -236,3 +236,7 @@ def test_a_filter_of_many_values_and_a_deep_one() -> None:
     for _ in range(100):
         deep = {"not": deep}
     assert _local(rows, deep) == {1}
+    for _ in range(400):
+        deep = {"not": deep}
+    with pytest.raises(InvalidFilter, match="too deeply"):
+        _local(rows, deep)

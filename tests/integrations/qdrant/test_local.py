@@ -198,6 +198,8 @@ def test_several_queries_at_once(memory: str, encoder: Encoder) -> None:
         assert index.search_many([]) == []
         with pytest.raises(InvalidInput):
             index.search_many(VECTORS[:3], 0)
+        with pytest.raises(InvalidType, match="use search"):
+            index.search_many("a text")
 
 
 # ingest
@@ -282,6 +284,18 @@ def test_a_foreign_collection_can_be_adopted(foreign: str) -> None:
         assert index.get(["7", "my id"]) == [Record("7", "newer"), Record("my id", "new")]
         assert index.delete(["8", "my id"]) == 2
         assert index.count() == 2
+
+
+def test_an_adopted_collection_is_searched_as_it_is_quantised(tmp_path: Path) -> None:
+    client = QdrantClient(path=str(tmp_path))
+    binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig())
+    params = models.VectorParams(size=32, distance=models.Distance.COSINE, quantization_config=binary)
+    client.create_collection("notes", vectors_config={"other": params})
+    client.close()
+    with opened(f"qdrant:{tmp_path}/notes", adopt=True) as index:
+        assert index.info()["preset"] == "binary"
+        index.add(RECORDS, VECTORS)
+        assert index.search(VECTORS[4], 1)[0].record == RECORDS[4]
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def test_several_queries_are_one_request(server: QdrantServer) -> None:
 def test_documents_pass_through_to_a_server_that_embeds(server: QdrantServer) -> None:
     opened(server).close()
     client = QdrantClient(url=server.url, cloud_inference=True, check_compatibility=False)
-    given = {"text": "a cat", "model": "jinaai/jina-embeddings-v5-text-nano", "options": {"mrl": 64}}
+    given: dict[str, Any] = {"text": "a cat", "model": "jinaai/jina-embeddings-v5-text-nano", "options": {"mrl": 64}}
     client.upsert("notes", [models.PointStruct(id=1, vector=models.Document(**given))])
     client.close()
     ((point,),) = [body["points"] for body in server.sent(UPSERT)]
