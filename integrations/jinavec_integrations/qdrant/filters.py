@@ -36,8 +36,8 @@ NEVER: Condition = {"has_id": []}
 _MAX = sys.float_info.max
 _TERM = 256  # characters after which a term is its digest
 _BYTES = 6  # 257**6 < 2**53: so many bytes, and where they end, fit into a float
-_LINKS = LONGEST // _BYTES
-_SMALL, _LARGE = 1e-6, 1e15
+_LINKS = LONGEST // _BYTES  # of a bound; a value keeps one more, to show that it goes on
+_SMALL, _LARGE = 1e-6, 1e15  # between them, 15 digits are read alike everywhere
 
 
 def terms(metadata: Mapping[str, Any]) -> list[str]:
@@ -50,10 +50,7 @@ def order(metadata: Mapping[str, Any]) -> dict[str, dict[str, list[dict[str, flo
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     for name, value in _scalars(metadata):
         if not isinstance(value, bool):
-            limit = (
-                _LINKS + 1 if isinstance(value, str) else None
-            )  # a bound has one less: enough to see that it goes on
-            links = enumerate(_chain(value)[:limit])
+            links = enumerate(_chain(value)[: _LINKS + 1] if isinstance(value, str) else _chain(value))
             chain = {f"c{number}": link for number, link in links if link or not number}
             found.setdefault(_kind(value), {}).setdefault(_path(name), []).append(chain)
     return found
