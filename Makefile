@@ -6,17 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
-EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text,chroma,haystack,lancedb,langchain,llama-index
+EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
 
-.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch check wheel readme clean
+.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-mcp check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme and not qdrant" $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
@@ -39,6 +39,21 @@ test-lowest-%: $(VENV)-lowest-%/.made
 
 test-langchain-elasticsearch: $(VENV)-langchain-elasticsearch/.made  ## needs a server at ELASTICSEARCH_URL
 	$(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
+
+test-qdrant: $(BIN)/uv  ## the Qdrant tests with the lowest and the newest supported qdrant-client and fastembed
+	for client in ==1.16.0 ">=1.16,<1.21"; do \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/qdrant && \
+		$(BIN)/uv pip install --quiet --python $(VENV)/qdrant/bin/python -e ".[fastembed]" "qdrant-client[fastembed]$$client" \
+			--group test && \
+		$(VENV)/qdrant/bin/python -m pytest -n 2 -m "not qdrant" tests/integrations/qdrant tests/adapters/qdrant $(ARGS) \
+			|| exit 1; \
+	done
+
+test-mcp: $(BIN)/uv  ## the embedding provider with mcp-server-qdrant, in an environment of its own
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/mcp
+	$(BIN)/uv pip install --quiet --python $(VENV)/mcp/bin/python -e ".[qdrant]" "mcp-server-qdrant>=0.8.1" --group test
+	$(VENV)/mcp/bin/python -c "import mcp_server_qdrant"
+	$(VENV)/mcp/bin/python -m pytest tests/adapters/qdrant/test_mcp.py $(ARGS)
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check

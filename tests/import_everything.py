@@ -10,6 +10,7 @@ imported, missing = 0, 0
 for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
     package = importlib.import_module(root)
     names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{root}.")]
+    names = [name for name in names if not name.endswith(".registered")]  # its import is its work, with fastembed
     for name in names:
         try:
             importlib.import_module(name)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -26,12 +27,18 @@ from jinavec.errors import (
 )
 from jinavec.vectors import Float32, normalize
 
+from .. import qdrant_server
+
 PROFILE = ModelProfile(
     name="contract-suite", width=64, dimensions=(64, 12), prompts={(Task.RETRIEVAL, Role.QUERY): "q:"}
 )
 CONTRACT = Contract.of(PROFILE)
-TARGETS: dict[str, Callable[[Path], str]] = {"faiss": lambda folder: f"faiss:{folder / 'index'}"}
-"""A place of its own for each test, by engine."""
+TARGETS: dict[str, Callable[[Path], str]] = {
+    "faiss": lambda folder: f"faiss:{folder / 'index'}",
+    "qdrant": lambda folder: f"qdrant:{folder}/collection",
+    "qdrant memory": lambda folder: f"qdrant::memory:/{uuid4()}",
+}
+"""A place of its own for each test, by engine and kind of place."""
 TOLERANCE = 0.02
 """How far a score may lie from the exact cosine."""
 
@@ -70,9 +77,13 @@ def reopen(target: str, encoder: Encoder | None = None) -> Engine:
     return open_engine(target, contract=None if encoder else CONTRACT, encoder=encoder)
 
 
-@pytest.fixture(params=ENGINES)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return TARGETS[request.param](tmp_path)
+@pytest.fixture(params=[*TARGETS, pytest.param("qdrant server", marks=pytest.mark.qdrant)])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "qdrant server":
+        with qdrant_server.collection() as target:
+            yield target
+    else:
+        yield TARGETS[request.param](tmp_path)
 
 
 @pytest.fixture
@@ -378,4 +389,4 @@ def test_info_is_plain_json(full: Engine) -> None:
 
 
 def test_every_engine_is_tried() -> None:
-    assert TARGETS.keys() == ENGINES.keys()
+    assert {name.split()[0] for name in TARGETS} == ENGINES.keys()

@@ -1,0 +1,65 @@
+"""Document options: what ``models.Document(options=...)`` may say, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jinavec.errors import InvalidInput, brief
+from jinavec.extras import require
+from jinavec.models import ModelProfile, find_model
+from jinavec.tasks import Role, Task, parse_task, prompt, task_name
+
+_NAMES = ("task", "dimensions", "mrl")
+
+
+@dataclass(frozen=True)
+class DocumentOptions:
+    """The view of a model that a Document asks for."""
+
+    task: Task
+    dimension: int
+    role: Role | None = None
+    """The side that a task such as ``retrieval.query`` names."""
+
+    @classmethod
+    def read(cls, profile: ModelProfile, options: Mapping[str, Any] | None) -> DocumentOptions:
+        """Read ``task`` (bare or with its role), and ``dimensions`` or ``mrl``, which mean the same.
+
+        Raises:
+            InvalidInput: an unknown option, or two different dimensions.
+            UnknownTask, InvalidDimension: the model does not offer it.
+        """
+        given = dict(options or {})
+        if unknown := sorted(given.keys() - set(_NAMES)):
+            raise InvalidInput(f"unknown option {unknown[0]!r} for {profile.name}; known: {', '.join(_NAMES)}")
+        asked, role = (None, None) if given.get("task") is None else parse_task(given["task"])
+        widths = {given[name] for name in ("dimensions", "mrl") if given.get(name) is not None}
+        if len(widths) > 1:
+            raise InvalidInput(f"'dimensions' and 'mrl' mean the same, but were given {brief(sorted(widths, key=str))}")
+        return cls(profile.check_task(asked), profile.check_dimension(next(iter(widths), None)), role)
+
+    def check_role(self, profile: ModelProfile, role: Role) -> None:
+        """Refuse an operation that contradicts the side the task names.
+
+        Raises:
+            UnknownTask: the task is of the other side.
+        """
+        prompt(self.task if self.role is None else task_name(self.task, self.role), role, profile)
+
+
+def vector_params(model: str | ModelProfile, options: Mapping[str, Any] | None = None, **params: Any) -> Any:
+    """Return the ``VectorParams`` of a collection for Documents of a model with these options.
+
+    Args:
+        model: as in ``models.Document``.
+        options: as in ``models.Document``; ``get_embedding_size`` of the client knows nothing of them.
+        params: anything else that ``models.VectorParams`` takes.
+
+    Raises:
+        UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
+    """
+    models = require("qdrant_client.models", "qdrant")
+    size = DocumentOptions.read(find_model(model), options).dimension
+    return models.VectorParams(**{"size": size, "distance": models.Distance.COSINE} | params)

@@ -1,0 +1,111 @@
+"""Registration: the class through which fastembed, and so qdrant-client, embeds with our models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from jinavec.encoder import Encoder
+from jinavec.errors import InvalidType
+from jinavec.extras import require
+from jinavec.tasks import Role
+from jinavec.vectors import Float32
+from jinavec_adapters.qdrant.document import DocumentOptions
+from jinavec_adapters.qdrant.sources import SOURCES, fill, names
+
+
+def register(*encoders: Encoder) -> None:
+    """Make ``models.Document`` of qdrant-client work with every model of the catalogue; calling it again is allowed.
+
+    Models are loaded at their first use, once: options only choose a view (task, dimensions). Upserted Documents get
+    the document prefix, queries (prefetch and recommend included) the query prefix.
+
+    Two limits are the client's. It is not safe to embed Documents in several threads through one client, and
+    ``AsyncQdrantClient`` blocks the event loop while it embeds. Where that matters, embed with an ``Encoder``
+    (``encode_queries``, or ``await aencode_queries``) and give the client the vectors. For ``parallel=`` put
+    ``import jinavec_adapters.qdrant.registered`` at the top of the script.
+
+    Args:
+        encoders: models loaded in a way of one's own (other weights, a server), or outside the catalogue; each takes
+            the place of the model of its name.
+
+    Raises:
+        MissingExtra: fastembed is not installed, through which qdrant-client embeds.
+    """
+    for encoder in encoders:
+        if not isinstance(encoder, Encoder):
+            raise InvalidType(f"register takes encoders, not {type(encoder).__name__}")
+    registry = require("fastembed", "fastembed").TextEmbedding.EMBEDDINGS_REGISTRY
+    fill(encoders)
+    if _model_class() not in registry:
+        registry.insert(0, _model_class())  # first: should fastembed ever know a name too, ours counts
+
+
+@cache
+def _model_class() -> type[Any]:
+    """Return the class in fastembed's registry; it cannot be written down before fastembed is imported."""
+    base: Any = require("fastembed.text.text_embedding_base", "fastembed").TextEmbeddingBase
+    description = require("fastembed.common.model_description", "fastembed")
+
+    class JinavecTextEmbedding(base):
+        """A view of one of our models, with the interface of fastembed's own."""
+
+        def __init__(
+            self,
+            model_name: str,
+            cache_dir: str | None = None,
+            threads: int | None = None,
+            providers: object = None,
+            cuda: object = False,
+            device_ids: object = None,
+            lazy_load: bool = False,
+            **options: Any,
+        ) -> None:
+            base.__init__(self, model_name, cache_dir, threads)
+            self._source = SOURCES[model_name.lower()]
+            self._options = DocumentOptions.read(self._source.profile, options)
+            self._encoder: Encoder | None = None
+
+        @classmethod
+        def _list_supported_models(cls) -> list[Any]:
+            return [
+                description.DenseModelDescription(
+                    model=name,
+                    sources=description.ModelSource(hf=source.profile.source or name),
+                    model_file="",
+                    description=source.profile.note,
+                    license=source.profile.license,
+                    size_in_GB=0.0,
+                    dim=source.profile.width,
+                )
+                for source in dict.fromkeys(SOURCES.values())
+                for name in names(source.profile)
+            ]
+
+        @classmethod
+        def get_embedding_size(cls, model_name: str) -> int:
+            return SOURCES[model_name.lower()].profile.width
+
+        @property
+        def embedding_size(self) -> int:
+            return self._options.dimension
+
+        def embed(
+            self, documents: str | Iterable[str], batch_size: int = 256, parallel: int | None = None, **_: Any
+        ) -> Iterator[Float32]:
+            yield from self._encode(documents, Role.DOCUMENT)
+
+        def passage_embed(self, texts: Iterable[str], **_: Any) -> Iterator[Float32]:
+            yield from self._encode(texts, Role.DOCUMENT)
+
+        def query_embed(self, query: str | Iterable[str], **_: Any) -> Iterator[Float32]:
+            yield from self._encode(query, Role.QUERY)
+
+        def _encode(self, texts: str | Iterable[str], role: Role) -> Float32:
+            self._options.check_role(self._source.profile, role)
+            if self._encoder is None:
+                self._encoder = self._source.encoder(self._options)
+            return self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
+
+    return JinavecTextEmbedding

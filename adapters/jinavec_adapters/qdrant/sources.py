@@ -1,0 +1,88 @@
+"""Sources: one loaded model for each name, shared by everybody who asks for a view of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from jinavec.backends.base import Backend, Report
+from jinavec.encoder import Encoder
+from jinavec.models import CATALOGUE, ModelProfile
+from jinavec.tasks import Role, Task
+from jinavec.vectors import Float32
+from jinavec_adapters.qdrant.document import DocumentOptions
+
+
+class Source:
+    """A model that is loaded at first use, once for each set of weights."""
+
+    def __init__(self, profile: ModelProfile, encoder: Encoder | None = None) -> None:
+        self.profile = profile
+        self._lock = Lock()
+        self._backends: list[_LastCall] = [] if encoder is None else [_LastCall(encoder.backend)]
+        self._fixed = encoder is not None
+
+    def encoder(self, options: DocumentOptions) -> Encoder:
+        """Return the view of the model that options ask for.
+
+        Raises:
+            MissingExtra, ModelError: it cannot be loaded.
+        """
+        with self._lock:
+            backend = next((backend for backend in self._backends if backend.serves(options.task)), None)
+            if backend is None and self._fixed:
+                backend = self._backends[0]  # which will say that it does not serve the task
+            if backend is None:
+                backend = _LastCall(Encoder.load(self.profile, task=options.task).backend)
+                self._backends.append(backend)
+        return Encoder(self.profile, backend, task=options.task, dimension=options.dimension)
+
+
+class _LastCall(Backend):
+    """Remembers its last answer: a point with a full and a short vector of one text costs one inference."""
+
+    name = ""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.name = backend.name  # pyright: ignore[reportAttributeAccessIssue]  (of whichever is inside)
+        self.adds_prompt, self.precision = backend.adds_prompt, backend.precision
+        self.revision, self.host = backend.revision, backend.host
+        self._last: tuple[Any, Float32] | None = None
+
+    def serves(self, task: Task) -> bool:
+        """Return whether the weights have an adapter for a task."""
+        return getattr(self._backend, "task", None) in (None, task)
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        asked = (tuple(texts), task, role)
+        last = self._last  # one read: another thread may put another pair there
+        if last is not None and last[0] == asked:
+            return last[1]
+        vectors = self._backend.embed(texts, task=task, role=role, report=report)
+        self._last = asked, vectors
+        return vectors
+
+
+SOURCES: dict[str, Source] = {}
+"""By the name that ``models.Document(model=...)`` gives, in lower case."""
+
+
+def names(profile: ModelProfile) -> list[str]:
+    """Return the names of a model in Qdrant: v5 with and without its organisation."""
+    return [f"jinaai/{profile.name}", profile.name] if profile.source.startswith("jinaai/") else [profile.name]
+
+
+def fill(encoders: Sequence[Encoder]) -> None:
+    """Put the catalogue into ``SOURCES``, and encoders of one's own in place of theirs."""
+    for profile in CATALOGUE.values():
+        if names(profile)[0].lower() not in SOURCES:
+            _put(Source(profile))
+    for encoder in encoders:
+        _put(Source(encoder.profile, encoder))
+
+
+def _put(source: Source) -> None:
+    for name in names(source.profile):
+        SOURCES[name.lower()] = source

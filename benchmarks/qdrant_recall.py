@@ -1,0 +1,263 @@
+"""Recall@10 and latency of every preset of the Qdrant engine, beside the same vectors in the FAISS binary index.
+
+Qdrant's own Rust engine runs in this process (qdrant-edge-py), so that nothing is measured but itself. See README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import qdrant_edge as edge
+
+from jinavec import Contract, ModelProfile, Record
+from jinavec.vectors import Float32, normalize
+from jinavec_integrations.faiss import BinaryIndex
+from jinavec_integrations.qdrant import presets
+from jinavec_integrations.qdrant.options import Preset, QdrantOptions
+
+K = 10
+VERSION = (1, 20)
+OVERSAMPLING = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+WIDTHS = (64, 128, 256)  # hnsw_ef
+TARGET = 0.95
+
+
+@dataclass
+class Row:
+    """One way to search, measured."""
+
+    way: str
+    params: str
+    recall: float
+    milliseconds: float
+    note: str = ""
+
+
+def clustered(count: int, dimension: int, queries: int, seed: int = 7) -> tuple[Float32, Float32]:
+    """Return documents and queries: nested clusters in a space whose variance falls as that of text embeddings does."""
+    rng = np.random.default_rng(seed)
+    scale = (1 + np.arange(dimension)) ** -0.35
+    topics = rng.standard_normal((200, dimension)) * scale
+    themes = topics[rng.integers(200, size=count // 40)] + rng.standard_normal((count // 40, dimension)) * scale
+    documents = np.empty((count, dimension), np.float32)
+    for start in range(0, count, 10_000):
+        size = min(10_000, count - start)
+        noise = rng.standard_normal((size, dimension), np.float32) * scale
+        documents[start : start + size] = normalize(themes[rng.integers(len(themes), size=size)] + noise)
+    asked = themes[rng.integers(len(themes), size=queries)] + rng.standard_normal((queries, dimension)) * scale
+    return documents, normalize(asked)
+
+
+def exact(documents: Float32, queries: Float32) -> list[set[int]]:
+    """Return the best ten of each query."""
+    scores = queries @ documents.T
+    return [set(row) for row in np.argpartition(-scores, K, axis=1)[:, :K].tolist()]
+
+
+def build(preset: Preset, documents: Float32, folder: Path) -> tuple[Any, float]:
+    """Return a shard with one segment, indexed as the preset says, and the seconds it took."""
+    options = QdrantOptions(preset=preset)
+    hnsw = edge.HnswIndexConfig(options.hnsw_m, options.hnsw_ef_construct, 10_000)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = edge.EdgeConfig(
+        vectors=edge.EdgeVectorParams(size=documents.shape[1], distance=edge.Distance.Cosine, memory=edge.Memory.Cold),
+        hnsw_config=hnsw,
+        quantization_config=quantization(preset),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=1000, default_segment_number=1),
+    )
+    started = time.perf_counter()
+    shard = edge.EdgeShard.create(str(folder), config)
+    for start in range(0, len(documents), 1000):
+        rows = documents[start : start + 1000]
+        points = [edge.Point(start + number, row) for number, row in enumerate(rows)]
+        shard.update(edge.UpdateOperation.upsert_points(points))
+    shard.optimize()
+    return shard, time.perf_counter() - started
+
+
+def quantization(preset: Preset) -> Any:
+    """Return what ``presets.quantize`` says, in the words of the edge engine."""
+    ((kind, given),) = (presets.quantize(preset, VERSION) or {"none": {}}).items()
+    memory = {"memory": edge.Memory.Pinned}
+    if kind == "scalar":
+        return edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=given["quantile"], **memory)
+    if kind == "binary":
+        encodings = {None: None, "scalar8bits": edge.BinaryQuantizationQueryEncoding.Scalar8Bits}
+        return edge.BinaryQuantizationConfig(query_encoding=encodings[given.get("query_encoding")], **memory)
+    if kind == "turbo":
+        return edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, **memory)
+    return None
+
+
+def search_params(given: dict[str, Any]) -> Any:
+    """Return search parameters, in the words of the edge engine."""
+    inner = given.get("quantization")
+    return edge.SearchParams(
+        hnsw_ef=given.get("hnsw_ef"),
+        exact=given.get("exact", False),
+        quantization=None if inner is None else edge.QuantizationSearchParams(**inner),
+    )
+
+
+def measure(find: Callable[[Float32], Iterable[int]], queries: Float32, truth: list[set[int]]) -> tuple[float, float]:
+    """Return recall@10 and the median milliseconds of a query."""
+    hits, seconds = 0, list[float]()
+    for query, wanted in zip(queries, truth, strict=True):
+        started = time.perf_counter()
+        found = find(query)
+        seconds.append(time.perf_counter() - started)
+        hits += len(wanted & set(found))
+    return hits / (K * len(truth)), 1000 * statistics.median(seconds)
+
+
+def searcher(shard: Any, params: dict[str, Any]) -> Callable[[Float32], list[int]]:
+    """Return a function from a query to the ids of its hits."""
+    chosen = search_params(params)
+
+    def find(query: Float32) -> list[int]:
+        request = edge.QueryRequest(limit=K, query=edge.Query.Nearest(query), params=chosen)
+        return [point.id for point in shard.query(request)]
+
+    return find
+
+
+def sweep(shard: Any, queries: Float32, truth: list[set[int]]) -> list[tuple[float, int, float, float]]:
+    """Return (oversampling, hnsw_ef, recall, milliseconds)."""
+    rows: list[tuple[float, int, float, float]] = []
+    for oversampling in OVERSAMPLING:
+        for width in WIDTHS:
+            params = {"hnsw_ef": width, "quantization": {"rescore": True, "oversampling": oversampling}}
+            rows.append((oversampling, width, *measure(searcher(shard, params), queries, truth)))
+    return rows
+
+
+def run_qdrant(
+    documents: Float32, queries: Float32, truth: list[set[int]], work: Path, *, sweeps: bool
+) -> tuple[list[Row], Any]:
+    """Measure every preset with its own search parameters and without rescoring, and its sweep."""
+    rows: list[Row] = []
+    curves: dict[str, list[tuple[float, int, float, float]]] = {}
+    for preset in get_args(Preset):
+        shard, seconds = build(preset, documents, work / preset)
+        searcher(shard, {})(queries[0])
+        shipped = presets.search_params(preset, TARGET)
+        rows.append(
+            Row(preset, describe(shipped), *measure(searcher(shard, shipped), queries, truth), f"{seconds:.0f} s")
+        )
+        if preset != "exact":
+            if sweeps:
+                curves[preset] = sweep(shard, queries, truth)
+            bare = {"hnsw_ef": 128, "quantization": {"rescore": False}}
+            rows.append(Row(f"{preset}, not rescored", describe(bare), *measure(searcher(shard, bare), queries, truth)))
+        shard.close()
+        shutil.rmtree(work / preset)
+    return rows, curves
+
+
+def run_faiss(documents: Float32, queries: Float32, truth: list[set[int]], work: Path) -> Row:
+    """Measure the FAISS binary index as it is."""
+    contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
+    started = time.perf_counter()
+    with BinaryIndex.create(work / "faiss", contract) as index:
+        index.add([Record(str(number)) for number in range(len(documents))], documents)
+        seconds = time.perf_counter() - started
+        index.search(queries[0], K)
+        recall, ms = measure(lambda query: [int(hit.record.id) for hit in index.search(query, K)], queries, truth)
+    return Row("FAISS binary index", "exact Hamming, int8 rescoring", recall, ms, f"{seconds:.0f} s")
+
+
+def describe(params: dict[str, Any]) -> str:
+    """Return search parameters in words."""
+    if params.get("exact"):
+        return "exact"
+    inner = params["quantization"]
+    return f"ef {params['hnsw_ef']}, " + (
+        f"oversampling {inner['oversampling']:g}" if inner["rescore"] else "no rescoring"
+    )
+
+
+def report(dimension: int, rows: list[Row], curves: dict[str, list[tuple[float, int, float, float]]]) -> None:
+    """Print the tables."""
+    print(f"\n### {dimension} dimensions\n")
+    print("| Preset | Search parameters | recall@10 | ms a query | against exact | built in |")
+    print("|---|---|---|---|---|---|")
+    base = next(row.milliseconds for row in rows if row.way == "exact")
+    for row in rows:
+        ratio = f"{base / row.milliseconds:.0f}x"
+        print(f"| {row.way} | {row.params} | {row.recall:.3f} | {row.milliseconds:.2f} | {ratio} | {row.note} |")
+    if not curves:
+        return
+    print("\nRecall@10 by oversampling, at hnsw_ef " + ", ".join(map(str, WIDTHS)) + ":\n")
+    print("| Preset | " + " | ".join(f"{value:g}" for value in OVERSAMPLING) + " |")
+    print("|---|" + "---|" * len(OVERSAMPLING))
+    for preset, points in curves.items():
+        cells = [" ".join(f"{r:.3f}" for o, _, r, _ in points if o == value) for value in OVERSAMPLING]
+        print(f"| {preset} | " + " | ".join(cells) + " |", flush=True)
+
+
+def plot(path: Path, all_rows: dict[int, list[Row]], all_curves: dict[int, Any]) -> None:
+    """Draw recall against latency: a line for each preset, through the best of its settings."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(all_rows), figsize=(6 * len(all_rows), 4.5), squeeze=False, sharey=True)
+    for axis, (dimension, rows) in zip(axes[0], all_rows.items(), strict=True):
+        for preset, points in all_curves[dimension].items():
+            front, best = [], 0.0
+            for _, _, recall, ms in sorted(points, key=lambda point: point[3]):
+                if recall > best:
+                    best = recall
+                    front.append((ms, recall))
+            axis.plot(*zip(*front, strict=True), marker="o", label=preset)
+        for row in rows:
+            if row.way in ("exact", "FAISS binary index"):
+                axis.plot(row.milliseconds, row.recall, "*", markersize=12, label=row.way)
+        axis.axhline(TARGET, color="grey", linestyle=":")
+        axis.set(
+            title=f"{dimension} dimensions", xlabel="ms a query", xscale="log", ylabel="recall@10", ylim=(0.5, 1.01)
+        )
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dimensions", type=int, nargs="+", default=[768, 1024])
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--quick", action="store_true", help="measure the presets as shipped, without the sweep")
+    parser.add_argument("--plot", type=Path, help="write the plot here; needs matplotlib")
+    given = parser.parse_args()
+    print(f"{given.count} vectors, {given.queries} queries, {os.cpu_count()} processors, {platform.machine()}")
+    all_rows: dict[int, list[Row]] = {}
+    all_curves: dict[int, Any] = {}
+    for dimension in given.dimensions:
+        documents, queries = clustered(given.count, dimension, given.queries)
+        truth = exact(documents, queries)
+        with tempfile.TemporaryDirectory() as work:
+            rows, curves = run_qdrant(documents, queries, truth, Path(work), sweeps=not given.quick)
+            rows.append(run_faiss(documents, queries, truth, Path(work)))
+        report(dimension, rows, curves)
+        all_rows[dimension], all_curves[dimension] = rows, curves
+    if given.plot is not None:
+        plot(given.plot, all_rows, all_curves)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""QdrantOptions: how a collection is made, filled and searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from jinavec.errors import InvalidInput, brief
+
+Preset = Literal["exact", "scalar", "binary", "binary_asymmetric", "turbo"]
+"""Ways to quantise, each with its search parameters (see ``presets``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QdrantOptions:
+    """Options of ``qdrant:`` targets; those of the first group count when a collection is made.
+
+    Raises:
+        InvalidInput: a value out of range.
+    """
+
+    preset: Preset = "scalar"
+    matryoshka: int | None = None
+    """Keep a short vector of so many dimensions too: it finds the candidates, the full one scores them."""
+    range_fields: list[str] = field(default_factory=list[str])
+    """Metadata fields with a payload index for ranges; equality has one on all fields anyway."""
+    hnsw_m: int = 16
+    """Links of a point in the HNSW graph."""
+    hnsw_ef_construct: int = 100
+    shard_number: int | None = None
+    replication_factor: int | None = None
+    write_consistency_factor: int | None = None
+    adopt: bool = False
+    """Take over a collection made by somebody else: write the contract into its metadata, make its points findable."""
+
+    recall: float = 0.95
+    """The share of the exact best ten that a search aims at; decides oversampling and the width of the search."""
+    batch_size: int = 256
+    """Points in a request."""
+    parallel: int = 2
+    """Requests of an upload under way at a time."""
+    retries: int = 5
+    """How often a request is repeated after 429, 5xx or a lost connection."""
+    timeout: int = 60
+    """Seconds for an answer."""
+
+    def __post_init__(self) -> None:
+        if self.preset not in get_args(Preset):
+            raise InvalidInput(f"preset {brief(self.preset)} is none of: {', '.join(get_args(Preset))}")
+        if isinstance(self.recall, bool) or not 0 < self.recall < 1:
+            raise InvalidInput(f"recall must lie between 0 and 1, not {brief(self.recall)}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise InvalidInput(f"{name} must be a whole number of at least {least}, not {brief(value)}")
+        if not isinstance(self.range_fields, list) or not all(isinstance(name, str) for name in self.range_fields):
+            raise InvalidInput(f"range_fields must be a list of names, not {brief(self.range_fields)}")
+
+
+_LEAST = {
+    "matryoshka": 1,
+    "hnsw_m": 0,
+    "hnsw_ef_construct": 4,
+    "shard_number": 1,
+    "replication_factor": 1,
+    "write_consistency_factor": 1,
+    "batch_size": 1,
+    "parallel": 1,
+    "retries": 0,
+    "timeout": 1,
+}

@@ -1,0 +1,84 @@
+"""Presets: a way to quantise with the search parameters that belong to it; pure, as REST values.
+
+Quantised vectors stay in memory and find the candidates; the originals stay on disk and score them again. Scoring
+again without more candidates than hits only reorders them, so every preset that loses something oversamples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinavec.errors import InvalidInput
+from jinavec_integrations.qdrant.options import Preset, QdrantOptions
+
+Version = tuple[int, int]
+FULL, SHORT = "full", "short"
+"""Names of the two vectors of a Matryoshka collection."""
+SHORT_FACTOR = 10
+"""Candidates per hit that the short vector of a Matryoshka collection finds."""
+
+Step = tuple[float, float, int]
+STEPS: dict[Preset, list[Step]] = {
+    "exact": [],
+    "scalar": [(0.99, 1.5, 128), (0.999, 4.0, 128)],
+    "binary": [(0.80, 3.0, 128), (0.95, 4.0, 128), (0.99, 6.0, 128), (0.999, 8.0, 256)],
+    "binary_asymmetric": [(0.90, 3.0, 128), (0.98, 4.0, 128), (0.999, 6.0, 256)],
+    "turbo": [(0.99, 1.5, 128), (0.999, 2.0, 256)],
+}
+"""By preset: (recall@10 reached, oversampling, hnsw_ef), as ``benchmarks/qdrant_recall.py`` measures it."""
+
+_BINARY = (1, 15)  # query_encoding
+_TURBO = (1, 18)
+_MEMORY = (1, 19)  # memory placement by name
+
+
+def check_preset(preset: Preset, version: Version) -> None:
+    """Refuse what client and server cannot do.
+
+    Raises:
+        InvalidInput: the preset needs a later version; the message names it.
+    """
+    needed = {"turbo": _TURBO, "binary_asymmetric": _BINARY}.get(preset, (1, 0))
+    if version < needed:
+        raise InvalidInput(
+            f"the preset {preset!r} needs Qdrant and qdrant-client {needed[0]}.{needed[1]} or later, not"
+            f" {version[0]}.{version[1]}; use 'binary' or 'scalar'"
+        )
+
+
+def vectors(dimension: int, options: QdrantOptions, version: Version, *, distance: str = "Cosine") -> dict[str, Any]:
+    """Return the vectors of a new collection: one without a name, or a full and a short one by name."""
+    quantization = quantize(options.preset, version)
+    full = _placed({"size": dimension, "distance": distance}, "cold", version)
+    if options.matryoshka is None:
+        return full | ({"quantization_config": quantization} if quantization else {})
+    short = _placed({"size": options.matryoshka, "distance": distance}, "cached", version)
+    full["hnsw_config"] = {"m": 0}  # only scores what the short one finds
+    return {FULL: full, SHORT: short | ({"quantization_config": quantization} if quantization else {})}
+
+
+def quantize(preset: Preset, version: Version) -> dict[str, Any] | None:
+    """Return the quantisation of a preset, pinned in memory."""
+    pinned: dict[str, Any] = {"memory": "pinned"} if version >= _MEMORY else {"always_ram": True}
+    if preset == "scalar":
+        return {"scalar": {"type": "int8", "quantile": 0.99, **pinned}}
+    if preset == "binary":
+        return {"binary": pinned}
+    if preset == "binary_asymmetric":
+        return {"binary": {"query_encoding": "scalar8bits", **pinned}}
+    if preset == "turbo":
+        return {"turbo": {"bits": "bits4", **pinned}}
+    return None
+
+
+def search_params(preset: Preset, recall: float) -> dict[str, Any]:
+    """Return the search parameters of a preset for a target recall."""
+    steps = STEPS[preset]
+    if not steps:
+        return {"exact": True}
+    _, oversampling, ef = next((step for step in steps if step[0] >= recall), steps[-1])
+    return {"hnsw_ef": ef, "quantization": {"rescore": True, "oversampling": oversampling}}
+
+
+def _placed(params: dict[str, Any], memory: str, version: Version) -> dict[str, Any]:
+    return params | ({"memory": memory} if version >= _MEMORY else {"on_disk": memory == "cold"})

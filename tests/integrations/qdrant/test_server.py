@@ -1,0 +1,269 @@
+"""What only a server does: what we send it, and what we make of its failures."""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
+from jinavec.errors import EngineError, IndexNotFound, InvalidInput, JinavecWarning
+from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
+from jinavec_integrations.qdrant.connection import client_version
+
+from .wire import QdrantServer, failed
+
+CONTRACT = Contract.of(ModelProfile(name="wire", width=64, dimensions=(64, 16)))
+RECORDS = [Record(f"id {n}", f"text {n}", {"n": n}) for n in range(10)]
+VECTORS = np.random.default_rng(1).standard_normal((10, 64)).astype(np.float32)
+UPSERT = "PUT .*/points$"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantServer]:
+    for name in ("QDRANT_API_KEY", "JINAVEC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with QdrantServer(".".join(map(str, (*client_version(), 0)))) as server:
+        yield server
+
+
+def opened(server: QdrantServer, contract: Contract | None = CONTRACT, **options: Any) -> QdrantIndex:
+    engine = open_engine(f"qdrant:{server.url}/notes", contract=contract, options=QdrantOptions(**options))
+    assert isinstance(engine, QdrantIndex)
+    return engine
+
+
+# creation
+
+
+def test_a_collection_is_made_with_contract_and_indexes_before_anything_is_uploaded(server: QdrantServer) -> None:
+    with opened(server, range_fields=["year"]) as index:
+        index.add(RECORDS, VECTORS)
+        assert index.info()["records"] == index.count() == 10
+    (made,) = server.sent("PUT /collections/notes$")
+    assert made["vectors"]["size"] == 64
+    assert made["vectors"]["distance"] == "Cosine"
+    cold, pinned = ("memory", "cold"), ("memory", "pinned")
+    if client_version() < (1, 19):
+        cold, pinned = ("on_disk", True), ("always_ram", True)
+    assert cold in made["vectors"].items()
+    assert made["vectors"]["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
+    assert made["metadata"]["jinavec"]["contract"] == CONTRACT.to_json()
+    order = [f"{method} {path}" for method, path, *_ in server.requests]
+    uploads = [number for number, line in enumerate(order) if line.endswith("/points") and line.startswith("PUT")]
+    indexes = [number for number, line in enumerate(order) if line.endswith("/index")]
+    assert len(indexes) == 3
+    assert max(indexes) < min(uploads)
+    assert list(server.indexes) == [
+        "jinavec.terms",
+        "jinavec.order.number.year[].c0",
+        "jinavec.order.string.year[].c0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "quantization", "params"),
+    [
+        ("exact", None, {"exact": True}),
+        ("scalar", "scalar", {"rescore": True}),
+        ("binary", "binary", {"rescore": True}),
+        ("binary_asymmetric", "binary", {"rescore": True}),
+        ("turbo", "turbo", {"rescore": True}),
+    ],
+)
+def test_each_preset_has_its_search_parameters(
+    server: QdrantServer, preset: Any, quantization: str | None, params: dict[str, Any]
+) -> None:
+    if preset == "turbo" and client_version() < (1, 18):
+        pytest.skip("this qdrant-client does not know it")
+    with opened(server, preset=preset) as index:
+        index.add(RECORDS, VECTORS)
+        (hit,) = index.search(VECTORS[0], 5)
+        assert hit.score == 1.0  # a server may round a little over 1
+    (made,) = server.sent("PUT /collections/notes$")
+    assert list(made["vectors"].get("quantization_config") or {}) == ([quantization] if quantization else [])
+    (search,) = server.sent("query/batch")[0]["searches"]
+    if preset == "exact":
+        assert search["params"] == params
+    else:
+        assert search["params"]["quantization"]["rescore"] is True
+        assert search["params"]["quantization"]["oversampling"] > 1
+    with opened(server, None) as index:  # the collection remembers
+        index.search(VECTORS[0], 5)
+    assert server.sent("query/batch")[1] == server.sent("query/batch")[0]
+
+
+def test_more_recall_takes_more_candidates(server: QdrantServer) -> None:
+    for recall in (0.9, 0.95, 0.99, 0.999):
+        with opened(server, recall=recall) as index:
+            index.search(VECTORS[0])
+    asked = [body["searches"][0]["params"]["quantization"]["oversampling"] for body in server.sent("query/batch")]
+    assert asked == sorted(asked)
+    assert asked[0] < asked[-1]
+
+
+def test_an_older_server_gets_what_it_knows(server: QdrantServer) -> None:
+    server.version = "1.14.2"
+    with pytest.warns(JinavecWarning, match="too far"), pytest.raises(InvalidInput, match="'turbo' needs Qdrant"):
+        opened(server, preset="turbo")
+    assert not server.collections
+    with pytest.warns(JinavecWarning, match="too far"), opened(server, preset="binary"):
+        pass
+    (made,) = server.sent("PUT /collections/notes$")
+    assert made["vectors"]["on_disk"] is True
+    assert made["vectors"]["quantization_config"] == {"binary": {"always_ram": True}}
+
+
+def test_shards_replicas_and_graph(server: QdrantServer) -> None:
+    opened(
+        server, shard_number=6, replication_factor=2, write_consistency_factor=2, hnsw_m=32, hnsw_ef_construct=200
+    ).close()
+    (made,) = server.sent("PUT /collections/notes$")
+    assert (made["shard_number"], made["replication_factor"], made["write_consistency_factor"]) == (6, 2, 2)
+    assert made["hnsw_config"] == {"m": 32, "ef_construct": 200}
+
+
+def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: QdrantServer) -> None:
+    with opened(server, matryoshka=16) as index:
+        index.add(RECORDS, VECTORS)
+        index.search(VECTORS[0], 3, {"n": 1})
+    (made,) = server.sent("PUT /collections/notes$")
+    assert {name: params["size"] for name, params in made["vectors"].items()} == {"full": 64, "short": 16}
+    (search,) = server.sent("query/batch")[0]["searches"]
+    assert search["using"] == "full"
+    assert len(search["query"]["nearest"]) == 64
+    (prefetch,) = search["prefetch"]
+    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == ("short", 30, 16)
+    assert prefetch["filter"]
+    assert np.linalg.norm(prefetch["query"]) == pytest.approx(1, abs=1e-6)
+    (batch,) = server.sent(UPSERT)
+    np.testing.assert_allclose(np.linalg.norm(batch["batch"]["vectors"]["short"], axis=1), 1, atol=1e-6)
+
+
+def test_a_failed_creation_leaves_nothing(server: QdrantServer) -> None:
+    server.fail("PUT .*/index", failed(400, "no index for you"))
+    with pytest.raises(EngineError, match="no index for you"):
+        opened(server)
+    assert not server.collections
+
+
+# uploads
+
+
+def test_uploads_come_in_batches(server: QdrantServer) -> None:
+    with opened(server, batch_size=4, parallel=3) as index:
+        index.add(RECORDS, VECTORS)
+    assert sorted(len(body["batch"]["ids"]) for body in server.sent(UPSERT)) == [2, 4, 4]
+    queries = [query for method, path, query, *_ in server.requests if method == "PUT" and path.endswith("/points")]
+    assert all("wait=true" in query for query in queries)  # searchable on return
+
+
+def test_too_many_requests_and_a_server_in_trouble_are_tried_again(server: QdrantServer) -> None:
+    server.fail(UPSERT, failed(429, "slow down", Retry_After="0"), failed(503, "busy"), failed(429, "no header"))
+    with opened(server) as index:
+        assert index.add(RECORDS, VECTORS) == 10
+        assert index.count() == 10
+    assert len(server.sent(UPSERT)) == 4
+
+
+def test_after_all_retries_the_error_says_what_to_do(server: QdrantServer) -> None:
+    server.fail(UPSERT, *[failed(500, "disk is full")] * 3)
+    with opened(server, retries=1) as index:
+        with pytest.raises(EngineError, match="500: disk is full.*running it again replaces"):
+            index.add(RECORDS, VECTORS)
+        assert len(server.sent(UPSERT)) == 2
+
+
+def test_a_refused_request_is_not_repeated(server: QdrantServer) -> None:
+    server.fail(UPSERT, failed(400, "Wrong input"))
+    with opened(server) as index, pytest.raises(EngineError, match="Wrong input"):
+        index.add(RECORDS, VECTORS)
+    assert len(server.sent(UPSERT)) == 1
+
+
+def test_lost_points_are_noticed(server: QdrantServer) -> None:
+    encoder = Encoder.load("lexical", dimension=64)
+    with opened(server, encoder.contract) as index:
+        server.lose = 1
+        with pytest.raises(EngineError, match="holds 9 records, expected 10"):
+            index.ingest(RECORDS, encoder=encoder)
+        assert index.ingest(RECORDS, encoder=encoder).stored == 1
+        assert index.count() == 10
+
+
+# keys and addresses
+
+
+@pytest.mark.parametrize("variable", ["QDRANT_API_KEY", "JINAVEC_API_KEY"])
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_the_key_comes_from_the_environment(
+    server: QdrantServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    server.key = "sesame"
+    with pytest.raises(EngineError, match="set QDRANT_API_KEY"):
+        opened(server)
+    monkeypatch.setenv(variable, "sesame")
+    with opened(server) as index:
+        index.add(RECORDS, VECTORS)
+        assert "sesame" not in f"{index!r} {index.info()} {index._connection!r}"  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_a_wrong_key_is_not_shown(server: QdrantServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.key = "sesame"
+    monkeypatch.setenv("QDRANT_API_KEY", "wrong-key-123")
+    with pytest.raises(EngineError, match=r"the API key is missing or wrong.*\*\*\*") as caught:
+        opened(server)
+    assert "wrong-key-123" not in str(caught.value)
+
+
+def test_an_unreachable_server_says_so() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(EngineError, match=f"127.0.0.1:{port}/notes: the server cannot be reached"):
+        open_engine(f"qdrant:http://127.0.0.1:{port}/notes", contract=CONTRACT)
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"{}", b'{"result": {"status": 5}}'])
+def test_what_is_no_qdrant_says_so(server: QdrantServer, body: bytes) -> None:
+    server.fail("GET /collections/notes", (200, {"Content-Type": "text/html"}, body))
+    with pytest.raises(EngineError):
+        opened(server)
+
+
+def test_nothing_is_made_without_a_contract(server: QdrantServer) -> None:
+    with pytest.raises(IndexNotFound, match="notes"):
+        opened(server, None)
+    assert not server.collections
+
+
+def test_several_queries_are_one_request(server: QdrantServer) -> None:
+    with opened(server) as index:
+        index.add(RECORDS, VECTORS)
+        assert [len(hits) for hits in index.search_many(VECTORS[:5], 3)] == [1] * 5
+    (body,) = server.sent("query/batch")
+    assert len(body["searches"]) == 5
+
+
+def test_documents_pass_through_to_a_server_that_embeds(server: QdrantServer) -> None:
+    opened(server).close()
+    client = QdrantClient(url=server.url, cloud_inference=True, check_compatibility=False)
+    given: dict[str, Any] = {"text": "a cat", "model": "jinaai/jina-embeddings-v5-text-nano", "options": {"mrl": 64}}
+    client.upsert("notes", [models.PointStruct(id=1, vector=models.Document(**given))])
+    client.close()
+    ((point,),) = [body["points"] for body in server.sent(UPSERT)]
+    assert point["vector"] == given
+
+
+def test_no_warning_in_ordinary_use(server: QdrantServer) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with opened(server) as index:
+            index.add(RECORDS, VECTORS)
+            index.search(VECTORS[0])
