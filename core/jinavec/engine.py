@@ -19,7 +19,12 @@ from jinavec.records import Hit, Record
 from jinavec.settings import EncoderSettings
 from jinavec.vectors import Float32, normalize
 
-ENGINES: Mapping[str, str] = MappingProxyType({"faiss": "jinavec_integrations.faiss:BinaryIndex"})
+ENGINES: Mapping[str, str] = MappingProxyType(
+    {
+        "elasticsearch": "jinavec_integrations.elasticsearch:ElasticsearchIndex",
+        "faiss": "jinavec_integrations.faiss:BinaryIndex",
+    }
+)
 """Engines by the scheme of their targets; imported on first use."""
 
 

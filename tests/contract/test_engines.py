@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -26,12 +27,21 @@ from jinavec.errors import (
 )
 from jinavec.vectors import Float32, normalize
 
+from ..elasticsearch_server import elasticsearch_url, forget_index
+
 PROFILE = ModelProfile(
     name="contract-suite", width=64, dimensions=(64, 12), prompts={(Task.RETRIEVAL, Role.QUERY): "q:"}
 )
 CONTRACT = Contract.of(PROFILE)
-TARGETS: dict[str, Callable[[Path], str]] = {"faiss": lambda folder: f"faiss:{folder / 'index'}"}
+TARGETS: dict[str, Callable[[Path], str]] = {
+    "elasticsearch": lambda folder: f"elasticsearch:{elasticsearch_url()}/contract-{uuid4().hex}",
+    "faiss": lambda folder: f"faiss:{folder / 'index'}",
+}
 """A place of its own for each test, by engine."""
+SERVERS = {"elasticsearch"}
+"""Engines that need one, and have a marker of their name."""
+FORGET: dict[str, Callable[[str], None]] = {"elasticsearch": forget_index}
+"""Takes away what a test made, where that is not in its folder."""
 TOLERANCE = 0.02
 """How far a score may lie from the exact cosine."""
 
@@ -70,9 +80,11 @@ def reopen(target: str, encoder: Encoder | None = None) -> Engine:
     return open_engine(target, contract=None if encoder else CONTRACT, encoder=encoder)
 
 
-@pytest.fixture(params=ENGINES)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return TARGETS[request.param](tmp_path)
+@pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, name) if name in SERVERS else ()) for name in ENGINES])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    place = TARGETS[request.param](tmp_path)
+    yield place
+    FORGET.get(request.param, str)(place)
 
 
 @pytest.fixture
