@@ -80,7 +80,9 @@ def reopen(target: str, encoder: Encoder | None = None) -> Engine:
     return open_engine(target, contract=None if encoder else CONTRACT, encoder=encoder)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, name) if name in SERVERS else ()) for name in ENGINES])
+@pytest.fixture(
+    params=[pytest.param(name, marks=getattr(pytest.mark, name) if name in SERVERS else ()) for name in ENGINES]
+)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     place = TARGETS[request.param](tmp_path)
     yield place

@@ -25,7 +25,9 @@ def send(client: Elasticsearch, index: str, actions: Iterable[dict[str, Any]], w
     """
     helpers = require("elasticsearch.helpers", "elasticsearch")
     answers = helpers.streaming_bulk(
-        client.options(retry_on_status=(502, 503, 504)),  # what was rejected, the helper sends again document by document
+        client.options(
+            retry_on_status=(502, 503, 504)
+        ),  # what was rejected, the helper sends again document by document
         actions,
         index=index,
         chunk_size=_CHUNK,

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from jinavec.errors import EngineError, InvalidTarget, InvalidType
@@ -95,7 +95,7 @@ def check_client(client: object) -> Elasticsearch:
     kind = require("elasticsearch", EXTRA).Elasticsearch
     if not isinstance(client, kind):
         raise InvalidType(f"client must be an elasticsearch.Elasticsearch, not {type(client).__name__}")
-    return client
+    return cast("Elasticsearch", client)
 
 
 def server_version(client: Elasticsearch, where: str) -> Version:
@@ -128,7 +128,7 @@ def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _with_port(server: str) -> str:
-    """The client demands a port where a browser would know it."""
+    """Add the port that a browser would know: the client demands one."""
     parts = urlsplit(server)
     if parts.port is not None:
         return server

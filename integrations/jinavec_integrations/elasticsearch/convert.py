@@ -36,7 +36,9 @@ def document_id(id: str) -> str | None:
     return _HASHED + sha256(raw).hexdigest() if _needs_digest(id, raw) else id
 
 
-def documents(records: Sequence[Record], vectors: Float32, layout: Layout, version: Version) -> Iterator[dict[str, Any]]:
+def documents(
+    records: Sequence[Record], vectors: Float32, layout: Layout, version: Version
+) -> Iterator[dict[str, Any]]:
     """Yield the bulk action of each record; ``check_record`` has passed them."""
     columns = encode(vectors, layout, version)
     for number, record in enumerate(records):
@@ -61,13 +63,13 @@ def check_record(record: Record, dimension: int) -> None:
         )
 
 
-def encode(vectors: Float32, layout: Layout, version: Version) -> dict[str, Sequence[Any]]:
+def encode(vectors: Float32, layout: Layout, version: Version) -> dict[str, Sequence[Any] | Float32]:
     """Return the values of the vector fields, one a row, in the most compact form the server takes.
 
     Floats travel as base64 of big-endian float32 from version 9.3 on, before that as numbers; bytes and bits as hex
     digits of their two's complement.
     """
-    columns: dict[str, Sequence[Any]] = {}
+    columns: dict[str, Sequence[Any] | Float32] = {}
     if layout.storage == "byte":
         columns[VECTOR] = [to_hex(row) for row in to_int8(vectors)]
     elif layout.float_field:

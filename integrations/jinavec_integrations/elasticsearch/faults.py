@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from jinavec.errors import EngineError, IndexNotFound, InvalidFilter, InvalidInput, InvalidRecord, JinavecError
 from jinavec.extras import require
@@ -26,18 +26,23 @@ class Fault:
     @classmethod
     def read(cls, status: int, body: object) -> Fault:
         """Read the body of an answer, or the error of one item of a bulk request."""
-        error: Any = body.get("error", body) if isinstance(body, Mapping) else body  # pyright: ignore
-        if not isinstance(error, Mapping):
+        error: Any = _member(body, "error") or body
+        if not hasattr(error, "get"):
             return cls(status, "", str(error or "")[:_WORDS])
-        cause: Any = (error.get("root_cause") or [error])[0]  # pyright: ignore
-        reason = str(cause.get("reason") or error.get("reason") or "")
-        inner = str((error.get("caused_by") or {}).get("reason") or "")  # pyright: ignore
-        if inner and inner not in reason:
-            reason = f"{reason}: {inner}"
-        return cls(status, str(cause.get("type") or ""), reason[:_WORDS])
+        causes = _member(error, "root_cause")
+        cause = causes[0] if causes else error
+        reason = str(_member(cause, "reason") or _member(error, "reason") or "")
+        while (error := _member(error, "caused_by")) is not None:  # the innermost cause says most
+            if (inner := str(_member(error, "reason") or "")) not in reason:
+                reason = f"{reason}: {inner}"
+        return cls(status, str(_member(cause, "type") or ""), reason[:_WORDS])
 
     def __str__(self) -> str:
         return f"{self.status} {self.kind}: {self.reason}" if self.kind else f"{self.status}: {self.reason}"
+
+
+def _member(value: object, name: str) -> Any:
+    return cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None
 
 
 @dataclass(frozen=True)
@@ -80,26 +85,44 @@ _RULES = (
         "client and server are of different major versions; install the elasticsearch package of the server's major"
         " version, or 8.19, which speaks with both",
     ),
-    _Rule(_status(401), EngineError, "no valid credentials; set ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and"
-          " ELASTICSEARCH_PASSWORD"),
-    _Rule(_status(403), EngineError, "the credentials lack the privilege; on the index they need read, write,"
-          " view_index_metadata and, to make it, create_index"),
-    _Rule(_status(413), InvalidRecord, "a document is larger than the server takes in a request"
-          " (http.max_content_length); split its text"),
+    _Rule(
+        _status(401),
+        EngineError,
+        "no valid credentials; set ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD",
+    ),
+    _Rule(
+        _status(403),
+        EngineError,
+        "the credentials lack the privilege; on the index they need read, write,"
+        " view_index_metadata and, to make it, create_index",
+    ),
+    _Rule(
+        _status(413),
+        InvalidRecord,
+        "a document is larger than the server takes in a request (http.max_content_length); split its text",
+    ),
     _Rule(_status(429), EngineError, "the server is overloaded or limits the rate; send less at a time, or later"),
     _Rule(
-        _about("too_many_clauses", "too_many_nested_clauses", "max_nested_depth", "nested too deep", "nested depth"),
+        _about("too_many_clauses", "too_many_nested_clauses", "maxClauseCount", "nested depth"),
         InvalidFilter,
         "the filter has more parts, or deeper ones, than the server takes",
     ),
     _Rule(_about("invalid_index_name_exception"), InvalidInput, "Elasticsearch does not take this name of an index"),
     _Rule(
+        _about("StreamReadConstraints"),
+        InvalidRecord,
+        "a number, a string or the nesting of the metadata goes beyond what the server reads",
+    ),
+    _Rule(
         _about("document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"),
         EngineError,
         "the mapping of the index does not fit; if somebody changed it, make a new index and fill it again",
     ),
-    _Rule(_about("different number of dimensions", "differs from field dimensions"), EngineError,
-          "the vectors have another dimension than the index"),
+    _Rule(
+        _about("different number of dimensions", "differs from field dimensions"),
+        EngineError,
+        "the vectors have another dimension than the index",
+    ),
     _Rule(_status(502, 503, 504), EngineError, "the server, or a proxy before it, is not available; try again"),
 )
 """Most specific first."""
@@ -108,6 +131,11 @@ _RULES = (
 def lacks_fusion(fault: Fault) -> bool:
     """Return whether the server refused a retriever because its licence or its version does not have it."""
     return _about("current license is non-compliant", "unknown retriever")(fault)
+
+
+def refused(error: object, status: int, where: str) -> JinavecError:
+    """Return the error for one item of a request for many."""
+    return translate(Fault.read(status, error), where)
 
 
 def translate(fault: Fault, where: str) -> JinavecError:
@@ -144,7 +172,8 @@ def reported(where: str) -> Generator[None]:
         raise translate(Fault.read(error.meta.status, error.body), where) from error
     except errors.SSLError as error:
         raise EngineError(
-            f"{where}: TLS was refused; name the certificate of the server's authority in ELASTICSEARCH_CA_CERTS ({error})"
+            f"{where}: TLS was refused; name the certificate of the server's authority in ELASTICSEARCH_CA_CERTS"
+            f" ({error})"
         ) from error
     except errors.ConnectionTimeout as error:
         raise EngineError(f"{where}: no answer in time; try again, or with less at a time ({error})") from error

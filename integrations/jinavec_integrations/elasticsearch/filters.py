@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 from jinavec.errors import InvalidFilter, brief
-from jinavec.filters import And, Filter, In, Not, Or, Range, Value
+from jinavec.filters import And, Filter, In, Or, Range, Value
 
 FIELD = "filter"
 _BOOLEAN, _NUMBER, _STRING = "b", "n", "s"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine
-from jinavec.errors import EngineError, IndexNotFound, InvalidInput, RecordsFailed, brief
+from jinavec.errors import EngineError, IndexNotFound, InvalidInput, InvalidVectors, RecordsFailed, brief
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.options import read_options
@@ -27,8 +27,9 @@ from jinavec_integrations.elasticsearch.convert import (
     read_hits,
     read_record,
 )
-from jinavec_integrations.elasticsearch.faults import Fault, lacks_fusion, reported
+from jinavec_integrations.elasticsearch.faults import Fault, lacks_fusion, refused, reported
 from jinavec_integrations.elasticsearch.fusion import RANK_CONSTANT, Fusion, linear, rrf
+from jinavec_integrations.elasticsearch.ingest import Numbered, Steps, ingest
 from jinavec_integrations.elasticsearch.mapping import BITS, Layout, Meta, Version, settings_of
 from jinavec_integrations.elasticsearch.options import ElasticsearchOptions
 
@@ -130,19 +131,22 @@ class ElasticsearchIndex(Engine):
     def ingest(
         self,
         records: Iterable[Record],
+        vectors: Float32 | None = None,
         *,
         resume: bool = False,
-        batch: int = 1024,
+        batch: int = 1000,
         threads: int = 2,
         progress: Callable[[int], None] | None = None,
         on_failure: Callable[[str, str], None] | None = None,
     ) -> int:
-        """Embed and store records as they come, sending while the next are embedded; memory does not grow with them.
+        """Store records as they come, embedding while earlier ones are sent; memory does not grow with their number.
 
         Args:
             records: read as fast as they are stored.
+            vectors: (n, dimension), a row for each record, such as a memory-mapped file; without them the engine's
+                encoder embeds the texts.
             resume: pass over records that are stored already, with the same text and metadata.
-            batch: records embedded at a time.
+            batch: records embedded and sent at a time.
             threads: requests under way at a time.
             progress: called with the number of records done so far.
             on_failure: called with id and reason of each record the server refused; without it they are raised at the
@@ -153,12 +157,36 @@ class ElasticsearchIndex(Engine):
 
         Raises:
             RecordsFailed: names those that were not stored.
-            InvalidRecord, EngineError: something that ends the run; what ``progress`` counted is stored.
+            InvalidRecord, InvalidVectors, EngineError: ends the run; what ``progress`` counted is stored.
         """
-        from jinavec_integrations.elasticsearch.ingest import Ingest
+        refused: dict[str, str] = {}
+        count = 0
 
-        run = Ingest(self, self._need_encoder("vectors to add()"), batch, threads, progress, on_failure)
-        return run.run(records, resume)
+        def done(more: int, failed: dict[str, str]) -> None:
+            nonlocal count
+            count += more
+            for id, why in failed.items():
+                (refused.__setitem__ if on_failure is None else on_failure)(id, why)
+            if progress is not None:
+                progress(count)
+
+        steps = Steps(
+            check=self._check_record,
+            stored=(lambda given: self.get([record.id for record in given])) if resume else lambda _: [],
+            embed=self._embed if vectors is None else lambda numbered: self._rows(vectors, numbered),
+            store=self._store,
+            done=done,
+        )
+        if vectors is None:
+            self._need_encoder("vectors")
+        self._prepare()
+        try:
+            stored = ingest(records, steps, batch=batch, threads=threads)
+        finally:
+            self._refresh()
+        if refused:
+            raise RecordsFailed(self._where, count, refused)
+        return stored
 
     def hybrid(
         self,
@@ -188,7 +216,7 @@ class ElasticsearchIndex(Engine):
         Raises:
             InvalidInput: a value that cannot be used, or an index opened without an encoder.
         """
-        _check_fusion(fusion, weight, window)
+        _check_fusion(k, fusion, weight, window)
         condition = None if filter is None else parse_filter(filter)
         vector = self._need_encoder("a query vector to search()").encode_queries([text])[0]
         window = min(max(window, k), queries.MOST)
@@ -223,7 +251,9 @@ class ElasticsearchIndex(Engine):
         with reported(self._where):
             found = self._ask(window, query=words, source=SOURCE)
         by_words = {(record := read_record(hit)).id: (record, float(hit["_score"])) for hit in found}
-        records = {id: record for id, (record, _) in by_words.items()} | {hit.record.id: hit.record for hit in by_vector}
+        records = {id: record for id, (record, _) in by_words.items()} | {
+            hit.record.id: hit.record for hit in by_vector
+        }
         if fusion == "rrf":
             scores, most = rrf([list(by_words), [hit.record.id for hit in by_vector]]), 2 / (RANK_CONSTANT + 1)
         else:
@@ -233,14 +263,35 @@ class ElasticsearchIndex(Engine):
 
     def _add(self, records: list[Record], vectors: Float32) -> None:
         for record in records:
-            check_record(record, self.contract.dimension)
+            self._check_record(record)
+        self._prepare()
+        refused = self._store(records, vectors)
+        self._refresh()
+        if refused:
+            raise RecordsFailed(self._where, len(records), refused)
+
+    def _check_record(self, record: Record) -> None:
+        check_record(record, self.contract.dimension)
+
+    def _prepare(self) -> None:
+        """Make sure that what will be stored belongs here."""
         self._check_meta()
         self._remember_settings()
-        failed = self.send(documents(records, vectors, self.layout, self._version))
-        self.refresh()
-        if failed:
-            by_document = {document_id(record.id): record.id for record in records}
-            raise RecordsFailed(self._where, len(records), {by_document[id]: why for id, why in failed.items()})
+
+    def _embed(self, numbered: list[Numbered]) -> Float32:
+        return self._need_encoder("vectors").encode_documents([record.text for _, record in numbered])
+
+    def _rows(self, vectors: Float32, numbered: list[Numbered]) -> Float32:
+        numbers = [number for number, _ in numbered]
+        if numbers and numbers[-1] >= len(vectors):
+            raise InvalidVectors(f"there are {len(vectors)} vectors, and more records than that")
+        return self._check_vectors(vectors[numbers], len(numbers))
+
+    def _store(self, records: list[Record], vectors: Float32) -> dict[str, str]:
+        """Send records; return why, by id, for those that were refused."""
+        actions = documents(records, vectors, self.layout, self._version)
+        answers = bulk.send(self.client, self._place.index, actions, self._where)
+        return {record.id: why for record, (_, why) in zip(records, answers, strict=True) if why}
 
     def _delete(self, ids: list[str]) -> int:
         actions = [{"_op_type": "delete", "_id": id} for id in map(document_id, ids) if id is not None]
@@ -248,10 +299,10 @@ class ElasticsearchIndex(Engine):
         if not actions:
             return 0
         answers = dict(bulk.send(client, self._place.index, actions, self._where))
-        self.refresh()
-        failed = {id: why for id, why in answers.items() if why not in ("", "not found")}
+        self._refresh()
+        failed = [why for why in answers.values() if why not in ("", "not found")]
         if failed:
-            raise EngineError(f"{self._where}: not deleted: {brief(failed)}")
+            raise EngineError(f"{self._where} did not delete {len(failed)} of {len(actions)} records: {failed[0]}")
         return sum(not why for why in answers.values())
 
     def _get(self, ids: list[str]) -> list[Record]:
@@ -260,12 +311,10 @@ class ElasticsearchIndex(Engine):
         found: list[Record] = []
         with reported(self._where):
             for first in range(0, len(wanted), _GOT):
-                answer = client.mget(
-                    index=self._place.index, ids=wanted[first : first + _GOT], source_includes=SOURCE
-                )
+                answer = client.mget(index=self._place.index, ids=wanted[first : first + _GOT], source_includes=SOURCE)
                 for document in answer["docs"]:
                     if "error" in document:
-                        raise EngineError(f"{self._where}: {brief(document['error'])}")
+                        raise refused(document, 400, self._where)
                     if document["found"]:
                         found.append(read_record(document))
         return found
@@ -300,12 +349,7 @@ class ElasticsearchIndex(Engine):
     def _ask(self, size: int, **body: Any) -> list[dict[str, Any]]:
         return self.client.search(index=self._place.index, size=size, **body)["hits"]["hits"]
 
-    def send(self, actions: Iterable[dict[str, Any]]) -> dict[str, str]:
-        """Send bulk actions; return why, by document, for those that failed."""
-        answers = bulk.send(self.client, self._place.index, actions, self._where)
-        return {id: why for id, why in answers if why}
-
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """Make what was stored searchable."""
         with reported(self._where):
             self.client.indices.refresh(index=self._place.index)
@@ -388,7 +432,9 @@ def _create(
                 raise  # else someone else was quicker
 
 
-def _check_fusion(fusion: str, weight: float, window: int) -> None:
+def _check_fusion(k: int, fusion: str, weight: float, window: int) -> None:
+    if not 1 <= k <= queries.MOST:
+        raise InvalidInput(f"k must lie between 1 and {queries.MOST}, not {brief(k)}")
     if fusion not in get_args(Fusion):
         raise InvalidInput(f"fusion is 'rrf' or 'linear', not {brief(fusion)}")
     if not 0 <= weight <= 1:

@@ -79,7 +79,9 @@ class Layout:
         graph = {"m": self.m, "ef_construction": self.ef_construction}
         if self.storage == "bit":
             bits = {BITS: _dense(dimension, "bit", "l2_norm", {"type": "hnsw", **graph})}
-            return {**bits, VECTOR: _dense(dimension, "float", "cosine", {"type": "flat"})} if self.float_field else bits
+            return (
+                {**bits, VECTOR: _dense(dimension, "float", "cosine", {"type": "flat"})} if self.float_field else bits
+            )
         if self.storage == "byte":
             return {VECTOR: _dense(dimension, "byte", "cosine", {"type": "hnsw", **graph})}
         element, kind = ("float", str(self.storage))
@@ -136,7 +138,7 @@ class Meta:
             EngineError: the index was not made by jinavec, or by a newer one.
             IndexDamaged: what jinavec wrote there cannot be read.
         """
-        content = (mapping.get("_meta") or {}).get(_META)
+        content: Any = cast("dict[str, Any]", mapping.get("_meta") or {}).get(_META)
         if content is None:
             raise EngineError(
                 f"the index {index} is there, but holds no contract: it was not made by jinavec. Take another name"
