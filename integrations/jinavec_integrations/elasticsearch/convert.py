@@ -115,9 +115,14 @@ def bits_cosine(products: Float32) -> Float32:
     return np.clip(products * np.float32(math.sqrt(math.pi / 2)), -1, 1)
 
 
-def read_bits(values: Iterable[Any], width: int) -> Bits:
-    """Return the packed bits of hits: (n, width / 8); servers give hex digits or signed numbers."""
-    rows = [from_hex(value[0]) if isinstance(value[0], str) else from_signed_bytes(value) for value in values]
+def read_bits(found: Iterable[Mapping[str, Any]], width: int) -> Bits:
+    """Return the packed bits of hits: (n, width / 8).
+
+    Servers before 9.2 show them in ``_source``, as the hex digits that were sent; later ones in ``fields``, as signed
+    numbers.
+    """
+    values = (hit.get("_source", {}).get(BITS) or hit["fields"][BITS] for hit in found)
+    rows = [from_hex(value) if isinstance(value, str) else from_signed_bytes(value) for value in values]
     return np.stack(rows) if rows else np.empty((0, width // 8), np.uint8)
 
 

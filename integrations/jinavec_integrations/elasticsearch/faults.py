@@ -107,6 +107,11 @@ _RULES = (
         InvalidFilter,
         "the filter has more parts, or deeper ones, than the server takes",
     ),
+    _Rule(
+        _about("automaton is too large"),
+        InvalidFilter,
+        "a bound of a comparison is longer than this version orders by, about 800 bytes; shorten it",
+    ),
     _Rule(_about("invalid_index_name_exception"), InvalidInput, "Elasticsearch does not take this name of an index"),
     _Rule(
         _about("StreamReadConstraints"),

@@ -19,7 +19,7 @@ FIELD = "filter"
 _BOOLEAN, _NUMBER, _STRING = "b", "n", "s"
 _ABOVE = {_NUMBER: "o", _STRING: "t"}
 """What sorts directly behind all terms of a kind."""
-_NAME, _LENGTH = 1000, 5000
+_NAME, _LENGTH = 100, 5000
 """Characters of a name and of a string that a term keeps (Lucene's limit is 32766 bytes a term)."""
 _TERMS = 65_536
 """Elasticsearch's index.max_terms_count."""

@@ -335,8 +335,8 @@ class ElasticsearchIndex(Engine):
         if self.layout.float_field:
             ids = [hit["_id"] for hit in self._ask(count, knn=section, source=False)]
             return read_hits(self._ask(k, knn=queries.among(query.tolist(), k, ids), source=SOURCE)) if ids else []
-        found = self._ask(count, knn=section, source=False, fields=[BITS])
-        codes = read_bits((hit["fields"][BITS] for hit in found), self.contract.dimension)
+        found = self._ask(count, knn=section, source_includes=[BITS], fields=[BITS])
+        codes = read_bits(found, self.contract.dimension)
         scores = bits_cosine(asymmetric(query, codes))
         best = (-scores).argsort(kind="stable")[:k].tolist()
         records = {record.id: record for record in self._get([found[row]["_id"] for row in best])}

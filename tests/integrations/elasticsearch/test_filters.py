@@ -13,7 +13,7 @@ from jinavec.errors import InvalidFilter
 from jinavec.filters import match, parse_filter
 from jinavec_integrations.elasticsearch.filters import FIELD, terms, translate
 
-NAMES = ("a", "a.b", "1:a", " ", "a\0b", "键", "n" * 1001, "n" * 1002)
+NAMES = ("a", "a.b", "1:a", " ", "a\0b", "键", "n" * 101, "n" * 102)
 TEXTS = ("", "a", "ab", "b", "\U0001f600", "\uffff", "é", "1", "true", "x" * 5000, "x" * 5001, "x" * 5000 + "y")
 numbers = st.one_of(
     st.integers(),

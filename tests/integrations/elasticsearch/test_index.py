@@ -116,12 +116,16 @@ def test_the_server_filters_as_match_does(target: str, given_filters: list[Any],
         engine.add(records, VECTORS[: len(records)])
         assert engine.get([record.id for record in records]) == records
         for asked in given_filters:
-            found = {hit.record.id for hit in engine.search(QUERIES[0], 100, asked)}
+            try:
+                found = {hit.record.id for hit in engine.search(QUERIES[0], 100, asked)}
+            except InvalidFilter:
+                assert "x" * 5000 in str(asked)  # before 9.0 a bound of that length is refused
+                continue
             assert found == {record.id for record in records if match(parse_filter(asked), record.metadata)}
 
 
 def test_metadata_comes_back_exactly(target: str) -> None:
-    values = {
+    values: dict[str, Any] = {
         "big": 10**40, "int": 2**63, "one": 1.0, "tiny": 5e-324, "large": 1.7976931348623157e308, "negative": -0.0,
         "": "", "a.b": {"a.b": {"..": [[], {}, None]}}, "text": "\0 \u2028 \U0001f600", "list": [1, 1.0, True, "1"],
     }  # fmt: skip
@@ -339,6 +343,7 @@ def test_words_and_vectors_are_fused_here_where_the_server_cannot(target: str, f
 def test_what_no_hybrid_search_takes_is_refused(target: str) -> None:
     with open_engine(target, encoder=Encoder.load("lexical", dimension=64)) as engine:
         assert isinstance(engine, ElasticsearchIndex)
+        bad: dict[str, Any]
         for bad in ({"fusion": "sum"}, {"weight": 1.5}, {"window": 0}, {"k": 0}):
             with pytest.raises(InvalidInput):
                 engine.hybrid("cat", **bad)
