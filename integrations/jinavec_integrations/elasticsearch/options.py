@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from jinavec.errors import InvalidInput, brief
 
@@ -42,7 +42,7 @@ class ElasticsearchOptions:
     """Candidates of a search, in each shard; by default as many as the storage needs."""
     oversample: float | None = None
     """Of quantised storage, how many times k are scored again by the raw vectors (``rescore_vector``); 1 to 10."""
-    client: Any = field(default=None, repr=False, compare=False)
+    client: object = field(default=None, repr=False, compare=False)
     """An ``elasticsearch.Elasticsearch`` of one's own, for any way to connect that the client knows."""
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ def test_every_storage_finds_what_exact_search_finds(target: str, storage: Any, 
         pytest.skip("this server has no bfloat16")
     with engine:
         engine.add(RECORDS, VECTORS)
-        recall = []
+        recall: list[float] = []
         for query in QUERIES:
             exact = VECTORS @ query
             best = {f"r{row}" for row in np.argsort(-exact)[:10]}
