@@ -5,18 +5,28 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
-EXTRAS := static,onnx,parquet,zstd,text
+EXTRAS := static,elasticsearch,onnx,parquet,zstd,text
 
-.PHONY: demo test test-torch check wheel readme clean
+.PHONY: demo test test-torch test-elasticsearch test-elasticsearch-8 examples-elasticsearch check wheel readme clean
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not torch and not elasticsearch and not weights and not readme" $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
+
+test-elasticsearch: $(VENV)/.test  ## the tests that need Elasticsearch, at ELASTICSEARCH_URL or a node that is started
+	tests/with_elasticsearch 9.5.2 $(BIN)/python -m pytest -m elasticsearch $(ARGS)
+
+test-elasticsearch-8: $(VENV)-es8/.test  ## the same with the oldest supported server and client
+	tests/with_elasticsearch 8.19.0 $(VENV)-es8/bin/python -m pytest -m elasticsearch tests/contract tests/integrations/elasticsearch tests/adapters/elastic $(ARGS)
+
+examples-elasticsearch: $(VENV)/.test  ## run the examples against Elasticsearch
+	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_ingest/ingest.py
+	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_hybrid/hybrid.py
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
@@ -34,7 +44,7 @@ readme: $(VENV)/.test  ## run every command of the README in a clean environment
 	$(BIN)/python -m pytest -m readme $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(VENV)-es8 dist
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "jinavec needs Python 3.11 or later; none was found" >&2; exit 1; }
@@ -47,6 +57,11 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
 	$(INSTALL) -e ".[$(EXTRAS)]" --group test
+	@touch $@
+
+$(VENV)-es8/.test: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-es8
+	$(BIN)/uv pip install --quiet --python $(VENV)-es8/bin/python -e ".[elasticsearch]" "elasticsearch<9" --group test
 	@touch $@
 
 $(VENV)/.torch: $(BIN)/uv pyproject.toml

@@ -6,6 +6,7 @@ import inspect
 import json
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,13 +86,13 @@ def test_tls_that_fails_is_named() -> None:
 class Bulk:
     """A bulk route that rejects documents as a test says."""
 
-    def __init__(self, refuse: Any) -> None:
+    def __init__(self, refuse: Callable[[str], Answer | None] = lambda id: None) -> None:
         self.refuse = refuse
         self.stored: dict[str, Any] = {}
         self.lock = threading.Lock()
 
     def __call__(self, asked: Asked) -> Answer:
-        lines, items = asked.lines, []
+        lines, items = asked.lines, list[Any]()
         with self.lock:
             for action, source in zip(lines[::2], lines[1::2], strict=True):
                 id = action["index"]["_id"]
@@ -121,7 +122,7 @@ def test_a_rejected_document_is_sent_again_and_only_that() -> None:
 
 
 def test_a_whole_request_that_is_rejected_is_sent_again() -> None:
-    route, left = Bulk(lambda id: None), [2]
+    route, left = Bulk(), [2]
 
     def busy(asked: Asked) -> Answer:
         left[0] -= 1
@@ -156,7 +157,7 @@ def test_a_request_too_large_names_the_limit() -> None:
 
 
 def test_an_ingest_that_breaks_off_says_what_is_stored_and_raises() -> None:
-    route, seen = Bulk(lambda id: None), list[int]()
+    route, seen = Bulk(), list[int]()
 
     def breaks(asked: Asked) -> Answer:
         return route(asked) if len(route.stored) < 6 else refusal(503, "unavailable", "shards")
@@ -173,7 +174,7 @@ def test_an_ingest_that_breaks_off_says_what_is_stored_and_raises() -> None:
 
 def test_floats_travel_as_base64_from_9_3_on_and_as_numbers_before() -> None:
     for number, kind in (("9.5.2", str), ("9.3.0", str), ("9.2.2", list), ("8.19.0", list)):
-        route = Bulk(lambda id: None)
+        route = Bulk()
         root = {**ROOT, "version": {"number": number, "build_flavor": "default"}}
         answers = {**OPEN, ("GET", "/"): (200, root), ("PUT", "/notes/_bulk"): route}
         with scripted(answers=answers) as script, opened(script) as engine:
