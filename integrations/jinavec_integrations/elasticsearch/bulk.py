@@ -18,7 +18,7 @@ _RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 8, 0.5, 30.0
 
 
 def send(client: Elasticsearch, index: str, actions: Iterable[dict[str, Any]], where: str) -> Iterator[tuple[str, str]]:
-    """Send bulk actions as they come and yield (``_id``, why it failed or nothing) of each, in order.
+    """Send bulk actions as they come and yield (``_id``, why it failed or nothing) of each, in the order of answers.
 
     Raises:
         EngineError, InvalidRecord: a whole request failed; what was sent before it is stored.

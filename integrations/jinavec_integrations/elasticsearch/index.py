@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self, get_args
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine
@@ -131,7 +134,7 @@ class ElasticsearchIndex(Engine):
     def ingest(
         self,
         records: Iterable[Record],
-        vectors: Float32 | None = None,
+        vectors: ArrayLike | None = None,
         *,
         resume: bool = False,
         batch: int = 1000,
@@ -159,6 +162,7 @@ class ElasticsearchIndex(Engine):
             RecordsFailed: names those that were not stored.
             InvalidRecord, InvalidVectors, EngineError: ends the run; what ``progress`` counted is stored.
         """
+        rows = None if vectors is None else np.asarray(vectors)
         refused: dict[str, str] = {}
         count = 0
 
@@ -173,11 +177,11 @@ class ElasticsearchIndex(Engine):
         steps = Steps(
             check=self._check_record,
             stored=(lambda given: self.get([record.id for record in given])) if resume else lambda _: [],
-            embed=self._embed if vectors is None else lambda numbered: self._rows(vectors, numbered),
+            embed=self._embed if rows is None else lambda numbered: self._rows(rows, numbered),
             store=self._store,
             done=done,
         )
-        if vectors is None:
+        if rows is None:
             self._need_encoder("vectors")
         self._prepare()
         try:
@@ -186,6 +190,8 @@ class ElasticsearchIndex(Engine):
             self._refresh()
         if refused:
             raise RecordsFailed(self._where, count, refused)
+        if rows is not None and len(rows) != count:
+            raise InvalidVectors(f"there are {len(rows)} vectors, and only {count} records, which are stored")
         return stored
 
     def hybrid(
@@ -281,7 +287,7 @@ class ElasticsearchIndex(Engine):
     def _embed(self, numbered: list[Numbered]) -> Float32:
         return self._need_encoder("vectors").encode_documents([record.text for _, record in numbered])
 
-    def _rows(self, vectors: Float32, numbered: list[Numbered]) -> Float32:
+    def _rows(self, vectors: NDArray[Any], numbered: list[Numbered]) -> Float32:
         numbers = [number for number, _ in numbered]
         if numbers and numbers[-1] >= len(vectors):
             raise InvalidVectors(f"there are {len(vectors)} vectors, and more records than that")
@@ -290,8 +296,9 @@ class ElasticsearchIndex(Engine):
     def _store(self, records: list[Record], vectors: Float32) -> dict[str, str]:
         """Send records; return why, by id, for those that were refused."""
         actions = documents(records, vectors, self.layout, self._version)
-        answers = bulk.send(self.client, self._place.index, actions, self._where)
-        return {record.id: why for record, (_, why) in zip(records, answers, strict=True) if why}
+        answers = dict(bulk.send(self.client, self._place.index, actions, self._where))
+        reasons = {record.id: answers.get(document_id(record.id) or "", "no answer came for it") for record in records}
+        return {id: why for id, why in reasons.items() if why}
 
     def _delete(self, ids: list[str]) -> int:
         actions = [{"_op_type": "delete", "_id": id} for id in map(document_id, ids) if id is not None]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jinavec import Contract, ModelProfile, Record, open_engine
+from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
 from jinavec.errors import EngineError, IndexNotFound, InvalidRecord, InvalidTarget, InvalidType, RecordsFailed
 
 pytest.importorskip("elasticsearch")
@@ -41,8 +41,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def opened(script: Script) -> Any:
-    return open_engine(f"elasticsearch:{script.url}/notes", contract=CONTRACT)
+def opened(script: Script, encoder: Encoder | None = None) -> Any:
+    contract = None if encoder else CONTRACT
+    return open_engine(f"elasticsearch:{script.url}/notes", contract=contract, encoder=encoder)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,65 @@ def test_a_rejected_document_is_sent_again_and_only_that() -> None:
         assert engine.ingest([Record(str(n)) for n in range(10)], VECTORS[:10]) == 10
     assert sorted(route.stored) == [str(n) for n in range(10)]
     assert times == {str(n): 4 if n in (3, 7) else 1 for n in range(10)}
+
+
+def test_reasons_keep_to_their_records_when_others_are_sent_again() -> None:
+    times: dict[str, int] = {}
+
+    def refuse(id: str) -> Answer | None:
+        times[id] = times.get(id, 0) + 1
+        if id == "1" and times[id] == 1:
+            return refusal(429, "es_rejected_execution_exception", "queue full")
+        return refusal(400, "document_parsing_exception", "bad") if id == "2" else None
+
+    with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): Bulk(refuse)}) as script, opened(script) as engine:
+        with pytest.raises(RecordsFailed) as raised:
+            engine.add([Record(str(n)) for n in range(4)], VECTORS[:4])
+    assert raised.value.reasons.keys() == {"2"}
+
+
+@pytest.mark.parametrize(("fusion", "score"), [("rrf", 2 / 61), ("linear", 1.0)])
+def test_a_server_that_can_fuse_does(fusion: Any, score: float) -> None:
+    encoder = Encoder.load("lexical", dimension=64)
+    mapping = Meta(contract=encoder.contract, layout=Layout(storage="bbq_hnsw")).mapping()
+    hit: dict[str, Any] = {"_id": "a", "_score": score, "_source": {"text": "x", "metadata": {}}}
+    answers: dict[Any, Any] = {
+        ("GET", "/notes/_mapping"): (200, {"notes": {"mappings": mapping}}),
+        ("POST", "/notes/_search"): (200, {"hits": {"hits": [hit]}}),
+    }
+    with scripted(answers=answers) as script:
+        with opened(script, encoder) as engine:
+            found = engine.hybrid("x", 3, {"a": 1}, fusion=fusion)
+        assert [hit.record for hit in found] == [Record("a", "x")]
+        assert found[0].score == pytest.approx(1.0)
+        sent = script.asked[-1].lines[0]
+        assert sent["retriever"].keys() == {fusion} and sent["size"] == 3
+
+
+def test_a_licence_without_fusion_is_asked_once() -> None:
+    encoder = Encoder.load("lexical", dimension=64)
+    mapping = Meta(contract=encoder.contract, layout=Layout(storage="bbq_hnsw")).mapping()
+    asked: list[Any] = []
+
+    def search(request: Asked) -> Answer:
+        body = request.lines[0]
+        asked.append(body)
+        if "retriever" in body:
+            return refusal(403, "security_exception", "current license is non-compliant for [Reciprocal Rank Fusion]")
+        hit: dict[str, Any] = {"_id": "a", "_score": 1.0, "_source": {"text": "x", "metadata": {}}}
+        return 200, {"hits": {"hits": [hit]}}
+
+    answers = {("GET", "/notes/_mapping"): (200, {"notes": {"mappings": mapping}}), ("POST", "/notes/_search"): search}
+    with (
+        scripted(answers=answers) as script,
+        opened(script, encoder) as engine,
+    ):
+        for _ in range(2):
+            found = engine.hybrid("x")
+            assert found[0].score == pytest.approx(1.0)
+        assert sum("retriever" in body for body in asked) == 1
+        with pytest.raises(EngineError, match="licence"):
+            engine.hybrid("x", local=False)
 
 
 def test_a_whole_request_that_is_rejected_is_sent_again() -> None:

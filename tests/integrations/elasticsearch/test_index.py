@@ -149,7 +149,7 @@ def test_ids_longer_than_the_servers_limit_do_not_meet(target: str) -> None:
 def test_more_hits_than_the_server_gives_are_refused(target: str) -> None:
     records = [Record(str(number)) for number in range(10_001)]
     with opened(target, storage="flat") as engine:
-        assert engine.ingest(records, np.tile(VECTORS, (13, 1))) == 10_001
+        assert engine.ingest(records, np.tile(VECTORS, (13, 1))[:10_001]) == 10_001
         assert len(engine.search(QUERIES[0], 10_000)) == 10_000
         with pytest.raises(InvalidInput, match="10000"):
             engine.search(QUERIES[0], 10_001)
@@ -266,6 +266,9 @@ def test_too_few_vectors_and_what_is_no_record_end_an_ingest(target: str) -> Non
     with opened(target) as engine:
         with pytest.raises(InvalidInput, match="2 vectors"):
             engine.ingest(RECORDS[:3], VECTORS[:2])
+        with pytest.raises(InvalidInput, match="only 2 records"):
+            engine.ingest(RECORDS[:2], VECTORS[:3].tolist())
+        assert engine.delete(["r0", "r1"]) == 2
         with pytest.raises(InvalidInput, match="batch"):
             engine.ingest(RECORDS[:3], VECTORS[:3], batch=0)
         with pytest.raises(InvalidInput, match="encoder"):
