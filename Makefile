@@ -9,14 +9,15 @@ INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
 EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
 
-.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-mcp check wheel readme clean
+.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-mcp \
+	test-elasticsearch test-elasticsearch-8 examples-elasticsearch check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme and not qdrant" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not torch and not elasticsearch and not qdrant and not weights and not readme" $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
@@ -54,6 +55,16 @@ test-mcp: $(BIN)/uv  ## the embedding provider with mcp-server-qdrant, in an env
 	$(BIN)/uv pip install --quiet --python $(VENV)/mcp/bin/python -e ".[qdrant]" "mcp-server-qdrant>=0.8.1" --group test
 	$(VENV)/mcp/bin/python -c "import mcp_server_qdrant"
 	$(VENV)/mcp/bin/python -m pytest tests/adapters/qdrant/test_mcp.py $(ARGS)
+
+test-elasticsearch: $(VENV)/.test  ## the tests that need Elasticsearch, at ELASTICSEARCH_URL or a node that is started
+	tests/with_elasticsearch 9.5.2 $(BIN)/python -m pytest -m elasticsearch $(ARGS)
+
+test-elasticsearch-8: $(VENV)-es8/.test  ## the same with the oldest supported server and client
+	tests/with_elasticsearch 8.19.0 $(VENV)-es8/bin/python -m pytest -m elasticsearch tests/contract tests/integrations/elasticsearch tests/adapters/elastic $(ARGS)
+
+examples-elasticsearch: $(VENV)/.test  ## run the examples against Elasticsearch
+	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_ingest/ingest.py
+	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_hybrid/hybrid.py
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
@@ -95,6 +106,11 @@ $(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml
 $(VENV)-langchain-elasticsearch/.made: $(BIN)/uv pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -e . --group langchain-elasticsearch
+	@touch $@
+
+$(VENV)-es8/.test: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-es8
+	$(BIN)/uv pip install --quiet --python $(VENV)-es8/bin/python -e ".[elasticsearch]" "elasticsearch<9" --group test
 	@touch $@
 
 $(VENV)/.torch: $(BIN)/uv pyproject.toml

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 
 
-@contextmanager
-def collection() -> Generator[str]:
-    """Yield the target of a collection of its own, removed in the end; skips where QDRANT_URL is not set."""
-    url = os.environ.get("QDRANT_URL")
-    if not url:
-        pytest.skip("QDRANT_URL is not set")
+def new_collection() -> str:
+    """Return the target of a collection that is not there yet; skips where QDRANT_URL is not set."""
+    if url := os.environ.get("QDRANT_URL"):
+        return f"qdrant:{url}/jinavec-test-{uuid4()}"
+    pytest.skip("QDRANT_URL is not set")
+
+
+def forget(target: str) -> None:
+    """Delete the collection of a target."""
     from qdrant_client import QdrantClient
 
-    name = f"jinavec-test-{uuid4()}"
-    try:
-        yield f"qdrant:{url}/{name}"
-    finally:
-        client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
-        client.delete_collection(name)
-        client.close()
+    url, _, name = target.removeprefix("qdrant:").rpartition("/")
+    client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
+    client.delete_collection(name)
+    client.close()

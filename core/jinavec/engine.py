@@ -21,6 +21,7 @@ from jinavec.vectors import Float32, normalize
 
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
+        "elasticsearch": "jinavec_integrations.elasticsearch:ElasticsearchIndex",
         "faiss": "jinavec_integrations.faiss:BinaryIndex",
         "qdrant": "jinavec_integrations.qdrant:QdrantIndex",
     }

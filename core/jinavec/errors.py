@@ -18,7 +18,8 @@ JinavecError
 └── EngineError                    a vector engine failed
     ├── IndexNotFound              nothing there to open
     ├── IndexDamaged               there, but not readable
-    └── IndexLocked                another process is writing
+    ├── IndexLocked                another process is writing
+    └── RecordsFailed              some records could not be stored; carries the reason of each
 
 JinavecWarning (UserWarning)       something was done that the user should know, once a call
 """
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 
 
 class JinavecError(Exception):
@@ -128,6 +130,20 @@ class IndexDamaged(EngineError):
 
 class IndexLocked(EngineError):
     """Another process is writing to the index."""
+
+
+class RecordsFailed(EngineError):
+    """Some records could not be stored; the others are.
+
+    Attributes:
+        reasons: why, by the id of the record.
+    """
+
+    def __init__(self, engine: str, total: int, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        first = "; ".join(f"{id[:100]!r}: {reason}" for id, reason in list(self.reasons.items())[:3])
+        more = f"; and {len(self.reasons) - 3} more" if len(self.reasons) > 3 else ""
+        super().__init__(f"{engine} did not store {len(self.reasons)} of {total} records: {first}{more}")
 
 
 class JinavecWarning(UserWarning):

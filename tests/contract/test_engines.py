@@ -28,17 +28,24 @@ from jinavec.errors import (
 from jinavec.vectors import Float32, normalize
 
 from .. import qdrant_server
+from ..elasticsearch_server import elasticsearch_url, forget_index
 
 PROFILE = ModelProfile(
     name="contract-suite", width=64, dimensions=(64, 12), prompts={(Task.RETRIEVAL, Role.QUERY): "q:"}
 )
 CONTRACT = Contract.of(PROFILE)
 TARGETS: dict[str, Callable[[Path], str]] = {
+    "elasticsearch": lambda folder: f"elasticsearch:{elasticsearch_url()}/contract-{uuid4().hex}",
     "faiss": lambda folder: f"faiss:{folder / 'index'}",
     "qdrant": lambda folder: f"qdrant:{folder}/collection",
     "qdrant memory": lambda folder: f"qdrant::memory:/{uuid4()}",
+    "qdrant server": lambda folder: qdrant_server.new_collection(),
 }
 """A place of its own for each test, by engine and kind of place."""
+MARKERS = {"elasticsearch": pytest.mark.elasticsearch, "qdrant server": pytest.mark.qdrant}
+"""What needs a server."""
+FORGET: dict[str, Callable[[str], None]] = {"elasticsearch": forget_index, "qdrant server": qdrant_server.forget}
+"""Takes away what a test made, where that is not in its folder."""
 TOLERANCE = 0.02
 """How far a score may lie from the exact cosine."""
 
@@ -77,13 +84,11 @@ def reopen(target: str, encoder: Encoder | None = None) -> Engine:
     return open_engine(target, contract=None if encoder else CONTRACT, encoder=encoder)
 
 
-@pytest.fixture(params=[*TARGETS, pytest.param("qdrant server", marks=pytest.mark.qdrant)])
+@pytest.fixture(params=[pytest.param(name, marks=MARKERS.get(name, ())) for name in TARGETS])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "qdrant server":
-        with qdrant_server.collection() as target:
-            yield target
-    else:
-        yield TARGETS[request.param](tmp_path)
+    place = TARGETS[request.param](tmp_path)
+    yield place
+    FORGET.get(request.param, str)(place)
 
 
 @pytest.fixture

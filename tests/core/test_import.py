@@ -6,7 +6,8 @@ import sys
 import pytest
 
 HEAVY = {
-    *("faiss", "model2vec", "onnxruntime", "peft", "rich", "safetensors", "sentence_transformers", "tokenizers"),
+    *("elasticsearch", "faiss", "model2vec", "onnxruntime"),
+    *("peft", "rich", "safetensors", "sentence_transformers", "tokenizers"),
     *("torch", "transformers", "typer", "wordllama"),
     *("aiolimiter", "elasticsearch", "httpx2", "orjson", "tenacity"),
 }

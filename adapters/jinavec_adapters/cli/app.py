@@ -20,6 +20,8 @@ app = Typer(
 )
 models_app = Typer(rich_markup_mode=None, help="List the catalogue of models; export weights to ONNX.")
 app.add_typer(models_app, name="models")
+elasticsearch_app = Typer(rich_markup_mode=None, help="Set up inference in Elasticsearch.")
+app.add_typer(elasticsearch_app, name="elasticsearch")
 
 
 def _set_debug(context: Context, debug: bool) -> None:
@@ -202,3 +204,52 @@ def export(
     from jinavec_adapters.cli.models import run_export
 
     run_export(model, out, task, source, revision, precision)
+
+
+@elasticsearch_app.callback()
+def elasticsearch() -> None:
+    """Set up inference in Elasticsearch."""
+
+
+@elasticsearch_app.command()
+def setup(
+    server: Annotated[
+        str,
+        Argument(
+            metavar="URL",
+            help="Address of Elasticsearch; credentials come from ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and"
+            " ELASTICSEARCH_PASSWORD.",
+            show_default=False,
+        ),
+    ],
+    *,
+    name: Annotated[str, Option(metavar="ID", help="The endpoint to make; a pair gets -passage and -query.")],
+    model: Annotated[str, Option(metavar="NAME", help="Model, see 'jinavec models'.")],
+    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None,
+    dimension: Annotated[int | None, Option(metavar="D", help="Components. [default: the full width]")] = None,
+    service: Annotated[
+        Literal["elastic", "custom", "openai"],
+        Option(help="elastic carries the role itself; for the others a pair of endpoints is bound to the roles."),
+    ] = "elastic",
+    served_as: Annotated[str, Option(metavar="NAME", help="The model's name there. [default: its own]")] = "",
+    url: Annotated[
+        str,
+        Option(
+            metavar="URL",
+            help="Of custom: an address of the Jina protocol; of openai: one with {role} in it, which becomes passage"
+            " or query. Its key is read from JINAVEC_API_KEY. [default: none]",
+        ),
+    ] = "",
+    index: Annotated[str, Option(metavar="INDEX", help="A semantic_text index to make. [default: none]")] = "",
+    field: Annotated[str, Option(metavar="FIELD", help="The field of the text.")] = "content",
+    pipeline: Annotated[str, Option(metavar="ID", help="An ingest pipeline to make. [default: none]")] = "",
+    connect: Annotated[
+        bool, Option("--connect", help="Switch on cloud connected mode with the key in JINAVEC_API_KEY. [default: no]")
+    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print every request, send none.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Make inference endpoints for a model, and verify that the roles arrive; again is harmless."""
+    from jinavec_adapters.cli.elasticsearch import run_setup
+
+    run_setup(server, name, model, task, dimension, service, served_as, url, index, field, pipeline, connect, dry_run)

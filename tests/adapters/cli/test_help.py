@@ -41,6 +41,8 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "info",
         "models",
         "models export",
+        "elasticsearch",
+        "elasticsearch setup",
     ]
 
 

@@ -20,7 +20,10 @@ MISUSES: list[tuple[tuple[str, ...], str]] = [
     (("index",), "Missing argument 'SOURCE'"),
     (("index", "a.jsonl"), "Missing option '--to'"),
     (("index", "a.jsonl", "--to", "faiss:i", "--frobnicate"), "No such option: --frobnicate"),
-    (("index", "a.jsonl", "--to", "i"), "cannot read the target 'i'; write ENGINE:LOCATION with one of: faiss"),
+    (
+        ("index", "a.jsonl", "--to", "i"),
+        "cannot read the target 'i'; write ENGINE:LOCATION with one of: elasticsearch, faiss",
+    ),
     (("index", "a.jsonl", "--to", "faiss:"), "cannot read the target 'faiss:'"),
     (("index", "a.jsonl", "--to", "chroma:i"), "cannot read the target 'chroma:i'"),
     (("index", "a.jsonl", "--to", "faiss:i", "--model", "bert"), "unknown model 'bert'; known: lexical, wordllama-256"),

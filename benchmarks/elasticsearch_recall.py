@@ -1,0 +1,177 @@
+"""Elasticsearch: recall, latency and size of every storage, and the speed of ingest. See benchmarks/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from elasticsearch import Elasticsearch, helpers
+
+from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
+from jinavec.engine import Engine
+from jinavec.errors import InvalidInput
+from jinavec.vectors import Float32, narrow, normalize
+from jinavec_integrations.elasticsearch import ElasticsearchIndex
+from jinavec_integrations.elasticsearch.options import STORAGES
+
+WIDTH = 1024
+KINDS = [(storage, None) for storage in STORAGES] + [("bit", "bits")]
+
+
+def clusters(count: int, queries: int) -> tuple[Float32, Float32]:
+    """Vectors in 1,000 clusters whose early components carry more, as Matryoshka training makes them."""
+    rng = np.random.default_rng(3)
+    scale = (np.arange(1, WIDTH + 1) ** -0.25).astype(np.float32)
+    centres = rng.standard_normal((1000, WIDTH), np.float32) * scale
+
+    def draw(n: int) -> Float32:
+        return normalize(centres[rng.integers(0, 1000, n)] + rng.standard_normal((n, WIDTH), np.float32) * scale)
+
+    return draw(count), draw(queries)
+
+
+def measure(engine: Engine, queries: Float32, best: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return recall@10 and the median milliseconds of a search."""
+    engine.search(queries[0], 10)
+    found, times = [], []
+    for query, exact in zip(queries, best, strict=True):
+        start = time.perf_counter()
+        hits = engine.search(query, 10)
+        times.append(time.perf_counter() - start)
+        found.append(len({int(hit.record.id) for hit in hits} & set(exact.tolist())) / 10)
+    return statistics.mean(found), 1000 * statistics.median(times)
+
+
+def recall(url: str, documents: Float32, queries: Float32, dimensions: list[int]) -> Iterator[str]:
+    """Yield the rows of the table of storages."""
+    records = [Record(str(number)) for number in range(len(documents))]
+    yield "| Dimensions | Storage | recall@10 | ms a search | bytes a vector on disk |"
+    yield "|---|---|---|---|---|"
+    for dimension in dimensions:
+        stored, asked = narrow(documents, dimension), narrow(queries, dimension)
+        contract = Contract.of(ModelProfile(name="benchmark", width=dimension))
+        best = np.argpartition(-(asked @ stored.T), 10, axis=1)[:, :10]
+        with tempfile.TemporaryDirectory() as folder, open_engine(f"faiss:{folder}/i", contract=contract) as engine:
+            engine.add(records, stored)
+            found, milliseconds = measure(engine, asked, best)
+            size = sum(file.stat().st_size for file in Path(folder, "i").iterdir()) / len(stored)
+            yield f"| {dimension} | FAISS binary index | {found:.3f} | {milliseconds:.1f} | {size:.0f} |"
+        for storage, rescore in KINDS:
+            target = f"elasticsearch:{url}/benchmark-{uuid4().hex}"
+            name = target.rpartition("/")[2]
+            try:
+                engine = open_engine(
+                    target, contract=contract, options={"storage": storage, "rescore": rescore, "shards": 1}
+                )
+            except InvalidInput:
+                continue  # this server does not have it
+            assert isinstance(engine, ElasticsearchIndex)
+            with engine, Elasticsearch(url, request_timeout=600) as client:
+                engine.ingest(records, stored)
+                client.indices.forcemerge(index=name, max_num_segments=1)
+                client.indices.refresh(index=name)
+                found, milliseconds = measure(engine, asked, best)
+                size = engine.info()["bytes"] / len(stored)
+                client.indices.delete(index=name)
+            label = f"{storage}, rescored by {rescore or 'float'}" if storage == "bit" else storage
+            yield f"| {dimension} | {label} | {found:.3f} | {milliseconds:.1f} | {size:.0f} |"
+
+
+def speed(url: str, documents: Float32) -> Iterator[str]:
+    """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn."""
+    records = [Record(str(number), f"text {number}") for number in range(len(documents))]
+    contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
+    with Elasticsearch(url, request_timeout=600) as client:
+        ours: list[float] = []
+        theirs: list[float] = []
+        for _ in range(3):
+            name = f"benchmark-{uuid4().hex}"
+            with open_engine(
+                f"elasticsearch:{url}/{name}", contract=contract, options={"storage": "flat", "shards": 1}
+            ) as engine:
+                assert isinstance(engine, ElasticsearchIndex)
+                start = time.perf_counter()
+                engine.ingest(records, documents)
+                ours.append(len(documents) / (time.perf_counter() - start))
+                mapping = client.indices.get_mapping(index=name)[name]["mappings"]
+            client.indices.delete(index=name)
+            client.indices.create(index=name, mappings=mapping, settings={"number_of_shards": 1})
+            actions = (
+                {"_id": record.id, "text": record.text, "metadata": {}, "filter": [], "vector": vector.tolist()}
+                for record, vector in zip(records, documents, strict=True)
+            )
+            start = time.perf_counter()
+            for _answer in helpers.parallel_bulk(client, actions, thread_count=2, chunk_size=1000, index=name):
+                pass
+            client.indices.refresh(index=name)
+            theirs.append(len(documents) / (time.perf_counter() - start))
+            client.indices.delete(index=name)
+    yield "| Ingest | documents a second | ratio |"
+    yield "|---|---|---|"
+    yield f"| `helpers.parallel_bulk`, lists | {max(theirs):,.0f} | 1.0 |"
+    yield f"| `ingest` | {max(ours):,.0f} | {max(ours) / max(theirs):.1f} |"
+
+
+def busy(url: str, count: int) -> str:
+    """Return how much of an ingest with a model the encoder was at work."""
+    encoder = Encoder.load("wordllama-256")
+    spent = 0.0
+    original = encoder.encode_documents
+
+    def timed(texts: Any) -> Float32:
+        nonlocal spent
+        start = time.perf_counter()
+        vectors = original(texts)
+        spent += time.perf_counter() - start
+        return vectors
+
+    encoder.encode_documents = timed  # pyright: ignore[reportAttributeAccessIssue]
+    words = [f"word{number}" for number in range(5000)]
+    rng = np.random.default_rng(4)
+    records = [Record(str(n), " ".join(words[w] for w in rng.integers(0, 5000, 400))) for n in range(count)]
+    name = f"benchmark-{uuid4().hex}"
+    with open_engine(f"elasticsearch:{url}/{name}", encoder=encoder) as engine, Elasticsearch(url) as client:
+        assert isinstance(engine, ElasticsearchIndex)
+        start = time.perf_counter()
+        engine.ingest(records)
+        whole = time.perf_counter() - start
+        client.indices.delete(index=name)
+    return (
+        f"With wordllama-256 in the loop ({count:,} texts of 400 words, {count / whole:,.0f} a second), the encoder is"
+        f" at work {spent / whole:.0%} of the time."
+    )
+
+
+def main() -> None:
+    """Print the report as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default=os.environ.get("ELASTICSEARCH_URL", "http://127.0.0.1:9200"))
+    parser.add_argument("--count", type=int, default=50_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--dimensions", type=int, nargs="*", default=[256, 512, 768, 1024])
+    parser.add_argument("--only", choices=["recall", "speed", "busy"])
+    given = parser.parse_args()
+    with Elasticsearch(given.url) as client:
+        version = client.info()["version"]["number"]
+    print(f"Elasticsearch {version}, {os.cpu_count()} cores ({platform.machine()}) shared by server and client.\n")
+    documents, queries = clusters(given.count, given.queries)
+    if given.only in (None, "speed"):
+        print("\n".join(speed(given.url, documents[:20_000])), "\n", flush=True)
+    if given.only in (None, "busy"):
+        print(busy(given.url, 20_000), "\n", flush=True)
+    if given.only in (None, "recall"):
+        for row in recall(given.url, documents, queries, given.dimensions):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

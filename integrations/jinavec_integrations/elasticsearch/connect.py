@@ -1,0 +1,172 @@
+"""From a target to a client: where the server is, and with which credentials."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from jinavec.errors import EngineError, InvalidTarget, InvalidType
+from jinavec.extras import require
+from jinavec_integrations.elasticsearch.faults import reported
+from jinavec_integrations.elasticsearch.mapping import Version
+
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
+
+EXTRA = "elasticsearch"
+NEWEST: Version = (999, 0)
+_TIMEOUT = 60.0
+"""Seconds a request may take."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A server and the name of an index there."""
+
+    server: str
+    """A URL without credentials, or a cloud id."""
+    index: str
+
+    @classmethod
+    def parse(cls, location: str) -> Place:
+        """Read ``URL/INDEX`` or ``CLOUD_ID/INDEX``.
+
+        Raises:
+            InvalidTarget: not of that form, credentials in the URL, or a name Elasticsearch does not take.
+        """
+        server, _, index = location.rstrip("/").rpartition("/")
+        example = "write elasticsearch:https://HOST:9200/INDEX"
+        if "@" in server:
+            raise InvalidTarget(
+                "a target holds no user name or password, since it is shown in messages; set ELASTICSEARCH_API_KEY, or"
+                " ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
+            )
+        if not server or server.endswith(":/"):
+            raise InvalidTarget(f"cannot read {location!r} as the address of an index: {example}")
+        if "://" in server:
+            parts = urlsplit(server)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+                raise InvalidTarget(f"cannot read {server!r} as the address of a server: {example}")
+        elif not re.fullmatch(r"[^:/\s]*:[A-Za-z0-9+/=]+", server):
+            raise InvalidTarget(f"{server!r} is neither a URL nor a cloud id: {example}")
+        _check_name(index)
+        return cls(server, index)
+
+    def __str__(self) -> str:
+        return f"{self.index} at {self.server}"
+
+
+def connect(server: str) -> Elasticsearch:
+    """Return a client of a server, with the credentials of the environment; nothing is sent yet.
+
+    ``ELASTICSEARCH_API_KEY`` (else ``JINAVEC_API_KEY``), or ``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``;
+    ``ELASTICSEARCH_CA_CERTS`` names a file of certificates.
+
+    Raises:
+        MissingExtra: elasticsearch or orjson is not installed.
+        InvalidTarget: the client does not take the address.
+    """
+    elasticsearch = require("elasticsearch", EXTRA)
+    require("orjson", EXTRA)
+    where: dict[str, Any] = {"hosts": _with_port(server)} if "://" in server else {"cloud_id": server}
+    try:
+        return elasticsearch.Elasticsearch(
+            **where,
+            **_credentials(os.environ),
+            serializer=_serializer(),
+            request_timeout=_TIMEOUT,
+            retry_on_timeout=True,
+        )
+    except ValueError as error:
+        raise InvalidTarget(f"cannot connect to {server!r}: {error}") from error
+
+
+def check_client(client: object) -> Elasticsearch:
+    """Return a client that a user made.
+
+    Raises:
+        InvalidType: not a client, or an asynchronous one.
+    """
+    kind = require("elasticsearch", EXTRA).Elasticsearch
+    if not isinstance(client, kind):
+        raise InvalidType(f"client must be an elasticsearch.Elasticsearch, not {type(client).__name__}")
+    return cast("Elasticsearch", client)
+
+
+def server_version(client: Elasticsearch, where: str) -> Version:
+    """Return the version of a server; of one that does not tell, the least that is supported."""
+    errors = require("elasticsearch", EXTRA)
+    with reported(where):
+        try:
+            version = client.info()["version"]
+        except errors.AuthorizationException:
+            return (8, 19)
+    if version.get("build_flavor") == "serverless":
+        return NEWEST
+    found = re.match(r"(\d+)\.(\d+)", version["number"])
+    if found is None:
+        raise EngineError(f"{where}: cannot read the server's version {version['number']!r}")
+    return int(found[1]), int(found[2])
+
+
+def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if certificates := environment.get("ELASTICSEARCH_CA_CERTS"):
+        given["ca_certs"] = certificates
+    user, password = (environment.get(f"ELASTICSEARCH_{name}") for name in ("USERNAME", "PASSWORD"))
+    key = environment.get("ELASTICSEARCH_API_KEY")
+    if not key and user and password:
+        return given | {"basic_auth": (user, password)}
+    if key := key or environment.get("JINAVEC_API_KEY"):
+        given["api_key"] = key
+    return given
+
+
+def _with_port(server: str) -> str:
+    """Add the port that a browser would know: the client demands one."""
+    parts = urlsplit(server)
+    if parts.port is not None:
+        return server
+    port = 443 if parts.scheme == "https" else 80
+    return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
+
+
+def _serializer() -> Any:
+    """Return orjson for what is sent; what comes back is read by json, since orjson makes floats of big integers."""
+    from elasticsearch.serializer import JsonSerializer, OrjsonSerializer
+
+    class Serializer(OrjsonSerializer):
+        def json_dumps(self, data: Any) -> bytes:
+            try:
+                return super().json_dumps(data)
+            except TypeError:  # an integer over 64 bits
+                return JsonSerializer().json_dumps(data)
+
+        def json_loads(self, data: bytes) -> Any:
+            return json.loads(data)
+
+    return Serializer()
+
+
+_FORBIDDEN = re.compile(r'[\\/*?"<>|\s,#:]')
+
+
+def _check_name(index: str) -> None:
+    problem = ""
+    if not index or index in (".", ".."):
+        problem = "it is empty or a dot"
+    elif _FORBIDDEN.search(index):
+        problem = 'it holds one of \\ / * ? " < > | , # : or a space'
+    elif index.startswith(("-", "_", "+")):
+        problem = "it starts with - _ or +"
+    elif index != index.lower():
+        problem = "it has capital letters"
+    elif len(index.encode(errors="replace")) > 255:
+        problem = "it is longer than 255 bytes"
+    if problem:
+        raise InvalidTarget(f"Elasticsearch takes no index named {index[:300]!r}: {problem}")

@@ -1,0 +1,131 @@
+"""Records and vectors to documents, hits back to records, and scores to cosines; pure, both directions."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from jinavec.errors import InvalidRecord
+from jinavec.records import Hit, Record
+from jinavec.vectors import Bits, Float32, binarize, from_hex, from_signed_bytes, to_hex, to_int8
+from jinavec_integrations.elasticsearch.filters import FIELD as FILTER
+from jinavec_integrations.elasticsearch.filters import terms
+from jinavec_integrations.elasticsearch.mapping import BASE64, BITS, ID, METADATA, TEXT, VECTOR, Layout, Version
+
+SOURCE = [ID, TEXT, METADATA]
+"""The fields a record is made of."""
+DOCUMENT_BYTES = 100 * 2**20 - 2**16
+"""Bytes of text, metadata and vectors in a document; a request is limited to 100 MiB by default."""
+_ID_BYTES = 512
+_HASHED = "sha256-"
+
+
+def document_id(id: str) -> str | None:
+    """Return the ``_id`` of a record: its id, or a digest where that is too long; None for what no record can have."""
+    try:
+        raw = id.encode()
+    except UnicodeEncodeError:
+        return None
+    if not raw:
+        return None
+    return _HASHED + sha256(raw).hexdigest() if _needs_digest(id, raw) else id
+
+
+def documents(
+    records: Sequence[Record], vectors: Float32, layout: Layout, version: Version
+) -> Iterator[dict[str, Any]]:
+    """Yield the bulk action of each record; ``check_record`` has passed them."""
+    columns = encode(vectors, layout, version)
+    for number, record in enumerate(records):
+        source: dict[str, Any] = {name: values[number] for name, values in columns.items()}
+        source |= {TEXT: record.text, METADATA: dict(record.metadata), FILTER: terms(record.metadata)}
+        if _needs_digest(record.id, record.id.encode()):
+            source[ID] = record.id
+        yield {"_id": document_id(record.id), "_source": source}
+
+
+def check_record(record: Record, dimension: int) -> None:
+    """Refuse a record that no server would take.
+
+    Raises:
+        InvalidRecord: metadata that is not JSON, or too much of it.
+    """
+    size = len(record.text.encode()) + 2 * len(record.metadata_json().encode()) + 8 * dimension
+    if size > DOCUMENT_BYTES:
+        raise InvalidRecord(
+            f"record {record.id[:100]!r} has {size:,} bytes; Elasticsearch takes at most {DOCUMENT_BYTES:,} in a"
+            " document: split its text"
+        )
+
+
+def encode(vectors: Float32, layout: Layout, version: Version) -> dict[str, Sequence[Any] | Float32]:
+    """Return the values of the vector fields, one a row, in the most compact form the server takes.
+
+    Floats travel as base64 of big-endian float32 from version 9.3 on, before that as numbers; bytes and bits as hex
+    digits of their two's complement.
+    """
+    columns: dict[str, Sequence[Any] | Float32] = {}
+    if layout.storage == "byte":
+        columns[VECTOR] = [to_hex(row) for row in to_int8(vectors)]
+    elif layout.float_field:
+        columns[VECTOR] = pack(vectors) if version >= BASE64 else vectors
+    if layout.storage == "bit":
+        columns[BITS] = [to_hex(row) for row in binarize(vectors)]
+    return columns
+
+
+def pack(vectors: Float32) -> list[str]:
+    """Encode each vector as Elasticsearch's base64: big-endian float32."""
+    return [b64encode(row.tobytes()).decode("ascii") for row in vectors.astype(">f4")]
+
+
+def query_vector(query: Float32, layout: Layout) -> list[int] | list[float]:
+    """Return a query for the indexed field of a layout."""
+    if layout.storage == "bit":
+        return binarize(query).view(np.int8).tolist()
+    return to_int8(query).tolist() if layout.storage == "byte" else query.tolist()
+
+
+def read_record(found: Mapping[str, Any]) -> Record:
+    """Return the record of a hit or of a document that was got."""
+    source = found["_source"]
+    return Record(source.get(ID, found["_id"]), source[TEXT], source[METADATA])
+
+
+def read_hits(found: Iterable[Mapping[str, Any]]) -> list[Hit]:
+    """Return the hits of a search by cosine."""
+    return [Hit(read_record(hit), cosine(hit["_score"])) for hit in found]
+
+
+def cosine(score: float) -> float:
+    """Return the cosine of Elasticsearch's score (1 + cosine) / 2."""
+    return min(1.0, max(-1.0, 2 * score - 1))
+
+
+def bits_cosine(products: Float32) -> Float32:
+    """Estimate cosines from those between a query and the signs of documents.
+
+    For components drawn from a normal distribution E[q * sign(d)] = sqrt(2 / pi) * cosine.
+    """
+    return np.clip(products * np.float32(math.sqrt(math.pi / 2)), -1, 1)
+
+
+def read_bits(found: Iterable[Mapping[str, Any]], width: int) -> Bits:
+    """Return the packed bits of hits: (n, width / 8).
+
+    Servers before 9.2 show them in ``_source``, as the hex digits that were sent; later ones in ``fields``, as signed
+    numbers.
+    """
+    values = (hit.get("_source", {}).get(BITS) or hit["fields"][BITS] for hit in found)
+    rows = [from_hex(value) if isinstance(value, str) else from_signed_bytes(value) for value in values]
+    return np.stack(rows) if rows else np.empty((0, width // 8), np.uint8)
+
+
+def _needs_digest(id: str, raw: bytes) -> bool:
+    """Return whether an id is over Elasticsearch's limit, or could be taken for a digest."""
+    return len(raw) > _ID_BYTES or id.startswith(_HASHED)

@@ -1,0 +1,91 @@
+"""What is asked of Elasticsearch: kNN, BM25, and retrievers that fuse both; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jinavec.filters import Filter
+from jinavec_integrations.elasticsearch.filters import translate
+from jinavec_integrations.elasticsearch.mapping import BITS, OVERSAMPLE, TEXT, VECTOR, Layout
+
+MOST = 10_000
+"""Elasticsearch gives at most so many hits, and looks at most at so many candidates."""
+_CANDIDATES = 100
+"""The least number of candidates a search looks at."""
+
+
+def nearest(
+    layout: Layout,
+    vector: list[float] | list[int],
+    k: int,
+    condition: Filter | None = None,
+    *,
+    candidates: int | None = None,
+    oversample: float | None = None,
+) -> dict[str, Any]:
+    """Return a ``knn`` section over the indexed vector field of a layout.
+
+    Args:
+        layout: how the index keeps vectors.
+        vector: the query, as ``convert.query_vector`` gives it.
+        k: the number of hits.
+        condition: applied before the search.
+        candidates: looked at in each shard; by default four for each hit, and at least 100.
+        oversample: of quantised storage, how many times k are scored again by the raw vectors.
+    """
+    section: dict[str, Any] = {
+        "field": BITS if layout.storage == "bit" else VECTOR,
+        "query_vector": vector,
+        "k": k,
+        "num_candidates": min(MOST, max(k, candidates or max(_CANDIDATES, 4 * k))),
+    }
+    if (default := OVERSAMPLE.get(layout.storage)) is not None:
+        section["rescore_vector"] = {"oversample": oversample or default}
+    if condition is not None:
+        section["filter"] = translate(condition)
+    return section
+
+
+def among(vector: list[float], k: int, ids: list[str]) -> dict[str, Any]:
+    """Return a ``knn`` section that scores a few documents exactly by their float vectors."""
+    return {"field": VECTOR, "query_vector": vector, "k": k, "num_candidates": k, "filter": {"ids": {"values": ids}}}
+
+
+def bit_candidates(k: int, dimension: int) -> int:
+    """Return how many hits by Hamming distance are scored again for the best k.
+
+    Forty for each result at 1024 bits, and at least 400; more where fewer bits say less about the order.
+    """
+    return min(MOST, math.ceil(max(400, 40 * k) * max(1, 1024 / dimension)))
+
+
+def words(text: str, condition: Filter | None = None) -> dict[str, Any]:
+    """Return a query by the words of a text (BM25)."""
+    matching: dict[str, Any] = {"match": {TEXT: text}}
+    return matching if condition is None else {"bool": {"must": [matching], "filter": [translate(condition)]}}
+
+
+def rrf(knn: Mapping[str, Any], query: Mapping[str, Any], window: int, constant: int) -> dict[str, Any]:
+    """Return a retriever that fuses by reciprocal rank."""
+    return {
+        "rrf": {
+            "retrievers": [{"standard": {"query": query}}, {"knn": knn}],
+            "rank_constant": constant,
+            "rank_window_size": window,
+        }
+    }
+
+
+def linear(knn: Mapping[str, Any], query: Mapping[str, Any], window: int, weight: float) -> dict[str, Any]:
+    """Return a retriever that adds both scores, each scaled to [0, 1], with a weight for the vectors."""
+    return {
+        "linear": {
+            "retrievers": [
+                {"retriever": {"standard": {"query": query}}, "weight": 1 - weight, "normalizer": "minmax"},
+                {"retriever": {"knn": knn}, "weight": weight, "normalizer": "minmax"},
+            ],
+            "rank_window_size": window,
+        }
+    }

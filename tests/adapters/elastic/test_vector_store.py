@@ -1,0 +1,113 @@
+"""elasticsearch-py's own VectorStore, end to end on a server, with our services and strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from jinavec import Encoder
+
+from ...elasticsearch_server import client, elasticsearch_url, forget_index
+
+pytest.importorskip("elasticsearch")
+from elasticsearch import AsyncElasticsearch
+from elasticsearch.helpers.vectorstore import AsyncVectorStore, VectorStore
+
+from jinavec_adapters.elastic import (
+    AsyncJinaEmbeddingService,
+    AsyncJinaRetrievalStrategy,
+    JinaEmbeddingService,
+    JinaRetrievalStrategy,
+)
+
+pytestmark = pytest.mark.elasticsearch
+
+TEXTS = [
+    "the cat sleeps on the warm stove",
+    "the cat sleeps on the stove",
+    "ships anchor in the harbour",
+    "the harbour is full of ships",
+    "kittens drink milk in the morning",
+]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder.load("lexical", dimension=64)
+
+
+@pytest.fixture
+def index() -> Iterator[str]:
+    elasticsearch_url()
+    name = f"store-{uuid4().hex}"
+    yield name
+    forget_index(f"/{name}")
+
+
+def ids(hits: list[dict[str, Any]]) -> list[str]:
+    return [hit["_id"] for hit in hits]
+
+
+def test_texts_are_stored_and_found(index: str, encoder: Encoder) -> None:
+    service = JinaEmbeddingService(encoder)
+    with client() as server:
+        store = VectorStore(
+            server,
+            index=index,
+            retrieval_strategy=JinaRetrievalStrategy(contract=service.contract),
+            embedding_service=service,
+        )
+        store.add_texts(TEXTS, ids=list("abcde"), metadatas=[{"number": n} for n in range(5)])
+        assert ids(store.search(query="where does the cat sleep on the stove?", k=2)) in (["a", "b"], ["b", "a"])
+        assert ids(store.search(query="the cat", k=5, filter=[{"term": {"metadata.number": 3}}])) == ["d"]
+        mapping = server.indices.get_mapping(index=index)[index]["mappings"]
+        assert mapping["_meta"]["jinavec_contract"] == encoder.contract.to_json()
+        assert mapping["properties"]["vector_field"]["index_options"]["type"] == "bbq_hnsw"
+
+
+def test_scores_are_those_of_the_exact_cosine(index: str, encoder: Encoder) -> None:
+    with client() as server:
+        store = VectorStore(
+            server,
+            index=index,
+            retrieval_strategy=JinaRetrievalStrategy(),
+            embedding_service=JinaEmbeddingService(encoder),
+        )
+        store.add_texts(TEXTS, ids=list("abcde"))
+        hits = store.search(query="the harbour of ships", k=5)
+    exact = encoder.encode_documents(TEXTS) @ encoder.encode_queries(["the harbour of ships"])[0]
+    for hit in hits:
+        assert 2 * hit["_score"] - 1 == pytest.approx(float(exact["abcde".index(hit["_id"])]), abs=1e-5)
+
+
+def test_mmr_works_where_the_server_hides_vectors(index: str, encoder: Encoder) -> None:
+    pytest.importorskip("simsimd")
+    with client() as server:
+        store = VectorStore(
+            server,
+            index=index,
+            retrieval_strategy=JinaRetrievalStrategy(),
+            embedding_service=JinaEmbeddingService(encoder),
+        )
+        store.add_texts(TEXTS, ids=list("abcde"))
+        hits = store.max_marginal_relevance_search(
+            query="the cat sleeps on the stove", vector_field="vector_field", k=2, num_candidates=5, lambda_mult=0.1
+        )
+    assert hits[0]["_id"] == "b"
+    assert hits[1]["_id"] != "a"  # the nearest, but it says the same
+
+
+async def test_the_async_store_does_the_same(index: str, encoder: Encoder) -> None:
+    pytest.importorskip("aiohttp")
+    async with AsyncElasticsearch(elasticsearch_url()) as server:
+        store = AsyncVectorStore(
+            server,
+            index=index,
+            retrieval_strategy=AsyncJinaRetrievalStrategy(storage="hnsw"),
+            embedding_service=AsyncJinaEmbeddingService(encoder=encoder),
+        )
+        await store.add_texts(TEXTS, ids=list("abcde"))
+        assert ids(await store.search(query="ships anchor in the harbour", k=1)) == ["c"]
