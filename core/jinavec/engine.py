@@ -97,14 +97,13 @@ class Engine(ABC):
         Raises:
             InvalidVectors, InvalidFilter, InvalidInput: a query, filter or k that cannot be used.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
+        wanted = check_k(k)
         condition = None if filter is None else parse_filter(filter)
         if isinstance(query, str):
             vector = self._need_encoder("a query vector").encode_queries([query])[0]
         else:
             vector = self._check_query(query)
-        return self._search(vector, int(k), condition)
+        return self._search(vector, wanted, condition)
 
     @abstractmethod
     def count(self) -> int:
@@ -208,6 +207,17 @@ def find_engine(target: str) -> tuple[type[Engine], str]:
         return getattr(import_module(module), name), location
     except ModuleNotFoundError as error:
         raise EngineError(f"the engine {scheme!r} is not part of this installation: {error}") from error
+
+
+def check_k(k: int) -> int:
+    """Return the number of hits that is asked for.
+
+    Raises:
+        InvalidInput: not a whole number of at least 1.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
+    return int(k)
 
 
 def _check_ids(ids: str | Iterable[str]) -> list[str]:
