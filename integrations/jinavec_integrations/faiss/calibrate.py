@@ -77,7 +77,7 @@ def _ladder(view: View, start: Effort, lists: int) -> Iterator[Effort]:
     effort = replace(start, probes=max(1, start.probes // 16), candidates=max(40, start.candidates // 8), rows=10)
     while True:
         yield effort
-        if effort.candidates >= view.count and (not lists or effort.probes >= lists):
+        if min(effort.candidates, effort.rows) >= view.count and effort.probes >= lists:
             return
         effort = Effort(
             min(max(lists, 1), effort.probes + effort.probes // 2 + 1),

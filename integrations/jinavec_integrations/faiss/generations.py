@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-FILES = ("codes.faiss", "vectors.int8", "centroids.npy", "offsets.npy", "order.npy", "places.npy")
+FILES = ("codes.faiss", "vectors.int8", "centroids.float32", "offsets.int64", "order.int64", "places.int64")
 """Names of the first generation; later ones are ``codes.1.faiss`` and so on."""
 _PATTERN = re.compile(
     "|".join(rf"{re.escape(stem)}(?:\.([1-9]\d*))?\.{suffix}" for stem, suffix in (n.split(".") for n in FILES))

@@ -46,14 +46,14 @@ class Layout:
         settled, lists = manifest.settled, None
         order = places = np.empty(0, np.int64)
         if generation:
-            order = load_array(folder / named("order.npy", generation), np.int64, (settled,))
-            places = load_array(folder / named("places.npy", generation), np.int64, (settled + manifest.gone,))
+            order = load_array(folder / named("order.int64", generation), np.int64, (settled,))
+            places = load_array(folder / named("places.int64", generation), np.int64, (settled + manifest.gone,))
         if generation and manifest.plan.lists:
             shape = (manifest.plan.lists, 8 * code_width(dimension))
-            centroids = load_array(folder / named("centroids.npy", generation), np.float32, shape)
-            offsets = load_array(folder / named("offsets.npy", generation), np.int64, (len(centroids) + 1,))
+            centroids = load_array(folder / named("centroids.float32", generation), np.float32, shape)
+            offsets = load_array(folder / named("offsets.int64", generation), np.int64, (len(centroids) + 1,))
             if offsets[0] != 0 or offsets[-1] != settled or (np.diff(offsets) < 0).any():
-                raise IndexDamaged(f"{folder / named('offsets.npy', generation)} is damaged: not the bounds of lists")
+                raise IndexDamaged(f"{folder / named('offsets.int64', generation)} is damaged: not the bounds of lists")
             lists = Lists(centroids, np.array(offsets))
         return cls(
             manifest,
@@ -91,7 +91,7 @@ class Layout:
         old = np.flatnonzero(places < settled)
         numbers[old] = self.order[places[old]]
         if len(old) and not 0 <= numbers[old].min() <= numbers[old].max() < settled + gone:
-            raise IndexDamaged(f"{self.codes.path.parent} is damaged: order.npy names rows that were never there")
+            raise IndexDamaged(f"{self.codes.path.parent} is damaged: order.int64 names rows that were never there")
         return numbers
 
     def places_of(self, numbers: Rows) -> Rows:
@@ -103,7 +103,7 @@ class Layout:
         old = np.flatnonzero(numbers < settled + gone)
         places[old] = self.places[numbers[old]]
         if len(old) and not 0 <= places[old].min() <= places[old].max() < settled:
-            raise IndexDamaged(f"{self.codes.path.parent} is damaged: places.npy names rows that are not there")
+            raise IndexDamaged(f"{self.codes.path.parent} is damaged: places.int64 names rows that are not there")
         return places
 
     def existing(self, rows: int) -> Mask:
@@ -114,26 +114,14 @@ class Layout:
 
 
 def load_array(path: Path, kind: type[np.int64 | np.float32], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map an .npy file.
+    """Map a file of plain values, little-endian and without a header: there is nothing in it to misread.
 
     Raises:
-        IndexDamaged: it is missing, or another array than expected.
+        IndexDamaged: it is missing, or of another size than expected.
     """
-    array = read_array(path)
-    if array.dtype != kind or array.shape != shape or not array.flags.c_contiguous:
-        raise IndexDamaged(f"{path} is damaged: it holds {array.dtype} {array.shape}, not {np.dtype(kind)} {shape}")
-    return array
-
-
-def read_array(path: Path) -> NDArray[Any]:
-    """Map an .npy file, whatever it holds.
-
-    Raises:
-        IndexDamaged: it is missing, or none.
-    """
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except FileNotFoundError as error:
-        raise IndexDamaged(f"{path} is missing") from error
-    except (ValueError, EOFError, SyntaxError) as error:
-        raise IndexDamaged(f"{path} is damaged: {error}") from error
+    dtype = np.dtype(kind).newbyteorder("<")
+    expected = int(np.prod(shape)) * dtype.itemsize
+    size = path.stat().st_size if path.is_file() else -1
+    if size != expected:
+        raise IndexDamaged(f"{path} is missing" if size < 0 else f"{path} has {size} bytes, {expected} are expected")
+    return np.memmap(path, dtype, "r", shape=shape).view(np.ndarray) if size else np.empty(shape, dtype)

@@ -35,6 +35,10 @@ class Lists:
 
     def route(self, query: Float32, probes: int) -> Rows:
         """Return the lists whose centroids have the largest product with a query (bits,), best first."""
+        with np.errstate(all="ignore"):  # a damaged file may hold anything, and then routes anywhere
+            return self._route(query, probes)
+
+    def _route(self, query: Float32, probes: int) -> Rows:
         weighed = max(_EXACT * probes, 64)
         if weighed >= len(self.centroids):
             best, products = np.arange(len(self.centroids)), self.centroids @ query

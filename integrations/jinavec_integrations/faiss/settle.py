@@ -46,15 +46,15 @@ def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, r
     order = layout.places_of(numbers)
     arrays: dict[str, NDArray[Any]] = {}
     if plan.lists:
-        arrays["centroids.npy"] = _train(layout, order, plan, report)
-        owners = _assign(layout, order, arrays["centroids.npy"], report)
-        arrays["offsets.npy"] = np.append(0, np.cumsum(np.bincount(owners, minlength=plan.lists)))
+        arrays["centroids.float32"] = _train(layout, order, plan, report)
+        owners = _assign(layout, order, arrays["centroids.float32"], report)
+        arrays["offsets.int64"] = np.append(0, np.cumsum(np.bincount(owners, minlength=plan.lists)))
         sequence = np.argsort(owners, kind="stable")
         del owners
         numbers, order = numbers[sequence], order[sequence]
-    arrays["order.npy"] = numbers
-    arrays["places.npy"] = np.full(rows, -1)
-    arrays["places.npy"][numbers] = np.arange(len(numbers))
+    arrays["order.int64"] = numbers
+    arrays["places.int64"] = np.full(rows, -1)
+    arrays["places.int64"][numbers] = np.arange(len(numbers))
     checksums = {named(name, generation): _save(folder / named(name, generation), a) for name, a in arrays.items()}
     codes = CodeFile(folder, layout.codes.width, generation)
     checksums[codes.path.name] = _move(layout.codes, codes, order, "moving codes", report)
@@ -140,17 +140,22 @@ def read_rows(source: RowFile, places: Rows) -> NDArray[Any]:
 
 
 def _save(path: Path, array: NDArray[Any]) -> int:
-    """Write an .npy file, flush it, and return the CRC-32 of its values."""
+    """Write an array's values, flush them, and return their CRC-32."""
+    crc = 0
     with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        for start in range(0, len(array), _BLOCK):
+            content = array[start : start + _BLOCK].astype(array.dtype.newbyteorder("<")).tobytes()
+            crc = zlib.crc32(content, crc)
+            file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return array_checksum(array)
+    return crc
 
 
-def array_checksum(array: NDArray[Any]) -> int:
-    """Return the CRC-32 of an array's values."""
+def file_checksum(path: Path) -> int:
+    """Return the CRC-32 of a file."""
     crc = 0
-    for start in range(0, len(array), _BLOCK):
-        crc = zlib.crc32(np.ascontiguousarray(array[start : start + _BLOCK]).tobytes(), crc)
+    with path.open("rb") as file:
+        while content := file.read(2**20):
+            crc = zlib.crc32(content, crc)
     return crc

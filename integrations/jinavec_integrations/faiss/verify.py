@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jinavec.errors import IndexDamaged
-from jinavec_integrations.faiss.layout import Layout, read_array
+from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.records import Snapshot
 from jinavec_integrations.faiss.rowfile import RowFile
-from jinavec_integrations.faiss.settle import array_checksum
+from jinavec_integrations.faiss.settle import file_checksum
 
 
 def problems(folder: Path, layout: Layout, snapshot: Snapshot) -> Iterator[str]:
@@ -24,7 +24,7 @@ def problems(folder: Path, layout: Layout, snapshot: Snapshot) -> Iterator[str]:
         file.check(snapshot.places)
     for name, expected in layout.manifest.checksums.items():
         file = next((file for file in row_files if file.path.name == name), None)
-        found = array_checksum(read_array(folder / name)) if file is None else file.checksum(0, settled)
+        found = file_checksum(folder / name) if file is None else file.checksum(0, settled)
         if found != expected:
             yield f"{name}: its checksum does not match"
     covered = settled
