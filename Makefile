@@ -7,13 +7,16 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 EXTRAS := static,onnx,parquet,zstd,text
 
-.PHONY: demo test test-torch check wheel readme clean
+.PHONY: demo test test-torch torture check wheel readme clean
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
 	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme" $(ARGS)
+
+torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed and compacted
+	JINAVEC_TORTURE=200 $(BIN)/python -m pytest tests/integrations/faiss/test_crash.py $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -196,5 +197,15 @@ def _blocks(vectors: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
 def _cut(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     if array.ndim != 2:
         raise InvalidVectors(f"vectors have the shape {array.shape}; expected (n, width)")
+    mapped = array if isinstance(array, np.memmap) and array.mode in ("r", "r+") else None
     for start in range(0, len(array), _BATCH):
         yield np.array(array[start : start + _BATCH])
+        if mapped is not None:
+            _let_go(mapped)
+
+
+def _let_go(array: NDArray[Any]) -> None:
+    """Give back the pages of a memory map that were read; they are read again should anybody need them."""
+    memory: mmap.mmap | None = getattr(array, "_mmap", None)
+    if memory is not None and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)

@@ -346,12 +346,6 @@ class BinaryIndex(Engine):
             self._store([given[number] for number in kept], [np.ascontiguousarray(rows[kept])], ())
         return len(kept)
 
-    def missing(self, records: Iterable[Record]) -> list[Record]:
-        """Return those records that are not in the index as they are: what is left to encode after an interruption."""
-        given = list(records)
-        known = {record.id: record for record in self.get([record.id for record in given])}
-        return [record for record in given if not _same(record, known.get(record.id))]
-
     def compact(self, report: Report | None = None) -> Plan:
         """Write the row files anew: without dead rows, in the order of the plan for what is left. Return the plan.
 
@@ -468,15 +462,16 @@ class BinaryIndex(Engine):
     def _layout_of(self, snapshot: Snapshot, *, last: bool) -> Layout | None:
         """Return the layout of a snapshot's generation; None where a compaction has removed it meanwhile."""
         layout = self._layout  # read once: another thread may replace it
-        if layout is None or layout.manifest.generation != snapshot.generation:
-            try:
+        try:
+            if layout is None or layout.manifest.generation != snapshot.generation:
                 layout = Layout.open(self.folder, read_manifest(self.folder, snapshot.generation))
                 layout.check(snapshot.places)
-            except IndexDamaged:
-                if last:
-                    raise
-                return None
-            self._layout = layout
+                self._layout = layout
+            layout.map(snapshot.places)
+        except (IndexDamaged, FileNotFoundError):
+            if last:
+                raise
+            return None
         return layout
 
     @contextmanager
@@ -548,10 +543,6 @@ class BinaryIndex(Engine):
 def _hits(snapshot: Snapshot, numbers: Rows, scores: Float32) -> list[Hit]:
     found = snapshot.by_row(numbers.tolist())
     return [Hit(record, score) for record, score in zip(found, scores.tolist(), strict=True)]
-
-
-def _same(record: Record, known: Record | None) -> bool:
-    return known is not None and (record.text, record.metadata_json()) == (known.text, known.metadata_json())
 
 
 def _silent(phase: str, done: int, total: int) -> None:

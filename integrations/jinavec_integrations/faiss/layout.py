@@ -64,17 +64,32 @@ class Layout:
             places,
         )
 
+    def map(self, rows: int) -> None:
+        """Map the row files now: from then on a compaction may remove them.
+
+        Raises:
+            FileNotFoundError: one has done so already.
+            IndexDamaged: they do not hold so many rows, or fewer are said to be there than were settled.
+        """
+        self._check_settled(rows)
+        self.codes.rows(rows)
+        if self.vectors is not None:
+            self.vectors.rows(rows)
+
     def check(self, rows: int) -> None:
-        """Make sure that the row files hold so many rows.
+        """Make sure that the row files are what they should be and hold so many rows.
 
         Raises:
             IndexDamaged: they do not, or fewer rows are said to be there than were settled.
         """
-        if rows < self.manifest.settled:
-            raise IndexDamaged(f"{self.codes.path.parent} is damaged: records.sqlite: {rows} rows are not all there")
+        self._check_settled(rows)
         self.codes.check(rows)
         if self.vectors is not None:
             self.vectors.check(rows)
+
+    def _check_settled(self, rows: int) -> None:
+        if rows < self.manifest.settled:
+            raise IndexDamaged(f"{self.codes.path.parent} is damaged: records.sqlite: {rows} rows are not all there")
 
     def close(self) -> None:
         """Let go of the mapped files."""

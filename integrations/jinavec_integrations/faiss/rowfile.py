@@ -72,7 +72,9 @@ class RowFile(ABC):
         """
         current = self._map  # read once: another thread may replace it
         if current is None or len(current[1]) < count:
-            current = self._map = self._open_map(count)
+            current = self._open_map(count)
+            if self._map is None or len(self._map[1]) < len(current[1]):
+                self._map = current
         memory, rows = current
         self._check_size(memory.size(), count)  # touching a page beyond the end of a file would kill the process
         return rows[:count]
@@ -148,10 +150,12 @@ class RowFile(ABC):
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             self._check_size(size, count)
-            memory = mmap.mmap(file.fileno(), self._offset(count), access=mmap.ACCESS_READ)
+            # With what a writer is just adding, at which nobody looks: other threads may need it a moment later.
+            there = (size - self.start) // self.width
+            memory = mmap.mmap(file.fileno(), self._offset(there), access=mmap.ACCESS_READ)
         if self.picked and hasattr(mmap, "MADV_RANDOM"):
             memory.madvise(mmap.MADV_RANDOM)
-        return memory, np.frombuffer(memory, self.dtype)[self.start :].reshape(count, self.width)
+        return memory, np.frombuffer(memory, self.dtype)[self.start :].reshape(there, self.width)
 
     def _check_size(self, size: int, rows: int) -> None:
         if size < self._offset(rows):

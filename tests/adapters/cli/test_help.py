@@ -39,6 +39,9 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "encode",
         "delete",
         "info",
+        "compact",
+        "merge",
+        "calibrate",
         "models",
         "models export",
     ]
