@@ -16,12 +16,14 @@ def bit_cosines(query: Float32, codes: Bits, places: Rows) -> Float32:
 
     The product with +1/-1 is twice the sum over the bits that are set, less the sum over all.
     """
+    # einsum, not matmul: BLAS sums a row differently by its place in the block, and equal bits must tie; and for one
+    # vector it wakes threads whose waiting costs more than they bring.
     dimension = len(query)
     scores = np.empty(len(places), np.float32)
     step = max(1, _BLOCK // dimension)
     for start in range(0, len(places), step):
         bits = np.unpackbits(codes[places[start : start + step]], axis=1, count=dimension)
-        scores[start : start + step] = bits.astype(np.float32) @ query
+        scores[start : start + step] = np.einsum("ij,j->i", bits.astype(np.float32), query)
     return np.clip((2 * scores - query.sum()) / np.float32(np.sqrt(dimension)), -1, 1)
 
 
@@ -36,7 +38,7 @@ def cosines(query: Float32, vectors: VectorFile, count: int, places: Rows) -> Fl
     step = max(1, _BLOCK // vectors.width)
     for start in range(0, len(places), step):
         block = stored[places[start : start + step]].astype(np.float32)
-        # einsum, not matmul: BLAS sums a row differently by its place in the block, and equal vectors must tie.
+        # einsum, as for bits
         lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
         scores[start : start + step] = np.einsum("ij,j->i", block, query) / np.maximum(lengths, 1)
     return np.clip(scores, -1, 1)

@@ -94,12 +94,15 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             builder.add_texts(interrupted(), encoder)
     phases: list[tuple[str, int, int]] = []
-    told = phases.append
+
+    def report(phase: str, done: int, total: int) -> None:
+        phases.append((phase, done, total))
+
     with BinaryIndexBuilder(
         tmp_path / "index",
         contract=encoder.contract,
         resume=True,
-        report=lambda *seen: told(seen),
+        report=report,
         options={"lists": 4},
     ) as builder:
         assert builder.add_texts(records, encoder) == 3000 - 2048
