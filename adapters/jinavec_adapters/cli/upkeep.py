@@ -19,10 +19,10 @@ def run_compact(target: str, options: Sequence[str]) -> None:
     _require(target, "compact")
     chosen = engine_options(target, options)
     with open_engine(target, options=chosen) as engine, phases() as report:
-        before = sum(engine.info()["bytes"].values())
+        before = engine.info()["rows"]
         plan = _upkeep(engine).compact(report)
-        freed = before - sum(engine.info()["bytes"].values())
-        say(f"compacted {target}: {engine.count()} records, {plan}, {freed:,} bytes less")
+        freed = before - engine.info()["rows"]
+        say(f"compacted {target}: {engine.count()} records, {plan}, {freed} rows freed")
 
 
 def run_merge(target: str, others: Sequence[str]) -> None:
