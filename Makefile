@@ -10,7 +10,7 @@ EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text,fastembed,chroma,ha
 FRAMEWORKS := chroma haystack lancedb langchain
 
 .PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-mcp \
-	test-elasticsearch test-elasticsearch-8 examples-elasticsearch check wheel readme clean
+	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
@@ -18,6 +18,9 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 
 test: $(VENV)/.test  ## the offline tests
 	$(BIN)/python -m pytest -n 2 -m "not torch and not elasticsearch and not qdrant and not weights and not readme" $(ARGS)
+
+torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed and compacted
+	JINAVEC_TORTURE=200 $(BIN)/python -m pytest tests/integrations/faiss/test_crash.py $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, overload
@@ -103,14 +103,27 @@ class Engine(ABC):
         Raises:
             InvalidVectors, InvalidFilter, InvalidInput: a query, filter or k that cannot be used.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
+        wanted = check_k(k)
         condition = None if filter is None else parse_filter(filter)
         if isinstance(query, str):
             vector = self._need_encoder("a query vector").encode_queries([query])[0]
         else:
             vector = self._check_query(query)
-        return self._search(vector, int(k), condition)
+        return self._search(vector, wanted, condition)
+
+    def missing(self, records: Iterable[Record]) -> list[Record]:
+        """Return those records that are not there as they are: what is left to add after an interruption."""
+        given = list(records)
+        known = {record.id: record for record in self.get([record.id for record in given])}
+        return [record for record in given if not _same(record, known.get(record.id))]
+
+    def finish(self, report: Callable[[str, int, int], None] | None = None) -> object:
+        """Arrange what was added, where an engine gains by it: to be called once after much of it.
+
+        Args:
+            report: called with a phase, the rows done in it, and the rows there are.
+        """
+        return None
 
     @abstractmethod
     def count(self) -> int:
@@ -214,6 +227,21 @@ def find_engine(target: str) -> tuple[type[Engine], str]:
         return getattr(import_module(module), name), location
     except ModuleNotFoundError as error:
         raise EngineError(f"the engine {scheme!r} is not part of this installation: {error}") from error
+
+
+def _same(record: Record, known: Record | None) -> bool:
+    return known is not None and (record.text, record.metadata_json()) == (known.text, known.metadata_json())
+
+
+def check_k(k: int) -> int:
+    """Return the number of hits that is asked for.
+
+    Raises:
+        InvalidInput: not a whole number of at least 1.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
+    return int(k)
 
 
 def _check_ids(ids: str | Iterable[str]) -> list[str]:

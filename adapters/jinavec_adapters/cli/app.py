@@ -55,6 +55,9 @@ IdField = Annotated[
 TextField = Annotated[str, Option(metavar="FIELD", help="The field of the text.")]
 SkipBad = Annotated[bool, Option("--skip-bad", help="Skip bad records and count them. [default: stop at the first]")]
 BatchSize = Annotated[int, Option(min=1, metavar="N", help="Records encoded and stored at a time.")]
+EngineOption = Annotated[
+    list[str], Option(metavar="NAME=VALUE", help="An option of the engine; may be repeated. [default: none]")
+]
 AsJson = Annotated[bool, Option("--json", help="Print one JSON object a line. [default: for people to read]")]
 Debug = Annotated[
     bool,
@@ -81,12 +84,13 @@ def index(
     asked: EncoderFlags,
     id_field: IdField = None,
     text_field: TextField = "text",
-    option: Annotated[
-        list[str], Option(metavar="NAME=VALUE", help="An option of the engine; may be repeated. [default: none]")
-    ] = [],  # noqa: B006  (typer reads it, nobody changes it)
+    option: EngineOption = [],  # noqa: B006  (typer reads it, nobody changes it)
     skip_bad: SkipBad = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Read and check everything, say what would be done, write nothing.")
+    ] = False,
+    resume: Annotated[
+        bool, Option("--resume", help="Pass over records that are there unchanged. [default: encode and replace them]")
     ] = False,
     batch_size: BatchSize = 1024,
     debug: Debug = False,
@@ -99,7 +103,7 @@ def index(
     from jinavec_adapters.cli.index import run_index
     from jinavec_adapters.cli.sources import Fields
 
-    run_index(sources, to, asked, Fields(id_field, text_field), option, skip_bad, dry_run, batch_size)
+    run_index(sources, to, asked, Fields(id_field, text_field), option, skip_bad, dry_run, batch_size, resume)
 
 
 @app.command()
@@ -169,11 +173,55 @@ def delete(
 
 
 @app.command()
-def info(target: Target, as_json: AsJson = False, debug: Debug = False) -> None:
+def info(
+    target: Target,
+    verify: Annotated[
+        bool, Option("--verify", help="Compare every byte with its checksum. [default: sizes and the manifest's]")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
     """Show an index: its contract, how it was encoded, how many records it holds, its size."""
     from jinavec_adapters.cli.info import run_info
 
-    run_info(target, as_json)
+    run_info(target, verify, as_json)
+
+
+@app.command()
+def compact(target: Target, option: EngineOption = [], debug: Debug = False) -> None:  # noqa: B006
+    """Write an index anew without the rows of deleted records, arranged by the plan for its size.
+
+    Readers go on meanwhile. It needs as much free space as the index takes.
+    """
+    from jinavec_adapters.cli.upkeep import run_compact
+
+    run_compact(target, option)
+
+
+@app.command()
+def merge(
+    target: Target,
+    sources: Annotated[list[str], Argument(metavar="SOURCE", help="Indexes of the same contract.", show_default=False)],
+    debug: Debug = False,
+) -> None:
+    """Add the records of other indexes to an index, which is made if it is not there; nothing is encoded again."""
+    from jinavec_adapters.cli.upkeep import run_merge
+
+    run_merge(target, sources)
+
+
+@app.command()
+def calibrate(
+    target: Target,
+    recall: Annotated[float, Option(metavar="R", help="The share of the exact best k that a search finds.")] = 0.95,
+    k: Annotated[int, Option("-k", min=1, metavar="K", help="The number of hits that count.")] = 10,
+    sample: Annotated[int, Option(min=1, metavar="N", help="Queries made of stored vectors, with noise.")] = 200,
+    debug: Debug = False,
+) -> None:
+    """Find the least work a search must do to reach a recall, and let the index remember it."""
+    from jinavec_adapters.cli.upkeep import run_calibrate
+
+    run_calibrate(target, recall, k, sample)
 
 
 @models_app.callback(invoke_without_command=True)

@@ -7,14 +7,12 @@ from contextlib import ExitStack, closing
 from typing import Protocol
 
 from jinavec import Contract, Encoder, EncoderSettings, Engine, Record, open_engine
-from jinavec.engine import find_engine
-from jinavec.options import read_options
 from jinavec_adapters.cli.batches import Unique, batches
 from jinavec_adapters.cli.encoders import DEFAULT_MODEL, Existing, load, look_up, settle
+from jinavec_adapters.cli.engineoptions import engine_options
 from jinavec_adapters.cli.flags import EncoderFlags
-from jinavec_adapters.cli.misuse import Misuse, misuse, read_pairs
 from jinavec_adapters.cli.output import note, report_skipped, say
-from jinavec_adapters.cli.progress import progress
+from jinavec_adapters.cli.progress import phases, progress
 from jinavec_adapters.cli.sources import BadRecords, Fields, Sources
 
 
@@ -23,8 +21,12 @@ class _Store(Protocol):
 
     stored: int
     replaced: int
+    kept: int
+    """Records that were there already, as they are."""
 
     def store(self, records: list[Record], show: Callable[[int], None]) -> None: ...
+
+    def finish(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -38,23 +40,26 @@ def run_index(
     skip_bad: bool,
     dry_run: bool,
     batch_size: int,
+    resume: bool = False,
 ) -> None:
     """Index sources into a target, batch by batch; see ``jinavec index --help``."""
-    chosen = _engine_options(target, options)
+    chosen = engine_options(target, options)
     existing = look_up(target)
     settings = settle(asked, existing)
     bad = BadRecords(skip=skip_bad)
     sources = Sources(names, fields, bad)
     if existing is None and asked.model is None and asked.profile is None:
         _explain_default()
-    store = _Rehearsal(target, existing) if dry_run else _Writer(target, settings, chosen)
+    store = _Rehearsal(target, existing) if dry_run else _Writer(target, settings, chosen, resume)
     items = Unique(sources, bad)
-    with closing(store), progress(sources, "indexing") as show:
-        _fill(store, items, batch_size, show, stores=not dry_run)
-    report_skipped(bad, store.stored)
+    with closing(store):
+        with progress(sources, "indexing") as show:
+            _fill(store, items, batch_size, show, stores=not dry_run)
+        store.finish()
+    report_skipped(bad, store.stored + store.kept)
     verb = f"would index {store.stored} records into" if dry_run else f"indexed {store.stored} records into"
     kind = ", a new index" if dry_run and existing is None else ""
-    say(f"{verb} {target}{kind} ({_details(settings, store.replaced, items.repeated, bad.count)})")
+    say(f"{verb} {target}{kind} ({_details(settings, store.replaced, items.repeated, bad.count, store.kept)})")
 
 
 def _fill(store: _Store, items: Unique, batch_size: int, show: Callable[[int], None], *, stores: bool) -> None:
@@ -71,24 +76,36 @@ def _fill(store: _Store, items: Unique, batch_size: int, show: Callable[[int], N
 class _Writer:
     """Encodes and stores; model and index are opened with the first batch, so that an early failure leaves nothing."""
 
-    def __init__(self, target: str, settings: EncoderSettings, options: object) -> None:
+    def __init__(self, target: str, settings: EncoderSettings, options: object, resume: bool) -> None:
         self._target = target
         self._settings = settings
         self._options = options
+        self._resume = resume
         self._encoder: Encoder | None = None
         self._engine: Engine | None = None
         self._opened = ExitStack()
         self.stored = 0
         self.replaced = 0
+        self.kept = 0
 
     def store(self, records: list[Record], show: Callable[[int], None]) -> None:
         """Encode and store a batch."""
-        encoder, before = self._load_encoder(), self.stored
+        encoder, before = self._load_encoder(), self.stored + self.kept
+        if self._resume:
+            new = self._open_engine(encoder).missing(records)
+            self.kept += len(records) - len(new)
+            before, records = before + len(records) - len(new), new
         vectors = encoder.encode_documents([r.text for r in records], progress=lambda done, _: show(before + done))
         engine = self._open_engine(encoder)
         count = engine.count()
         self.stored += engine.add(records, vectors)
         self.replaced += len(records) - (engine.count() - count)
+
+    def finish(self) -> None:
+        """Let the engine arrange what was stored."""
+        if self._engine is not None:
+            with phases() as report:
+                self._engine.finish(report)
 
     def close(self) -> None:
         """Close model and index."""
@@ -113,6 +130,7 @@ class _Rehearsal:
         self._engine = None if existing is None else open_engine(target)
         self.stored = 0
         self.replaced = 0
+        self.kept = 0
 
     def store(self, records: list[Record], show: Callable[[int], None]) -> None:
         """Count a batch."""
@@ -121,21 +139,13 @@ class _Rehearsal:
             self.replaced += len(self._engine.get([record.id for record in records]))
         show(self.stored)
 
+    def finish(self) -> None:
+        """Arrange nothing."""
+
     def close(self) -> None:
         """Close the index."""
         if self._engine is not None:
             self._engine.close()
-
-
-def _engine_options(target: str, pairs: Sequence[str]) -> object:
-    kind: type[object] | None = find_engine(target)[0].options_type
-    values = read_pairs("--option", pairs)
-    if kind is None:
-        if values:
-            raise Misuse(f"--option: the engine of {target} has no options")
-        return None
-    with misuse("--option"):
-        return read_options(kind, values) if values else None
 
 
 def _explain_default() -> None:
@@ -145,11 +155,13 @@ def _explain_default() -> None:
     )
 
 
-def _details(settings: EncoderSettings, replaced: int, repeated: int, skipped: int) -> str:
+def _details(settings: EncoderSettings, replaced: int, repeated: int, skipped: int, kept: int) -> str:
     contract = Contract.of(settings.profile, settings.task, settings.dimension)
     parts = [f"{contract.model}, {contract.task}, {contract.dimension} dimensions"]
     if replaced:
         parts.append(f"{replaced} replaced")
+    if kept:
+        parts.append(f"{kept} were there already")
     if repeated:
         parts.append(f"{repeated} repeated texts stored once")
     if skipped:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from jinavec import Engine, open_engine
+from jinavec.engine import find_engine
 from jinavec_adapters.cli.lines import one_line
+from jinavec_adapters.cli.misuse import Misuse
 from jinavec_adapters.cli.output import aligned, note, say, say_json
 
 
-def run_info(target: str, as_json: bool) -> None:
+def run_info(target: str, verify: bool, as_json: bool) -> None:
     """Print what an index holds and how it was encoded; see ``jinavec info --help``."""
+    if verify and not hasattr(find_engine(target)[0], "verify"):
+        raise Misuse(f"--verify: the engine of {target} keeps no checksums")
     with open_engine(target) as engine:
+        if verify:
+            cast("Any", engine).verify()
+            note("every byte is as it was written")
         values = _describe(target, engine)
     if as_json:
         say_json(values)

@@ -12,6 +12,30 @@ Show = Callable[[int], None]
 """Called with the number of records done so far."""
 
 
+Report = Callable[[str, int, int], None]
+"""Called with a phase, the rows done in it, and the rows there are."""
+
+
+@contextmanager
+def phases() -> Generator[Report]:
+    """Show a bar for each phase of a long work."""
+    if not sys.stderr.isatty():
+        yield lambda phase, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    with Progress(console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase)
+            bar.update(tasks[phase], completed=done, total=total)
+
+        yield show
+
+
 @contextmanager
 def progress(sources: Sources, what: str) -> Generator[Show]:
     """Show records done and their rate; and the part of the bytes read, where their number is known."""

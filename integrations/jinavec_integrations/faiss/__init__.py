@@ -1,5 +1,9 @@
 """The FAISS binary index: Hamming search over packed bits, rescored with int8 vectors; one folder on disk."""
 
+from jinavec_integrations.faiss.builder import BinaryIndexBuilder
+from jinavec_integrations.faiss.calibrate import Calibration
 from jinavec_integrations.faiss.index import BinaryIndex
+from jinavec_integrations.faiss.options import FaissOptions
+from jinavec_integrations.faiss.plan import Effort, Plan
 
-__all__ = ["BinaryIndex"]
+__all__ = ["BinaryIndex", "BinaryIndexBuilder", "Calibration", "Effort", "FaissOptions", "Plan"]

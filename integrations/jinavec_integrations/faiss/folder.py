@@ -9,6 +9,7 @@ from pathlib import Path
 from jinavec.errors import EngineError, IndexDamaged, IndexNotFound, InvalidTarget
 from jinavec_integrations.faiss import lock, manifest, records
 from jinavec_integrations.faiss.disk import sync_folder
+from jinavec_integrations.faiss.generations import files_of
 from jinavec_integrations.faiss.lock import WriterLock
 from jinavec_integrations.faiss.manifest import Manifest
 from jinavec_integrations.faiss.rowfile import CodeFile, VectorFile, code_width
@@ -52,9 +53,11 @@ def require_index(folder: Path) -> None:
     raise IndexDamaged(f"{folder} is not a jinavec index: {what}")
 
 
-def file_sizes(folder: Path) -> dict[str, int]:
+def file_sizes(folder: Path, generation: int) -> dict[str, int]:
     """Return the bytes of each file of an index."""
-    return {name: size for name in (manifest.NAME, *_PARTS) if (size := _size(folder / name))}
+    parts = [manifest.NAME, *(name for name in _PARTS if name.startswith(records.NAME))]
+    parts += [path.name for path in files_of(folder, generation)]
+    return {name: size for name in parts if (size := _size(folder / name))}
 
 
 def build(folder: Path, contents: Manifest) -> None:
@@ -67,12 +70,11 @@ def build(folder: Path, contents: Manifest) -> None:
         IndexLocked: someone else is making one.
     """
     made = not folder.exists()
-    if not made:
-        _require_vacant(folder)
+    require_vacant(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with WriterLock(folder):
-            _require_vacant(folder)
+            require_vacant(folder)
             _write(folder, contents, made)
     except BaseException:
         if made:
@@ -86,7 +88,8 @@ def _write(folder: Path, contents: Manifest, made: bool) -> None:
     try:
         _remove(folder, _PARTS)
         CodeFile(folder, code_width(contents.contract.dimension)).create()
-        VectorFile(folder, contents.contract.dimension).create()
+        if contents.keeps_vectors:
+            VectorFile(folder, contents.contract.dimension).create()
         records.create(folder)
         contents.write(folder)
     except BaseException:
@@ -94,7 +97,14 @@ def _write(folder: Path, contents: Manifest, made: bool) -> None:
         raise
 
 
-def _require_vacant(folder: Path) -> None:
+def require_vacant(folder: Path) -> None:
+    """Make sure that an index can be made in a folder, if it is there.
+
+    Raises:
+        EngineError: something is there already.
+    """
+    if not folder.exists():
+        return
     if not folder.is_dir():
         raise EngineError(f"{folder} is not a folder")
     if has_index(folder):

@@ -1,55 +1,187 @@
-"""The Hamming scan: FAISS's kernel over packed bits, wherever they lie."""
+"""The Hamming scan: FAISS's kernels over packed bits, wherever they lie.
+
+FAISS never parses our files: it is given checked arrays, so a damaged file cannot make it abort.
+"""
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from itertools import repeat
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jinavec.vectors import Bits
 from jinavec_integrations.faiss.filters import Mask
 from jinavec_integrations.faiss.rowfile import Rows
 
-_GATHER = 65_536
-"""Up to so many passing codes are copied together; beyond, FAISS asks a bitmap while it scans them all."""
+Piece = tuple[Bits, Rows | int]
+"""Codes (n, bytes), and the places of their rows: the first one where they follow each other."""
+Nearest = tuple[NDArray[np.int32], Rows]
+"""Distances and places, in no order."""
+_SPLIT = 16 * 2**20
+"""Bytes of codes from which one query is worth the work of several cores."""
+_BLOCK = 16_384
+"""Codes compared at a time where all distances are wanted."""
+_LOCAL = threading.local()
 
 
-def nearest(query: Bits, codes: Bits, count: int, passing: Mask | None = None) -> Rows:
-    """Return the rows nearest to a query by Hamming distance, in no order.
-
-    FAISS never parses the file: it is given checked arrays, so a damaged file cannot make it abort.
+def nearest(query: Bits, pieces: Sequence[Piece], count: int, *, threads: int = 1) -> Rows:
+    """Return the places of the ``count`` codes nearest to a query, in no order; all of them, if there are fewer.
 
     Args:
         query: packed bits (bytes,).
-        codes: packed bits (n, bytes).
-        count: rows to return; at most as many as pass.
-        passing: the rows that may be returned; all of them without it.
+        pieces: what to scan.
+        count: the number of places.
+        threads: cores to use, where there is enough to scan.
     """
-    if passing is None:
-        return _scan(query, codes, count, None)
-    rows = np.flatnonzero(passing)
-    if len(rows) <= _GATHER:
-        return rows[_scan(query, codes[rows], count, None)]
-    return _scan(query, codes, count, passing)
+    size = sum(codes.nbytes for codes, _ in pieces)
+    if threads < 2 or size < _SPLIT:
+        return _scan(query, pieces, count)[1]
+    shares = _shares(pieces, threads)
+    return _merge(list(pool().map(_scan, repeat(query), shares, repeat(count))), count)
 
 
-def _scan(query: Bits, codes: Bits, count: int, passing: Mask | None) -> Rows:
+def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, threads: int = 1) -> Rows:
+    """Return the places of the ``count`` passing codes nearest to a query, in no order."""
+    step = -(-len(codes) // (threads if codes.nbytes >= _SPLIT else 1))
+    starts = range(0, len(codes), step)
+
+    def scan(start: int) -> Nearest:
+        distances, places = _scan_all(query[None], codes[start : start + step], count, passing[start : start + step])
+        found = places[0] >= 0
+        return distances[0, found], places[0, found] + start
+
+    return _merge([scan(0)] if len(starts) == 1 else list(pool().map(scan, starts)), count)
+
+
+def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
+    """Return the places (queries, count) of the codes nearest to each query, on all cores; count is at most n."""
+    return _scan_all(queries, codes, count, None)[1]
+
+
+def within(query: Bits, codes: Bits, radius: int) -> Nearest:
+    """Return the distances and places of all codes at a Hamming distance of at most ``radius``, on all cores."""
+    starts = range(0, len(codes), _BLOCK)
+    found = list(
+        pool().map(_within, repeat(query), (codes[start : start + _BLOCK] for start in starts), repeat(radius))
+    )
+    distances = [near for near, _ in found]
+    places = [place + start for start, (_, place) in zip(starts, found, strict=True)]
+    return np.concatenate([np.empty(0, np.int32), *distances]), np.concatenate([np.empty(0, np.int64), *places])
+
+
+def _within(query: Bits, codes: Bits, radius: int) -> Nearest:
+    kind = np.uint64 if codes.shape[1] % 8 == 0 else np.uint8
+    words = np.ascontiguousarray(codes).copy().view(kind)  # the rows of a mapped file are not aligned to words
+    distances = np.bitwise_count(words ^ query.copy().view(kind)).sum(axis=1, dtype=np.int32)
+    places = np.flatnonzero(distances <= radius)
+    return distances[places], places
+
+
+def pool() -> ThreadPoolExecutor:
+    """Return this process's threads, one for each core; inside them FAISS and BLAS need no more."""
+    known: tuple[int, ThreadPoolExecutor] | None = _POOL.get("pool")
+    if known is None or known[0] != os.getpid():  # threads do not survive a fork
+        with _MAKING:
+            known = _POOL.get("pool")
+            if known is None or known[0] != os.getpid():
+                known = os.getpid(), ThreadPoolExecutor(cores(), "jinavec-faiss", _one_thread)
+                _POOL["pool"] = known
+    return known[1]
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_POOL: dict[str, tuple[int, ThreadPoolExecutor]] = {}
+_MAKING = threading.Lock()
+
+
+def _one_thread() -> None:
+    import_module("faiss").omp_set_num_threads(1)  # holds for the calling thread only
+
+
+def _scan(query: Bits, pieces: Sequence[Piece], count: int) -> Nearest:
+    """Scan pieces with FAISS's scanner of inverted lists: one heap for all of them."""
+    faiss: Any = import_module("faiss")
+    scanner = _scanner(faiss, len(query))
+    distances, labels = np.full(count, np.iinfo(np.int32).max, np.int32), np.full(count, -1, np.int64)
+    heap = faiss.swig_ptr(distances), faiss.swig_ptr(labels)
+    scanner.set_query(faiss.swig_ptr(query))
+    for number, (codes, _) in enumerate(pieces):
+        if len(codes):
+            scanner.set_list(number, 0)
+            scanner.scan_codes(len(codes), faiss.swig_ptr(codes), None, *heap, count)
+    found = labels >= 0
+    return distances[found], _places(labels[found], pieces)
+
+
+def _scan_all(queries: Bits, codes: Bits, count: int, passing: Mask | None) -> tuple[NDArray[np.int32], Rows]:
+    """Scan all codes for a batch of queries; a row without a result is -1."""
     faiss: Any = import_module("faiss")  # takes a while to load: only when needed
     bitmap = np.empty(0, np.uint8) if passing is None else np.packbits(passing, bitorder="little")
     selector = None if passing is None else faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
-    distances, rows = np.empty((1, count), np.int32), np.empty((1, count), np.int64)
+    distances, places = np.empty((len(queries), count), np.int32), np.empty((len(queries), count), np.int64)
     heap = faiss.int_maxheap_array_t()
-    heap.nh, heap.k = rows.shape
-    heap.val, heap.ids = faiss.swig_ptr(distances), faiss.swig_ptr(rows)
-    faiss.hammings_knn_hc(
-        heap,
-        faiss.swig_ptr(query),
-        faiss.swig_ptr(codes),
-        len(codes),
-        codes.shape[1],
-        False,
-        faiss.EXACT_TOPK,
-        selector,
-    )
-    return rows[0]
+    heap.nh, heap.k = places.shape
+    heap.val, heap.ids = faiss.swig_ptr(distances), faiss.swig_ptr(places)
+    pointers = faiss.swig_ptr(queries), faiss.swig_ptr(codes)
+    faiss.hammings_knn_hc(heap, *pointers, len(codes), codes.shape[1], False, faiss.EXACT_TOPK, selector)
+    return distances, places
+
+
+def _merge(found: Sequence[Nearest], count: int) -> Rows:
+    distances, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if len(places) <= count:
+        return places
+    return places[np.argpartition(distances, count - 1)[:count]]
+
+
+def _places(labels: Rows, pieces: Sequence[Piece]) -> Rows:
+    """Turn labels, a piece in the upper half and an offset in the lower, into places."""
+    numbers, offsets = labels >> 32, labels & 0xFFFF_FFFF
+    firsts = np.array([places if isinstance(places, int) else 0 for _, places in pieces], np.int64)
+    found = firsts[numbers] + offsets
+    for number, (_, places) in enumerate(pieces):
+        if not isinstance(places, int):
+            mine = np.flatnonzero(numbers == number)
+            found[mine] = places[offsets[mine]]
+    return found
+
+
+def _scanner(faiss: Any, width: int) -> Any:
+    """Return this thread's scanner for codes of a width."""
+    known: dict[int, tuple[Any, ...]] = _LOCAL.__dict__.setdefault("scanners", {})
+    if width not in known:
+        quantizer = faiss.IndexBinaryFlat(width * 8)
+        lists = faiss.IndexBinaryIVF(quantizer, width * 8, 1)
+        known[width] = lists.get_InvertedListScanner(True), lists, quantizer  # the scanner needs the others alive
+    return known[width][0]
+
+
+def _shares(pieces: Sequence[Piece], threads: int) -> list[list[Piece]]:
+    """Divide pieces into equal shares, one for each thread."""
+    total = sum(len(codes) for codes, _ in pieces)
+    share = -(-total // threads)
+    shares: list[list[Piece]] = [[]]
+    room = share
+    for codes, places in pieces:
+        start = 0
+        while start < len(codes):
+            if not room:
+                shares.append([])
+                room = share
+            end = min(len(codes), start + room)
+            part = places + start if isinstance(places, int) else places[start:end]
+            shares[-1].append((codes[start:end], part))
+            room -= end - start
+            start = end
+    return shares

@@ -6,35 +6,46 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, Self
+from dataclasses import asdict, replace
+from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.engine import Engine
-from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType
-from jinavec.filters import Filter
-from jinavec.options import plain
+from jinavec.engine import Engine, check_k
+from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType, InvalidVectors, brief
+from jinavec.filters import Filter, FilterDict, parse_filter
+from jinavec.options import read_options
 from jinavec.records import Hit, Record
-from jinavec.vectors import Bits, Float32, binarize, normalize, to_int8
-from jinavec_integrations.faiss import manifest, records
+from jinavec.vectors import Bits, Float32, Int8, normalize, to_int8, unpack
+from jinavec_integrations.faiss import manifest as manifests
+from jinavec_integrations.faiss import records
+from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_out
 from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
-from jinavec_integrations.faiss.hamming import nearest
+from jinavec_integrations.faiss.hamming import cores, within
+from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
-from jinavec_integrations.faiss.manifest import Manifest
+from jinavec_integrations.faiss.manifest import Manifest, read_manifest
+from jinavec_integrations.faiss.options import FaissOptions
+from jinavec_integrations.faiss.plan import Effort, Plan, chosen_effort, default_effort, make_plan
 from jinavec_integrations.faiss.records import Readers, Snapshot, Writer
-from jinavec_integrations.faiss.rescore import cosines
-from jinavec_integrations.faiss.rowfile import CodeFile, Rows, VectorFile, code_width
+from jinavec_integrations.faiss.rowfile import Rows, code_width
+from jinavec_integrations.faiss.search import View, best, best_of_batch, pack, passing_places
+from jinavec_integrations.faiss.settle import Report, finish_compaction, read_rows, settle
+from jinavec_integrations.faiss.verify import require_sound
 
 _BLOCK = 8192
 """Vectors quantised at a time."""
-_WHOLE = 2**22
-"""Up to so many bytes of int8 vectors are scored without looking for candidates first: it takes a millisecond."""
+_UNLISTED = 0.1
+"""The share of rows outside the lists from which it pays to arrange all of them anew."""
+_ATTEMPTS = 10
+"""Looks at an index that is being compacted again and again."""
 
 
 class BinaryIndex(Engine):
@@ -44,33 +55,48 @@ class BinaryIndex(Engine):
     did is on the disk when they return; a process killed at any moment leaves all of a call or nothing.
     """
 
-    def __init__(self, path: str | os.PathLike[str], encoder: Encoder | None = None) -> None:
+    options_type = FaissOptions
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        encoder: Encoder | None = None,
+        options: FaissOptions | Mapping[str, Any] | None = None,
+    ) -> None:
         """Open the index at a path; ``BinaryIndex.open`` also compares contracts."""
         self.folder = locate(path)
         self.encoder = encoder
+        self.options = read_options(FaissOptions, options)
         self._writer: Writer | None = None
         self._writing = threading.RLock()
-        self._alive = np.empty(0, np.bool_), 0  # which rows still have their records, as of so many deletions
+        self._alive = 0, np.empty(0, np.bool_), 0  # in a generation: the numbers with records, as of so many deletions
         resources = ExitStack()
         self._resources = resources
         self._finalizer = weakref.finalize(self, resources.close)  # also where nobody closes the index
         with reported(self.folder):
             require_index(self.folder)
-            contents = Manifest.read(self.folder)
-            self.contract, self.settings = contents.contract, contents.settings
-            self._codes = CodeFile(self.folder, code_width(self.contract.dimension))
-            self._vectors = VectorFile(self.folder, self.contract.dimension)
+            manifest = Manifest.read(self.folder)
+            self.contract, self.settings = manifest.contract, manifest.settings
+            self._layout: Layout | None = None
             self._readers = resources.enter_context(closing(Readers(self.folder)))
             self._check_files()
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], contract: Contract, *, encoder: Encoder | None = None) -> Self:
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        contract: Contract,
+        *,
+        encoder: Encoder | None = None,
+        options: FaissOptions | Mapping[str, Any] | None = None,
+    ) -> Self:
         """Make an index in a new or empty folder, and open it.
 
         Args:
             path: the folder.
             contract: what every vector in the index is made under.
             encoder: embeds texts for ``add`` and ``search``.
+            options: what is not to be decided by size.
 
         Raises:
             ContractMismatch: the encoder has another contract.
@@ -79,10 +105,11 @@ class BinaryIndex(Engine):
         if not isinstance(contract, Contract):
             raise InvalidType(f"contract must be a Contract, not {type(contract).__name__}")
         _check_encoder(contract, encoder, ours="the contract")
-        folder = locate(path)
+        folder, chosen = locate(path), read_options(FaissOptions, options)
+        settings = None if encoder is None else encoder.settings
         with reported(folder, "no index was made"):
-            build(folder, Manifest(contract, None if encoder is None else encoder.settings))
-        return cls(folder, encoder)
+            build(folder, Manifest(contract, settings, keeps_vectors=chosen.vectors != "none"))
+        return cls(folder, encoder, chosen)
 
     @classmethod
     def open(
@@ -91,6 +118,7 @@ class BinaryIndex(Engine):
         *,
         encoder: Encoder | None = None,
         contract: Contract | None = None,
+        options: FaissOptions | Mapping[str, Any] | None = None,
     ) -> Self:
         """Open an index; the work does not grow with its size.
 
@@ -98,13 +126,14 @@ class BinaryIndex(Engine):
             path: the folder.
             encoder: embeds texts for ``add`` and ``search``; it must have the contract of the index.
             contract: the contract that is expected.
+            options: for the searches and compactions of this object.
 
         Raises:
             IndexNotFound: nothing is there.
             IndexDamaged: it is no index, or not a whole one; the message names the file.
             ContractMismatch: the index has another contract; each difference is named.
         """
-        index = cls(path, encoder)
+        index = cls(path, encoder, options)
         try:
             _check_encoder(index.contract, encoder)
             if contract is not None:
@@ -117,15 +146,14 @@ class BinaryIndex(Engine):
     @classmethod
     def open_target(cls, location: str, *, contract: Contract | None, encoder: Encoder | None, options: object) -> Self:
         """Open ``faiss:DIR``; create it if there is a contract and nothing there."""
-        if given := plain(options):
-            raise InvalidInput(f"the faiss engine has no option {next(iter(given))!r}: it has none")
+        chosen = read_options(FaissOptions, options)
         if contract is not None and not has_index(locate(location)):
             try:
-                return cls.create(location, contract, encoder=encoder)
+                return cls.create(location, contract, encoder=encoder, options=chosen)
             except EngineError:
                 if not has_index(locate(location)):
                     raise  # else someone else was quicker
-        return cls.open(location, encoder=encoder, contract=contract)
+        return cls.open(location, encoder=encoder, contract=contract, options=chosen)
 
     def count(self) -> int:
         """Return the number of records."""
@@ -138,45 +166,250 @@ class BinaryIndex(Engine):
             return snapshot.ids()
 
     def vectors(self, ids: Iterable[str]) -> dict[str, Float32]:
-        """Return the stored vector (dimension,) of each id that exists: unit length, as exact as int8 keeps it."""
-        with self._read() as snapshot:
-            stored = self._vectors.rows(snapshot.rows)
-            return {id: normalize(stored[row]) for id, row in snapshot.rows_by_id(ids).items()}
+        """Return the stored vector (dimension,) of each id that exists: unit length, as exact as int8 keeps it.
+
+        Of an index that keeps no int8 vectors, it is the direction of the bits.
+        """
+        with self._look() as (snapshot, layout):
+            known = snapshot.rows_by_id(ids)
+            places = layout.places_of(np.fromiter(known.values(), np.int64, len(known)))
+            if layout.vectors is None:
+                stored = unpack(read_rows(layout.codes, places))[:, : self.contract.dimension]
+            else:
+                stored = read_rows(layout.vectors, places)
+            return dict(zip(known, normalize(stored), strict=True))
 
     def info(self) -> dict[str, Any]:
         """Return path, format, counts, bytes by file, contract and encoder settings, as plain JSON values."""
-        with self._read() as snapshot:
+        with self._look() as (snapshot, layout):
+            effort = self._effort(View(layout, snapshot.places, snapshot.count, None))
             return {
                 "engine": "faiss",
                 "path": str(self.folder),
-                "format": manifest.VERSION,
+                "format": manifests.VERSION,
                 "records": snapshot.count,
-                "rows": snapshot.rows,
+                "rows": snapshot.places,
                 "deleted": snapshot.deleted,
-                "bytes": file_sizes(self.folder),
+                "plan": str(layout.manifest.plan),
+                "unlisted": snapshot.places - layout.manifest.settled if layout.lists else 0,
+                "vectors": "none" if layout.vectors is None else "int8",
+                "search": asdict(effort) | {"calibrated": layout.manifest.effort is not None},
+                "bytes": file_sizes(self.folder, snapshot.generation),
                 "contract": self.contract.to_json(),
                 "encoder": None if self.settings is None else self.settings.to_json(),
             }
+
+    def search_batch(
+        self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
+    ) -> list[list[Hit]]:
+        """Return what ``search`` returns for each query, on all cores and from one moment of the index.
+
+        Args:
+            queries: (n, dimension), or texts if the index was opened with an encoder.
+            k: the number of hits for each.
+            filter: a filter on the metadata, the same for all.
+
+        Raises:
+            InvalidVectors, InvalidFilter, InvalidInput: queries, a filter or a k that cannot be used.
+        """
+        wanted, condition = check_k(k), None if filter is None else parse_filter(filter)
+        rows = self._query_rows(queries)
+        with self._look() as (snapshot, layout):
+            view = self._view(snapshot, layout, condition)
+            found = best_of_batch(view, rows, wanted, self._effort(view))
+            return [_hits(snapshot, numbers, scores) for numbers, scores in found]
+
+    def range_search(
+        self, query: str | ArrayLike, radius: int, filter: FilterDict | None = None
+    ) -> list[tuple[Record, int]]:
+        """Return all records whose bits differ from a query's in at most ``radius`` places, nearest first.
+
+        Near-duplicates: ``index.range_search(index.reconstruct([id])[0], radius)``.
+
+        Args:
+            query: a vector (dimension,), packed bits (bytes,) as uint8, or a text if there is an encoder.
+            radius: a Hamming distance, in bits.
+            filter: a filter on the metadata.
+
+        Returns:
+            (record, distance) of each; of equal distances, the older record first.
+        """
+        if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or radius < 0:
+            raise InvalidInput(f"radius must be a whole number of bits, at least 0, not {brief(radius)}")
+        condition = None if filter is None else parse_filter(filter)
+        bits = self._query_bits(query)
+        with self._look() as (snapshot, layout):
+            view = self._view(snapshot, layout, condition)
+            distances, places = within(bits, layout.codes.rows(snapshot.places), int(radius))
+            if (passing := passing_places(view)) is not None:
+                distances, places = distances[passing[places]], places[passing[places]]
+            numbers = layout.numbers_at(places)
+            sequence = np.lexsort((numbers, distances))
+            found = snapshot.by_row(numbers[sequence].tolist())
+            return list(zip(found, distances[sequence].tolist(), strict=True))
+
+    def reconstruct(self, ids: str | Iterable[str]) -> Bits:
+        """Return the packed bits (n, bytes) of records, in the order of their ids; of one id, one row (bytes,).
+
+        Raises:
+            InvalidInput: an id that is not there.
+        """
+        wanted = [ids] if isinstance(ids, str) else list(ids)
+        with self._look() as (snapshot, layout):
+            places = layout.places_of(snapshot.numbers_of(wanted))
+            bits = np.array(layout.codes.rows(snapshot.places)[places])
+        return bits[0] if isinstance(ids, str) else bits
+
+    def merge(self, other: BinaryIndex, report: Report | None = None) -> int:
+        """Add everything another index of the same contract holds, in place of records with the same id.
+
+        Bits and int8 copies are taken over as they are. Each batch is stored as a whole: after an interruption, merging
+        again goes on where it ended, replacing what is there.
+
+        Returns:
+            The number of records taken over.
+
+        Raises:
+            ContractMismatch: the other index has another contract.
+            EngineError: it keeps no int8 copies, and this one does; or it is this one.
+        """
+        self.contract.check(other.contract, theirs="the other index")
+        if other.folder.resolve() == self.folder.resolve():
+            raise EngineError(f"{self.folder} cannot be merged into itself")
+        with other._look() as (snapshot, layout):
+            keeps = self._opened_layout.vectors is not None
+            if keeps and layout.vectors is None:
+                raise EngineError(
+                    f"{other.folder} keeps no int8 vectors, {self.folder} does: merge the other way round"
+                )
+            numbers = np.flatnonzero(other._alive_rows(snapshot, layout))
+            for start in range(0, len(numbers), _BLOCK):
+                part = numbers[start : start + _BLOCK]
+                places = layout.places_of(part)
+                vectors = [] if layout.vectors is None or not keeps else [read_rows(layout.vectors, places)]
+                self._store(snapshot.by_row(part.tolist()), [read_rows(layout.codes, places)], vectors)
+                if report is not None:
+                    report("merging", start + len(part), len(numbers))
+        return len(numbers)
+
+    def calibrate(
+        self, target_recall: float = 0.95, queries: ArrayLike | None = None, *, k: int = 10, sample: int = 200
+    ) -> Calibration:
+        """Find the least effort that finds a share of what an exact search finds, and store it in the index.
+
+        Args:
+            target_recall: the share, above 0 and up to 1.
+            queries: (n, dimension) queries that are not in the index; without them, stored vectors with noise.
+            k: the results that count.
+            sample: the number of queries made where none are given.
+
+        Returns:
+            The effort, and the recall it reaches; where nothing reaches the target, the most that can be done.
+
+        Raises:
+            InvalidInput: a target out of reach by definition, or an index without records.
+        """
+        if not 0 < target_recall <= 1:
+            raise InvalidInput(f"target_recall must be above 0 and at most 1, not {brief(target_recall)}")
+        with self._look() as (snapshot, layout):
+            view = self._view(snapshot, layout, None)
+            if not view.count:
+                raise InvalidInput(f"{self.folder} holds no records to calibrate with")
+            given = held_out(view, sample, self.options.seed) if queries is None else normalize(queries)
+            if given.ndim != 2 or given.shape[1] != self.contract.dimension or not len(given):
+                raise InvalidVectors(f"queries have the shape {given.shape}; expected (n, {self.contract.dimension})")
+            default = default_effort(view.places, self.contract.dimension, layout.manifest.plan.lists)
+            found = calibrate(view, given, check_k(k), target_recall, default)
+        with self._write():
+            self._change_manifest(effort=found.effort)
+        return found
+
+    def verify(self) -> None:
+        """Read every byte and compare it with the checksums made when it was written.
+
+        Raises:
+            IndexDamaged: what is wrong.
+        """
+        with self._look() as (snapshot, layout):
+            require_sound(self.folder, layout, snapshot)
 
     def close(self) -> None:
         """Let go of the files, and of the right to write; closing twice is allowed."""
         with self._writing:
             self._finalizer()
-            self._codes.close()
-            self._vectors.close()
+            if self._layout is not None:
+                self._layout.close()
 
     def __repr__(self) -> str:
         return f"BinaryIndex({str(self.folder)!r}, dimension={self.contract.dimension})"
 
+    def add_packed(self, records: Iterable[Record], bits: Bits) -> int:
+        """``add`` with packed bits (n, bytes) of uint8, to an index that keeps no int8 vectors.
+
+        Raises:
+            InvalidInput: the index keeps int8 vectors, which bits cannot give; or another number of bits.
+            InvalidVectors: not packed bits of the contract's dimension.
+        """
+        if self._opened_layout.vectors is not None:
+            raise InvalidInput(f"{self.folder} keeps int8 vectors: add floats, or make an index with vectors='none'")
+        given, rows = list(records), np.asarray(bits)
+        shape = len(given), code_width(self.contract.dimension)
+        if rows.dtype != np.uint8 or rows.shape != shape:
+            raise InvalidVectors(f"packed bits are {rows.dtype} of shape {rows.shape}; expected uint8 of {shape}")
+        spare = -self.contract.dimension % 8
+        if spare and (rows[:, -1] & ((1 << spare) - 1)).any():
+            raise InvalidVectors(f"the last {spare} bits of each code lie beyond the dimension and must be zero")
+        last = {record.id: number for number, record in enumerate(given)}
+        kept = sorted(last.values())
+        if kept:
+            self._store([given[number] for number in kept], [np.ascontiguousarray(rows[kept])], ())
+        return len(kept)
+
+    def compact(self, report: Report | None = None) -> Plan:
+        """Write the row files anew: without dead rows, in the order of the plan for what is left. Return the plan.
+
+        Readers go on meanwhile; killed at any moment, the index is as before or as after.
+
+        Args:
+            report: called with a phase, the rows done in it, and the rows there are.
+
+        Raises:
+            IndexLocked: someone else writes.
+            EngineError: no space; nothing has changed.
+        """
+        with self._write() as writer:
+            with self._look() as (snapshot, layout):
+                plan = make_plan(snapshot.count, self.options, layout.manifest.plan)
+                numbers = np.flatnonzero(self._alive_rows(snapshot, layout))
+                manifest = settle(self.folder, layout, numbers, snapshot.rows, plan, report or _silent)
+            manifest.write(self.folder, manifests.DRAFT)
+            writer.settle(manifest.generation, manifest.gone)
+        with self._writing, reported(self.folder):
+            self._layout = Layout.open(self.folder, finish_compaction(self.folder, manifest.generation))
+        return plan
+
+    def finish(self, report: Report | None = None) -> Plan:
+        """Arrange the rows by the plan for their number, if that pays: after much has been added. Return the plan."""
+        with self._look() as (snapshot, layout):
+            before = layout.manifest.plan
+            plan = make_plan(snapshot.count, self.options, before)
+            unlisted = snapshot.places - layout.manifest.settled
+        if plan.lists == before.lists and (not plan.lists or unlisted <= _UNLISTED * snapshot.places):
+            return before
+        return self.compact(report)
+
     def _add(self, records: list[Record], vectors: Float32) -> None:
+        blocks = [vectors[first : first + _BLOCK] for first in range(0, len(vectors), _BLOCK)]
+        self._store(records, map(pack, blocks), map(to_int8, blocks))
+
+    def _store(self, records: Sequence[Record], codes: Iterable[Bits], vectors: Iterable[Int8]) -> None:
         entries = [(record.id, record.metadata_json(), record.text) for record in records]
         with self._write() as writer:
             self._remember_settings()
-            start = writer.rows
-            blocks = [vectors[first : first + _BLOCK] for first in range(0, len(vectors), _BLOCK)]
-            self._codes.append(start, map(_pack, blocks))
-            self._vectors.append(start, map(to_int8, blocks))
-            writer.add(entries)
+            start, layout = writer.places, self._opened_layout
+            code_crc = layout.codes.append(start, codes)
+            vector_crc = 0 if layout.vectors is None else layout.vectors.append(start, vectors)
+            writer.add(entries, code_crc, vector_crc)
 
     def _delete(self, ids: list[str]) -> int:
         with self._write() as writer:
@@ -187,40 +420,78 @@ class BinaryIndex(Engine):
             return snapshot.by_id(ids)
 
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
-        with self._read() as snapshot:
-            rows = self._candidates(snapshot, query, k, self._passing(snapshot, condition))
-            scores = cosines(query, self._vectors, snapshot.rows, rows)
-            best = np.lexsort((rows, -scores))[:k]  # of equal scores, the older record
-            found = snapshot.by_row(rows[best].tolist())
-            return [Hit(record, score) for record, score in zip(found, scores[best].tolist(), strict=True)]
+        with self._look() as (snapshot, layout):
+            view = self._view(snapshot, layout, condition)
+            numbers, scores = best(view, query, k, self._effort(view), threads=cores())
+            return _hits(snapshot, numbers, scores)
 
-    def _passing(self, snapshot: Snapshot, condition: Filter | None) -> Mask | None:
-        """Return the rows a search may find; None stands for all of them."""
-        alive = self._alive_rows(snapshot)
+    def _query_rows(self, queries: Sequence[str] | ArrayLike) -> Float32:
+        if isinstance(queries, Sequence) and len(queries) and isinstance(queries[0], str):
+            return self._need_encoder("query vectors").encode_queries(cast("Sequence[str]", queries))
+        given = np.asarray(queries)
+        return self._check_vectors(given, len(given) if given.ndim else 1)
+
+    def _query_bits(self, query: str | ArrayLike) -> Bits:
+        if isinstance(query, str):
+            return pack(self._need_encoder("a query vector").encode_queries([query])[0])
+        given = np.asarray(query)
+        if given.dtype != np.uint8:
+            return pack(self._check_query(query))
+        if given.shape != (code_width(self.contract.dimension),):
+            expected = (code_width(self.contract.dimension),)
+            raise InvalidVectors(f"the packed query has the shape {given.shape}; expected {expected}")
+        return np.ascontiguousarray(given)
+
+    def _view(self, snapshot: Snapshot, layout: Layout, condition: Filter | None) -> View:
+        """Return what a search may find."""
         if condition is None:
-            return alive
+            passing = self._alive_rows(snapshot, layout) if snapshot.deleted else None
+            return View(layout, snapshot.places, snapshot.count, passing)
         passing = select(condition, snapshot.rows, snapshot.find)
-        return passing if alive is None else passing & alive
+        if snapshot.deleted or snapshot.gone:
+            passing &= self._alive_rows(snapshot, layout)
+        return View(layout, snapshot.places, int(np.count_nonzero(passing)), passing)
 
-    def _alive_rows(self, snapshot: Snapshot) -> Mask | None:
-        if not snapshot.deleted:
-            return None
-        alive, deleted = self._alive
-        if len(alive) > snapshot.rows or deleted > snapshot.deleted:  # another thread has looked at a later moment
-            alive, deleted = alive[:0], 0
-        if (len(alive), deleted) != (snapshot.rows, snapshot.deleted):
+    def _alive_rows(self, snapshot: Snapshot, layout: Layout) -> Mask:
+        """Return which row numbers have a record."""
+        generation, alive, deleted = self._alive
+        if generation != snapshot.generation or len(alive) > snapshot.rows or deleted > snapshot.deleted:
+            alive, deleted = layout.existing(min(len(layout.places), snapshot.rows)), 0
+        if (generation, len(alive), deleted) != (snapshot.generation, snapshot.rows, snapshot.deleted):
             alive = np.append(alive, np.ones(snapshot.rows - len(alive), np.bool_))
             alive[snapshot.dead(deleted)] = False
-            self._alive = alive, snapshot.deleted
+            self._alive = snapshot.generation, alive, snapshot.deleted
         return alive
 
-    def _candidates(self, snapshot: Snapshot, query: Float32, k: int, passing: Mask | None) -> Rows:
-        """Return the rows to rescore, ascending."""
-        count = snapshot.rows if passing is None else int(np.count_nonzero(passing))
-        wanted = _candidate_count(min(k, count), self.contract.dimension, count)
-        if max(wanted, _WHOLE // self.contract.dimension) >= count:
-            return np.arange(count) if passing is None else np.flatnonzero(passing)
-        return np.sort(nearest(_pack(query), self._codes.rows(snapshot.rows), wanted, passing))
+    def _effort(self, view: View) -> Effort:
+        manifest = view.layout.manifest
+        default = default_effort(view.places, self.contract.dimension, manifest.plan.lists)
+        return chosen_effort(manifest.effort, default, self.options)
+
+    @contextmanager
+    def _look(self) -> Generator[tuple[Snapshot, Layout]]:
+        """Look at one moment of the index; when a compaction has just ended, at its files."""
+        for attempt in range(_ATTEMPTS):
+            with self._read() as snapshot:
+                layout = self._layout_of(snapshot, last=attempt == _ATTEMPTS - 1)
+                if layout is not None:
+                    yield snapshot, layout
+                    return
+
+    def _layout_of(self, snapshot: Snapshot, *, last: bool) -> Layout | None:
+        """Return the layout of a snapshot's generation; None where a compaction has removed it meanwhile."""
+        layout = self._layout  # read once: another thread may replace it
+        try:
+            if layout is None or layout.manifest.generation != snapshot.generation:
+                layout = Layout.open(self.folder, read_manifest(self.folder, snapshot.generation))
+                layout.check(snapshot.places)
+                self._layout = layout
+            layout.map(snapshot.places)
+        except (IndexDamaged, FileNotFoundError):
+            if last:
+                raise
+            return None
+        return layout
 
     @contextmanager
     def _read(self) -> Generator[Snapshot]:
@@ -248,6 +519,7 @@ class BinaryIndex(Engine):
         with ExitStack() as stack:
             stack.enter_context(WriterLock(self.folder))
             writer = stack.enter_context(closing(Writer(self.folder)))
+            self._layout = Layout.open(self.folder, finish_compaction(self.folder, writer.generation))
             self._drop_leftovers(writer)
             self._resources.enter_context(stack.pop_all())
         self._writer = writer
@@ -255,42 +527,45 @@ class BinaryIndex(Engine):
 
     def _drop_leftovers(self, writer: Writer) -> None:
         """Cut off the rows of an addition that did not come to its end; nobody has seen them."""
-        self._codes.truncate(writer.rows)
-        self._vectors.truncate(writer.rows)
+        layout = self._opened_layout
+        layout.codes.truncate(writer.places)
+        if layout.vectors is not None:
+            layout.vectors.truncate(writer.places)
+
+    @property
+    def _opened_layout(self) -> Layout:
+        assert self._layout is not None, "opening an index opens its layout"
+        return self._layout
 
     def _remember_settings(self) -> None:
         used = None if self.encoder is None else self.encoder.settings
         if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
-            Manifest(self.contract, used).write(self.folder)
+            self._change_manifest(settings=used)
             self.settings = used
+
+    def _change_manifest(self, **changes: Any) -> None:
+        manifest = replace(self._opened_layout.manifest, **changes)
+        manifest.write(self.folder)
+        self._layout = replace(self._opened_layout, manifest=manifest)
 
     def _check_files(self) -> None:
         if not (self.folder / records.NAME).is_file():
             raise IndexDamaged(f"{self.folder / records.NAME} is missing")
-        with self._readers.snapshot() as snapshot:
-            self._codes.check(snapshot.rows)
-            self._vectors.check(snapshot.rows)
+        with self._look() as (snapshot, layout):
+            layout.check(snapshot.places)
 
     def _check_open(self) -> None:
         if not self._finalizer.alive:
             raise EngineError(f"the index {self.folder} is closed; open it again")
 
 
-def _candidate_count(k: int, dimension: int, count: int) -> int:
-    """Return how many rows to rescore for the best k of ``count``.
-
-    Forty for each result at 1024 bits, and at least 400; more where the bits say less about the order: in inverse
-    proportion to the dimension, and with the cube root of the millions. Of synthetic clusters as hard as texts (100,000
-    vectors) this finds .996, .992 and .951 of the exact best 10 at 1024, 256 and 64 dimensions.
-    """
-    wanted = max(400, 40 * k) * max(1, 1024 / dimension) * max(1, count / 1e6) ** (1 / 3)
-    return min(int(wanted), count)
+def _hits(snapshot: Snapshot, numbers: Rows, scores: Float32) -> list[Hit]:
+    found = snapshot.by_row(numbers.tolist())
+    return [Hit(record, score) for record, score in zip(found, scores.tolist(), strict=True)]
 
 
-def _pack(vectors: Float32) -> Bits:
-    """Pack sign bits, in whole bytes: missing dimensions count as zeros."""
-    missing = -vectors.shape[-1] % 8
-    return binarize(np.pad(vectors, [(0, 0)] * (vectors.ndim - 1) + [(0, missing)]) if missing else vectors)
+def _silent(phase: str, done: int, total: int) -> None:
+    pass
 
 
 def _check_encoder(contract: Contract, encoder: Encoder | None, ours: str = "this index") -> None:

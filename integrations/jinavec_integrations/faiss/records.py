@@ -1,10 +1,15 @@
-"""The SQLite part of an index: records and their metadata, and the count of rows that makes an addition true."""
+"""The SQLite part of an index: records and their metadata, and the state that makes an addition or a compaction true.
+
+A record is known by its row number, which it keeps: numbers count additions and are never given again. Where its bits
+and int8 copy lie, its place, is the same until a compaction; see ``layout``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jinavec.errors import InvalidInput, brief
 from jinavec.filters import In, Range, match
 from jinavec.records import Record
 from jinavec_integrations.faiss.filters import Lookup, entries, is_unicode, lookups, read_entry
@@ -19,15 +25,23 @@ from jinavec_integrations.faiss.rowfile import Rows
 
 NAME = "records.sqlite"
 _SCHEMA = """
-CREATE TABLE records (row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE records (
+    row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL, text TEXT NOT NULL, crc INTEGER NOT NULL
+);
 CREATE TABLE fields (
     name TEXT NOT NULL, kind TEXT NOT NULL, value NOT NULL, row INTEGER NOT NULL,
     PRIMARY KEY (name, kind, value, row)
 ) WITHOUT ROWID;
 CREATE TABLE dead (number INTEGER PRIMARY KEY, row INTEGER NOT NULL);
-CREATE TABLE state (rows INTEGER NOT NULL, deleted INTEGER NOT NULL);
-INSERT INTO state VALUES (0, 0);
+CREATE TABLE blocks (
+    start INTEGER PRIMARY KEY, rows INTEGER NOT NULL, codes INTEGER NOT NULL, vectors INTEGER NOT NULL
+);
+CREATE TABLE state (
+    rows INTEGER NOT NULL, deleted INTEGER NOT NULL, gone INTEGER NOT NULL, generation INTEGER NOT NULL
+);
+INSERT INTO state VALUES (0, 0, 0, 0);
 """
+_KNOWN_FIELD = "SELECT 1 FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?"
 _READING = ("PRAGMA query_only = ON", "SELECT 1 FROM sqlite_master")
 _WRITING = (
     "PRAGMA synchronous = FULL",  # what was acknowledged survives a power cut
@@ -48,12 +62,18 @@ class Snapshot:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.rows, self.deleted = _read_state(connection)
+        self.rows, self.deleted, self.gone, self.generation = _read_state(connection)
+        """Row numbers ever given; those deleted since the last compaction, and before; the number of compactions."""
+
+    @property
+    def places(self) -> int:
+        """The rows in the row files."""
+        return self.rows - self.gone
 
     @property
     def count(self) -> int:
         """The number of records."""
-        return self.rows - self.deleted
+        return self.places - self.deleted
 
     def dead(self, known: int = 0) -> Rows:
         """Return the rows whose records were replaced or deleted, but for the first ``known`` of them."""
@@ -91,6 +111,46 @@ class Snapshot:
         known = filter(is_unicode, ids)
         with _readable():
             return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
+
+    def numbers_of(self, ids: Sequence[str]) -> Rows:
+        """Return the row numbers of ids.
+
+        Raises:
+            InvalidInput: an id that is not there.
+        """
+        known = self.rows_by_id(ids)
+        for id in ids:
+            if id not in known:
+                raise InvalidInput(f"there is no record with the id {brief(id)}")
+        return np.array([known[id] for id in ids], np.int64)
+
+    def blocks(self) -> list[tuple[int, int, int, int]]:
+        """Return (first place, rows, CRC-32 of codes, CRC-32 of vectors) of each addition since the last compaction."""
+        return self._connection.execute("SELECT start, rows, codes, vectors FROM blocks ORDER BY start").fetchall()
+
+    def verify(self) -> Iterator[str]:
+        """Read everything and yield what is wrong: malformed pages, changed records, fields that are not theirs."""
+        with _readable():
+            for (problem,) in self._connection.execute("PRAGMA integrity_check"):
+                if problem != "ok":
+                    yield str(problem)
+            fields = count = 0
+            for row, id, metadata, text, crc in self._connection.execute(
+                "SELECT row, id, metadata, text, crc FROM records"
+            ):
+                count += 1
+                if crc != _crc(id, metadata, text):
+                    yield f"record {id!r} is not as it was stored"
+                    continue
+                for entry in set(_fields(row, metadata)):
+                    fields += 1
+                    if self._connection.execute(_KNOWN_FIELD, entry).fetchone() is None:
+                        yield f"the field {entry[0]!r} of record {id!r} cannot be found"
+            if count != self.count:
+                yield f"{count} records, but the state says {self.count}"
+            stored = self._connection.execute("SELECT COUNT(*) FROM fields").fetchone()[0]
+            if stored != fields:
+                yield f"{stored} fields, but the records have {fields}"
 
     def _look_up(self, leaf: In | Range, lookup: Lookup) -> Rows:
         where = "FROM fields WHERE name = ? AND kind = ? AND row BETWEEN 0 AND ?"
@@ -195,12 +255,32 @@ class Writer:
             self._connection.rollback()
             raise
 
-    def add(self, records: Sequence[tuple[str, str, str]]) -> None:
-        """Add (id, metadata as JSON, text) in the next rows, in place of the records that have these ids."""
+    @property
+    def places(self) -> int:
+        """The rows in the row files."""
+        rows, _, gone, _ = _read_state(self._connection)
+        return rows - gone
+
+    @property
+    def generation(self) -> int:
+        """The number of compactions."""
+        return _read_state(self._connection)[3]
+
+    def add(self, records: Sequence[tuple[str, str, str]], codes: int, vectors: int) -> None:
+        """Add (id, metadata as JSON, text) in the next rows, in place of the records that have these ids.
+
+        Args:
+            records: what to add.
+            codes: the CRC-32 of their codes.
+            vectors: the CRC-32 of their int8 copies.
+        """
+        block = (self.places, len(records), codes, vectors)
+        self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", block)
         replaced = self._forget(id for id, _, _ in records)
         numbered = list(enumerate(records, start=self.rows))
         self._connection.executemany(
-            "INSERT INTO records VALUES (?, ?, ?, ?)", ((row, *record) for row, record in numbered)
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
+            ((row, id, metadata, text, _crc(id, metadata, text)) for row, (id, metadata, text) in numbered),
         )
         fields = sorted(entry for row, (_, metadata, _) in numbered for entry in _fields(row, metadata))
         self._connection.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?)", fields)
@@ -212,6 +292,12 @@ class Writer:
         if deleted:
             self._advance(0, deleted)
         return deleted
+
+    def settle(self, generation: int, gone: int) -> None:
+        """Make a generation the one that counts; it has no dead rows, and other places."""
+        self._connection.execute("UPDATE state SET deleted = 0, gone = ?, generation = ?", (gone, generation))
+        self._connection.execute("DELETE FROM dead")
+        self._connection.execute("DELETE FROM blocks")
 
     def close(self) -> None:
         """Close the connection."""
@@ -256,9 +342,10 @@ def _has_log(folder: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _read_state(connection: sqlite3.Connection) -> tuple[int, int]:
-    state: Any = connection.execute("SELECT rows, deleted FROM state").fetchone() or ()
-    if [type(number) for number in state] != [int, int] or not 0 <= state[1] <= state[0]:
+def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int]:
+    state: Any = connection.execute("SELECT rows, deleted, gone, generation FROM state").fetchone() or ()
+    whole = len(state) == 4 and all(type(number) is int and number >= 0 for number in state)
+    if not whole or state[1] + state[2] > state[0]:
         raise sqlite3.DatabaseError(f"the state {state!r} makes no sense")
     return state
 
@@ -269,6 +356,10 @@ def _readable() -> Generator[None]:
         yield
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise sqlite3.DatabaseError(f"its content makes no sense: {error}") from error
+
+
+def _crc(*parts: str) -> int:
+    return zlib.crc32("\0".join(parts).encode())
 
 
 def _fields(row: int, metadata: str) -> Iterator[tuple[str, str, Any, int]]:

@@ -6,8 +6,9 @@ import io
 import mmap
 import os
 import struct
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 
 from jinavec.errors import IndexDamaged
 from jinavec_integrations.faiss.disk import replace_file
+from jinavec_integrations.faiss.generations import named
 
 Rows = NDArray[np.int64]
 """Row numbers."""
+_BLOCK = 65_536
+"""Rows read at a time."""
 
 
 class RowFile(ABC):
@@ -33,9 +37,9 @@ class RowFile(ABC):
     picked: ClassVar[bool]
     """Whether rows are picked one by one: reading ahead would then cost the time of many more."""
 
-    def __init__(self, folder: Path, width: int) -> None:
+    def __init__(self, folder: Path, width: int, generation: int = 0) -> None:
         """Work with the file in a folder; its rows have ``width`` bytes."""
-        self.path = folder / self.name
+        self.path = folder / named(self.name, generation)
         self.width = width
         self._map: tuple[mmap.mmap, NDArray[Any]] | None = None
 
@@ -68,7 +72,9 @@ class RowFile(ABC):
         """
         current = self._map  # read once: another thread may replace it
         if current is None or len(current[1]) < count:
-            current = self._map = self._open_map(count)
+            current = self._open_map(count)
+            if self._map is None or len(self._map[1]) < len(current[1]):
+                self._map = current
         memory, rows = current
         self._check_size(memory.size(), count)  # touching a page beyond the end of a file would kill the process
         return rows[:count]
@@ -86,15 +92,49 @@ class RowFile(ABC):
         for begin, end in zip((begins * mmap.PAGESIZE).tolist(), (ends * mmap.PAGESIZE).tolist(), strict=True):
             memory.madvise(mmap.MADV_WILLNEED, begin, end - begin)
 
-    def append(self, start: int, blocks: Iterable[NDArray[Any]]) -> None:
-        """Write blocks of rows from row ``start`` on, over what a dead writer left there; flush them to the disk."""
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Read rows (ascending) into memory, past the map, whose pages would count as memory of this process.
+
+        Raises:
+            IndexDamaged: the file is too short.
+        """
+        found = np.empty((len(rows), self.width), self.dtype)
+        with self.path.open("rb", buffering=0) as file:
+            for first, row, count in _runs(rows):
+                file.seek(self._offset(row))
+                wanted = memoryview(found[first : first + count].data).cast("B")
+                while wanted:
+                    got = file.readinto(wanted)
+                    if not got:
+                        raise IndexDamaged(f"{self.path} is truncated: row {row} is not there")
+                    wanted = wanted[got:]
+        return found
+
+    def append(self, start: int, blocks: Iterable[NDArray[Any]]) -> int:
+        """Write blocks of rows from row ``start`` on, over what a dead writer left there; flush them to the disk.
+
+        Returns:
+            The CRC-32 of what was written.
+        """
+        crc = 0
         with self.path.open("r+b", buffering=0) as file:
             rows = start
             for block in blocks:
-                _write(file, self._offset(rows), block.tobytes())
+                content = block.tobytes()
+                crc = zlib.crc32(content, crc)
+                _write(file, self._offset(rows), content)
                 rows += len(block)
             _write(file, 0, self.header(rows))
             os.fsync(file.fileno())
+        return crc
+
+    def checksum(self, start: int, count: int) -> int:
+        """Return the CRC-32 of rows, read from the disk."""
+        crc = 0
+        for first in range(start, start + count, _BLOCK):
+            block = self.read(np.arange(first, min(first + _BLOCK, start + count)))
+            crc = zlib.crc32(block.tobytes(), crc)
+        return crc
 
     def truncate(self, rows: int) -> None:
         """Cut the file after so many rows."""
@@ -110,10 +150,12 @@ class RowFile(ABC):
         with self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             self._check_size(size, count)
-            memory = mmap.mmap(file.fileno(), self._offset(count), access=mmap.ACCESS_READ)
+            # With what a writer is just adding, at which nobody looks: other threads may need it a moment later.
+            there = (size - self.start) // self.width
+            memory = mmap.mmap(file.fileno(), self._offset(there), access=mmap.ACCESS_READ)
         if self.picked and hasattr(mmap, "MADV_RANDOM"):
             memory.madvise(mmap.MADV_RANDOM)
-        return memory, np.frombuffer(memory, self.dtype)[self.start :].reshape(count, self.width)
+        return memory, np.frombuffer(memory, self.dtype)[self.start :].reshape(there, self.width)
 
     def _check_size(self, size: int, rows: int) -> None:
         if size < self._offset(rows):
@@ -153,6 +195,13 @@ class VectorFile(RowFile):
     def header(self, rows: int) -> bytes:
         """Return a page that says what follows it."""
         return struct.pack("<16sq", b"jinavec int8 1\n", self.width).ljust(self.fixed, b"\0")
+
+
+def _runs(rows: Rows) -> Iterator[tuple[int, int, int]]:
+    """Yield (index, row, count) of each run of consecutive rows."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    counts = np.diff(starts, append=len(rows))
+    yield from zip(starts.tolist(), rows[starts].tolist(), counts.tolist(), strict=True)
 
 
 def _write(file: io.FileIO, offset: int, content: bytes) -> None:

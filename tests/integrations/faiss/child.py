@@ -19,7 +19,7 @@ import numpy as np
 from jinavec import Contract, ModelProfile, Record
 from jinavec.errors import EngineError, IndexLocked, IndexNotFound
 from jinavec.vectors import Float32, normalize
-from jinavec_integrations.faiss import BinaryIndex
+from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 
 DIMENSION = 12
 CONTRACT = Contract.of(ModelProfile(name="tests", width=DIMENSION))
@@ -49,7 +49,9 @@ def deleted(number: int) -> list[str]:
 
 
 def apply(index: BinaryIndex, number: int) -> None:
-    if number % 4 == 3:
+    if number % 10 == 9:
+        index.compact()
+    elif number % 4 == 3:
         index.delete(deleted(number))
     else:
         add(index, added(number))
@@ -58,6 +60,8 @@ def apply(index: BinaryIndex, number: int) -> None:
 def state_after(steps: int) -> State:
     state: State = {}
     for number in range(steps):
+        if number % 10 == 9:
+            continue
         if number % 4 == 3:
             state = {id: revision for id, revision in state.items() if id not in deleted(number)}
         else:
@@ -96,6 +100,17 @@ def work(folder: Path, first: str, last: str) -> None:
         for number in range(int(first), int(last)):
             apply(index, number)
             say(number)
+
+
+def build(folder: Path) -> None:
+    """Build an index of 3000 records in batches of 100, acknowledge each, and arrange them in lists."""
+    with BinaryIndexBuilder(folder, contract=CONTRACT, options={"lists": 12}, resume=True) as builder:
+        for start in range(0, 3000, 100):
+            ids = [str(id) for id in range(start, start + 100)]
+            builder.add([Record(id, "1", {"revision": 1}) for id in ids], [vector(id, 1) for id in ids])
+            say(start + 100)
+        builder.finish().close()
+    say("done")
 
 
 def hold(folder: Path) -> None:
@@ -203,11 +218,13 @@ def _in_fork(action: Callable[[], None]) -> None:
 
 def crash_everywhere(folder: Path, what: str) -> None:
     """Exit before and after every call that touches the disk, one after the other, and look at what is left."""
-    action = {"create": _create, "add": _add, "delete": _delete}[what]
+    action = {"create": _create, "add": _add, "delete": _delete, "compact": _compact, "merge": _merge}[what]
     template, copy = folder / "template", folder / "copy"
     if what != "create":
         with BinaryIndex.create(template, CONTRACT) as index:
             add(index, {"1": 1, "2": 1, "3": 1})
+        with BinaryIndex.create(folder / "other", CONTRACT) as other:
+            add(other, {"2": 2, "4": 2, "5": 2})
     for number in count(1):
         shutil.rmtree(copy, ignore_errors=True)
         if template.exists():
@@ -238,9 +255,20 @@ def _delete(folder: Path) -> None:
         index.delete(["2", "3"])
 
 
+def _compact(folder: Path) -> None:
+    with BinaryIndex.open(folder, options={"lists": 2}) as index:
+        index.compact()
+
+
+def _merge(folder: Path) -> None:
+    with BinaryIndex.open(folder) as index, BinaryIndex.open(folder.parent / "other") as other:
+        index.merge(other)
+
+
 def _check_crash(folder: Path, what: str, survived: bool) -> None:
     before: State = {} if what == "create" else {"1": 1, "2": 1, "3": 1}
-    after: State = {"create": {}, "add": {**before, "2": 2, "4": 2, "5": 2}, "delete": {"1": 1}}[what]
+    added: State = {**before, "2": 2, "4": 2, "5": 2}
+    after = {"create": {}, "add": added, "merge": added, "delete": {"1": 1}, "compact": before}[what]
     try:
         index = BinaryIndex.open(folder)
     except IndexNotFound:
@@ -253,9 +281,11 @@ def _check_crash(folder: Path, what: str, survived: bool) -> None:
         check_vectors(index, state)
         add(index, {"1": 7, "9": 7})
         check_vectors(index, state | {"1": 7, "9": 7})
-    for file in ("codes.faiss", "vectors.int8"):
-        rows = index_rows(folder)
-        assert (folder / file).stat().st_size == {"codes.faiss": 33 + 2 * rows, "vectors.int8": 4096 + 12 * rows}[file]
+        index.verify()
+    for pattern, start, width in (("codes*.faiss", 33, 2), ("vectors*.int8", 4096, 12)):
+        (file,) = folder.glob(pattern)
+        assert file.stat().st_size == start + width * index_rows(folder)
+    assert not list(folder.glob("*.n*"))
 
 
 def index_rows(folder: Path) -> int:
@@ -274,6 +304,7 @@ class _Crash:
             "replace",
             "mkdir",
             "unlink",
+            "tofile",
             "connect",
             "execute",
             "executemany",
@@ -294,6 +325,7 @@ class _Crash:
 if __name__ == "__main__":
     WHAT: dict[str, Callable[..., None]] = {
         "work": work,
+        "build": build,
         "hold": hold,
         "fill": fill,
         "fork": fork,

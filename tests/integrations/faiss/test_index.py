@@ -38,14 +38,14 @@ def clustered(count: int, dimension: int, seed: int) -> Float32:
 
 
 class Large:
-    """An index with more vectors than are scored without a Hamming scan."""
+    """An index with more vectors than are scored without a Hamming scan; every candidate is scored by int8."""
 
     def __init__(self, folder: Path, count: int, dimension: int) -> None:
         self.vectors = clustered(count, dimension, 1)
         self.int8 = to_int8(self.vectors).astype(np.float64)
         self.int8 /= np.linalg.norm(self.int8, axis=1, keepdims=True)
         self.bits = binarize(self.vectors)
-        self.index = BinaryIndex.create(folder, contract(dimension))
+        self.index = BinaryIndex.create(folder, contract(dimension), options={"rows": 10**6})
         records = [Record(str(row), "", {"row": row} if row % 20 == 0 else {}) for row in range(count)]
         self.index.add(records, self.vectors)
         self.queries = normalize(clustered(10, dimension, 2) + self.vectors[:10])
@@ -91,9 +91,10 @@ def test_the_candidates_are_the_nearest_by_hamming(wide: Large, k: int) -> None:
 
 def test_recall_of_clustered_vectors(wide: Large) -> None:
     found = 0
-    for query in wide.queries:
-        exact = set(np.argsort(-(wide.vectors @ query))[:10].tolist())
-        found += len(exact & {int(hit.record.id) for hit in wide.index.search(query, 10)})
+    with BinaryIndex.open(wide.index.folder) as index:
+        for query in wide.queries:
+            exact = set(np.argsort(-(wide.vectors @ query))[:10].tolist())
+            found += len(exact & {int(hit.record.id) for hit in index.search(query, 10)})
     assert found >= 97
 
 
@@ -204,7 +205,7 @@ def test_info_counts_records_rows_and_bytes(index: BinaryIndex) -> None:
     assert info["bytes"]["vectors.int8"] == 4096 + 4 * 12
     assert info["contract"] == CONTRACT.to_json()
     assert info["encoder"] is None
-    assert info["format"] == 1
+    assert info["format"] == 2
 
 
 # the encoder and its settings

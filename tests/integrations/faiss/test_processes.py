@@ -16,7 +16,7 @@ from jinavec_integrations.faiss import BinaryIndex
 from .child import CONTRACT, State, add, apply, check_vectors, state_after, state_of, vector
 from .conftest import Start
 
-STEPS = 50
+STEPS = 51
 STATES = [state_after(step) for step in range(STEPS + 1)]
 
 

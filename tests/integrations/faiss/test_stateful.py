@@ -58,6 +58,27 @@ class Machine(RuleBasedStateMachine):
             self.index.close()
             self.index = BinaryIndex.open(self.folder, contract=CONTRACT)
 
+    @rule(lists=st.sampled_from([None, 1, 2, 5]))
+    def compact(self, lists: int | None) -> None:
+        self.index.close()
+        options = {"plan": "flat"} if lists is None else {"lists": lists, "probes": 5}
+        self.index = BinaryIndex.open(self.folder, options=options)
+        self.index.compact()
+        assert self.index.info()["rows"] == len(self.records)
+
+    @rule()
+    def verify(self) -> None:
+        self.index.verify()
+
+    @rule(radius=st.integers(0, DIMENSION), filter=st.sampled_from(FILTERS))
+    def range_search(self, radius: int, filter: Any) -> None:
+        query = self.random.standard_normal(DIMENSION)
+        condition = parse_filter(filter or {})
+        passing = [(r, v) for r, v in self.records.values() if match(condition, r.metadata)]
+        distances = [(record, int(((vector > 0) != (query > 0)).sum())) for record, vector in passing]
+        near = sorted((pair for pair in distances if pair[1] <= radius), key=lambda pair: pair[1])
+        assert self.index.range_search(query, radius, filter) == near
+
     @rule(ids=st.lists(IDS, max_size=4))
     def get(self, ids: list[str]) -> None:
         assert self.index.get(ids) == [self.records[id][0] for id in ids if id in self.records]
@@ -70,6 +91,7 @@ class Machine(RuleBasedStateMachine):
         scores = {record.id: _cosine(query, vector) for record, vector in passing}
         expected = sorted(scores, key=lambda id: -scores[id])[:k]
         hits = self.index.search(query, k, filter)
+        assert self.index.search_batch([query, -query], k, filter)[0] == hits
         assert [hit.record for hit in hits] == [self.records[id][0] for id in expected]
         np.testing.assert_allclose([hit.score for hit in hits], [scores[id] for id in expected], atol=1e-6)
 

@@ -1,0 +1,469 @@
+"""The binary index beside its peers, in one run: recall, latency, memory, building.
+
+    python benchmarks/faiss_binary.py --count 1000000 --work DIR --out DIR
+
+Writes faiss_binary.md, faiss_binary.json and faiss_binary.png into --out. Needs faiss-cpu and matplotlib; at a million
+vectors 8 GB of memory and 6 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jinavec import Contract, ModelProfile
+from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
+from jinavec_integrations.faiss.hamming import nearest, nearest_of_batch
+from jinavec_integrations.faiss.rowfile import VectorFile
+
+faiss: Any = import_module("faiss")
+WIDTH, LATENT, BLOCK = 1024, 256, 100_000
+CONTRACT = Contract.of(ModelProfile(name="synthetic", width=WIDTH))
+
+
+# the vectors: skewed clusters of clusters, as hard as texts
+
+
+class Synthetic:
+    """Unit vectors of a seed; documents come in blocks, and the number of documents enters all of them."""
+
+    def __init__(self, count: int) -> None:
+        random = np.random.default_rng(42)
+        self.count = count
+        spectrum = np.arange(1, LATENT + 1) ** -0.35
+        self.spectrum = (spectrum / np.sqrt((spectrum**2).mean())).astype(np.float32)
+        clusters = max(2000, count // 50)
+        self.map = (random.standard_normal((LATENT, WIDTH)) / np.sqrt(LATENT)).astype(np.float32)
+        tops = random.standard_normal((200, LATENT)).astype(np.float32) * self.spectrum
+        parents = random.integers(0, 200, clusters)
+        own = random.standard_normal((clusters, LATENT)).astype(np.float32) * self.spectrum
+        self.centres = np.float32(0.6) * tops[parents] + np.float32(0.8) * own
+        weights = random.pareto(1.5, clusters) + 0.2
+        self.weights = weights / weights.sum()
+        self.offset = np.float32(0.25) * random.standard_normal(LATENT).astype(np.float32) * self.spectrum
+
+    def documents(self, block: int) -> np.ndarray[Any, Any]:
+        random = np.random.default_rng(1000 + block)
+        size = min(BLOCK, self.count - block * BLOCK)
+        chosen = random.choice(len(self.centres), size, p=self.weights)
+        latent = random.standard_normal((size, LATENT)).astype(np.float32) * self.spectrum
+        z = self.offset + np.float32(0.75) * self.centres[chosen] + np.float32(0.66) * latent
+        x = z @ self.map
+        x += np.float32(0.25) * random.standard_normal((size, WIDTH), dtype=np.float32)
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    def queries(self, count: int) -> np.ndarray[Any, Any]:
+        random = np.random.default_rng(7)
+        first = self.documents(0)
+        chosen = random.choice(len(first), 1000, replace=False)
+        noise = (random.standard_normal((1000, LATENT)).astype(np.float32) * self.spectrum) @ self.map
+        y = first[chosen] + np.float32(0.75) * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+        return (y / np.linalg.norm(y, axis=1, keepdims=True))[:count]
+
+    def blocks(self) -> range:
+        return range(-(-self.count // BLOCK))
+
+
+def prepare(work: Path, data: Synthetic, queries: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Write float vectors to disk, unless they are there; return the exact ten best of each query."""
+    path, truth = work / "vectors.f32", work / f"truth.{len(queries)}.npy"
+    if not truth.exists():
+        scores, rows = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        with path.open("wb") as file:
+            for block in data.blocks():
+                x = data.documents(block)
+                x.tofile(file)
+                numbers = np.arange(block * BLOCK, block * BLOCK + len(x))
+                scores = np.concatenate([scores, queries @ x.T], axis=1)
+                rows = np.concatenate([rows, np.broadcast_to(numbers, (len(queries), len(x)))], axis=1)
+                kept = np.argpartition(-scores, 9, axis=1)[:, :10]
+                scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
+        np.save(truth, rows)
+    return np.load(truth)
+
+
+# measuring
+
+
+def recall(found: list[Any], truth: np.ndarray[Any, Any]) -> float:
+    return float(
+        np.mean([len({*map(int, near)} & {*exact.tolist()}) / 10 for near, exact in zip(found, truth, strict=True)])
+    )
+
+
+def timed(
+    searches: dict[str, Callable[[Any], Any]], queries: np.ndarray[Any, Any]
+) -> dict[str, tuple[float, list[Any]]]:
+    """Return the median milliseconds of each search, one query at a time, the contestants in turn."""
+    times: dict[str, list[float]] = {name: [] for name in searches}
+    found: dict[str, list[Any]] = {name: [] for name in searches}
+    for name, search in searches.items():
+        for query in queries[:20]:
+            search(query)
+        for query in queries:
+            begin = time.perf_counter()
+            result = search(query)
+            times[name].append(time.perf_counter() - begin)
+            found[name].append(result)
+    return {name: (statistics.median(times[name]) * 1e3, found[name]) for name in searches}
+
+
+def median_ms(call: Callable[[], Any], repeat: int = 7) -> float:
+    call()
+    times: list[float] = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1e3
+
+
+def memory(kind: str) -> int:
+    """Return a figure of /proc/self/status in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(kind + ":"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(kind)
+
+
+# the contestants
+
+
+def build_in_process(work: Path, count: int, kind: str, lists: int) -> None:
+    """Build an index from the vectors on disk, and print times and memory (in a process of its own)."""
+    vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, WIDTH))
+    phases: dict[str, float] = {}
+    last = [time.perf_counter()]
+
+    def report(phase: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        phases[phase] = phases.get(phase, 0) + now - last[0]
+        last[0] = now
+
+    faiss.Kmeans(8, 2, niter=1).train(np.random.default_rng(0).random((100, 8), dtype=np.float32))
+    before, begin = memory("RssAnon"), time.perf_counter()
+    options = {"plan": "flat"} if kind == "flat" else {"lists": lists} if lists else {"plan": "lists"}
+    with BinaryIndexBuilder(work / f"index-{kind}", contract=CONTRACT, options=options, report=report) as builder:
+        builder.add_vectors(vectors)
+        builder.finish().close()
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+    print(json.dumps({"seconds": time.perf_counter() - begin, "phases": phases, "peak": peak, "before": before}))
+
+
+@cache
+def scale(work: Path, count: int) -> float:
+    first = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, WIDTH))[:20_000]
+    return float(np.quantile(np.abs(first), 0.9995) / 127)
+
+
+class Peers:
+    """The recipes of FAISS and sentence-transformers offer: recipes over stock indexes, the int8 copy in a NumPy memory map."""
+
+    def __init__(self, work: Path, count: int) -> None:
+        self.work, self.count = work, count
+        self.codes = faiss.read_index_binary(str(work / "index-flat" / "codes.faiss"))
+        int8 = work / "int8.npy"
+        vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, WIDTH))
+        if not int8.exists():
+            array = np.lib.format.open_memmap(work / "draft.npy", "w+", np.int8, (count, WIDTH))
+            for start in range(0, count, BLOCK):
+                block = vectors[start : start + BLOCK] / scale(work, count)
+                array[start : start + BLOCK] = np.clip(np.rint(block), -127, 127)
+            array.flush()
+            os.replace(work / "draft.npy", int8)
+        self.int8 = np.load(int8, mmap_mode="r")
+        self.vectors = vectors
+
+    def recipe(self, query: Any, m: int = 40) -> Any:
+        """Binary flat, then int8 from a memory map."""
+        rows = self.codes.search(np.packbits(query > 0)[None], m)[1][0]
+        return rows[np.argsort(-(self.int8[rows].astype(np.float32) @ query))[:10]]
+
+    def bit_rescoring(self, query: Any, m: int = 40) -> Any:
+        """Do as sentence-transformers' semantic_search_faiss: reconstruct bits, score them by the float query."""
+        rows = self.codes.search(np.packbits(query > 0)[None], m)[1][0]
+        bits = np.unpackbits(np.stack([self.codes.reconstruct(int(row)) for row in rows]), axis=1).astype(int)
+        return rows[np.argsort(-np.einsum("ij,j->i", bits, query))[:10]]
+
+    def rabitq(self, lists: int) -> Any:
+        """Return IVF + RaBitQ fast scan over floats, trained as our lists are."""
+        path = self.work / f"rabitq-{lists}.faiss"
+        if not path.exists():
+            index = faiss.index_factory(WIDTH, f"IVF{lists},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+            index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 8, 39, 1
+            index.train(np.array(self.vectors[self._sample(lists)]))
+            for start in range(0, self.count, BLOCK):
+                index.add(np.array(self.vectors[start : start + BLOCK]))
+            faiss.write_index(index, str(path))
+        return faiss.read_index(str(path))
+
+    def native(self, lists: int) -> Any:
+        """Return FAISS's own binary IVF, trained on as many codes."""
+        path = self.work / f"bivf-{lists}.faiss"
+        if not path.exists():
+            codes = faiss.vector_to_array(self.codes.xb).reshape(-1, WIDTH // 8)
+            index = faiss.IndexBinaryIVF(quantizer := faiss.IndexBinaryFlat(WIDTH), WIDTH, lists)
+            index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 8, 39, 1
+            index.train(codes[self._sample(lists)])
+            index.add(codes)
+            faiss.write_index_binary(index, str(path))
+            del quantizer
+        return faiss.read_index_binary(str(path))
+
+    def _sample(self, lists: int) -> Any:
+        return np.sort(np.random.default_rng(0).choice(self.count, min(self.count, 39 * lists), replace=False))
+
+    def refined(self, index: Any, probes: int, m: int) -> Callable[[Any], Any]:
+        """RaBitQ candidates, then int8."""
+        parameters = (
+            faiss.IVFRaBitQSearchParameters(nprobe=probes) if hasattr(faiss, "IVFRaBitQSearchParameters") else None
+        )
+
+        def search(query: Any) -> Any:
+            if parameters is None:
+                index.nprobe = probes
+                rows = index.search(query[None], m)[1][0]
+            else:
+                rows = index.search(query[None], m, params=parameters)[1][0]
+            rows = rows[rows >= 0]
+            return rows[np.argsort(-(self.int8[rows].astype(np.float32) @ query))[:10]]
+
+        return search
+
+
+def ours(folder: Path, **options: Any) -> Callable[[Any], list[str]]:
+    index = BinaryIndex.open(folder, options=options)
+    return lambda query: [hit.record.id for hit in index.search(query, 10)]
+
+
+# the parts of the report
+
+
+def compare_recall(peers: Peers, work: Path, lists: int, queries: Any, truth: Any) -> list[dict[str, Any]]:
+    """Measure recall and time of one warm query on one core: the recipes, RaBitQ and jinavec."""
+    faiss.omp_set_num_threads(1)
+    searches: dict[str, Callable[[Any], Any]] = {
+        f"IndexBinaryFlat {m}, int8 memory map": lambda query, m=m: peers.recipe(query, m) for m in (10, 20, 40, 100)
+    }
+    searches["sentence-transformers bit rescoring, 40"] = peers.bit_rescoring
+    rabitq = peers.rabitq(lists)
+    shares = [max(1, lists * part // 256) for part in (1, 2, 4, 6, 8, 12, 16, 24, 32)]
+    for probes in shares:
+        for m in (40, 100):
+            searches[f"RaBitQfs probes {probes}, int8 {m}"] = peers.refined(rabitq, probes, m)
+    for rows in (40, 100):
+        searches[f"jinavec flat, rows {rows}"] = ours(work / "index-flat", rows=rows)
+        for probes in shares:
+            searches[f"jinavec lists, probes {probes}, rows {rows}"] = ours(
+                work / "index-lists", probes=probes, rows=rows
+            )
+    measured = timed(searches, queries)
+    return [{"search": name, "recall": recall(found, truth), "ms": ms} for name, (ms, found) in measured.items()]
+
+
+def compare_scanned(work: Path, native: Any, queries: Any, truth: Any) -> list[dict[str, Any]]:
+    """Measure the share of codes scanned, and of the exact ten best among 100 candidates, here and in FAISS's BIVF."""
+    with BinaryIndex.open(work / "index-lists")._look() as (snapshot, layout):  # pyright: ignore[reportPrivateUsage]
+        lists = layout.lists
+        assert lists is not None
+        codes, count, order = layout.codes.rows(snapshot.places), snapshot.places, np.array(layout.order)
+    rows: list[dict[str, Any]] = []
+    for probes in [max(1, len(lists.centroids) * part // 512) for part in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)]:
+        native.nprobe = probes
+        faiss.cvar.indexIVF_stats.reset()
+        theirs = native.search(np.packbits(queries > 0, axis=1), 100)[1]
+        scanned = faiss.cvar.indexIVF_stats.ndis / len(queries) / count
+        rows.append({"index": "BIVF", "probes": probes, "scanned": scanned, "cand@100": recall(list(theirs), truth)})
+        mine: list[Any] = []
+        seen = 0
+        for query in queries:
+            bounds = [(lists.bounds[n], lists.bounds[n + 1]) for n in lists.route(query, probes).tolist()]
+            seen += sum(end - start for start, end in bounds)
+            mine.append(order[nearest(np.packbits(query > 0), [(codes[a:b], a) for a, b in bounds], 100)])
+        share = seen / len(queries) / count
+        rows.append({"index": "jinavec", "probes": probes, "scanned": share, "cand@100": recall(mine, truth)})
+    return rows
+
+
+def compare_cold(work: Path, count: int) -> dict[str, float]:
+    """40 rows that are not in memory: here, and from a NumPy memory map (milliseconds, medians)."""
+    random = np.random.default_rng(1)
+    times: dict[str, list[float]] = {"numpy memory map": [], "jinavec": []}
+    for _ in range(9):
+        rows = np.sort(random.choice(count, 40, replace=False))
+        _drop(work / "int8.npy")
+        mapped = np.load(work / "int8.npy", mmap_mode="r")
+        begin = time.perf_counter()
+        mapped[rows]
+        times["numpy memory map"].append((time.perf_counter() - begin) * 1e3)
+        del mapped
+        (path,) = (work / "index-flat").glob("vectors*.int8")
+        _drop(path)
+        file = VectorFile(work / "index-flat", WIDTH)
+        stored = file.rows(count)
+        begin = time.perf_counter()
+        file.prefetch(rows)
+        stored[rows]
+        times["jinavec"].append((time.perf_counter() - begin) * 1e3)
+        del stored
+        file.close()
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _drop(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def compare_cores(peers: Peers, work: Path, queries: Any) -> dict[str, float]:
+    """One query on two cores, and batches, over the flat index (milliseconds a query)."""
+    bits = np.packbits(queries > 0, axis=1)
+    codes = faiss.vector_to_array(peers.codes.xb).reshape(-1, WIDTH // 8)
+    faiss.omp_set_num_threads(1)
+    result = {"IndexBinaryFlat, one query": median_ms(lambda: peers.codes.search(bits[:1], 400))}
+    for threads in (1, 2):
+        result[f"jinavec scan, one query, {threads} threads"] = median_ms(
+            lambda threads=threads: nearest(bits[0], [(codes, 0)], 400, threads=threads)
+        )
+    faiss.omp_set_num_threads(os.cpu_count())
+    for size in (16, 64):
+        result[f"IndexBinaryFlat, batch of {size}, k 10"] = (
+            median_ms(lambda n=size: peers.codes.search(bits[:n], 10), 3) / size
+        )
+        result[f"jinavec scan, batch of {size}, k 10"] = (
+            median_ms(lambda n=size: nearest_of_batch(bits[:n], codes, 10), 3) / size
+        )
+    index = BinaryIndex.open(work / "index-lists")
+    result["jinavec lists, search_batch of 200"] = median_ms(lambda: index.search_batch(queries[:200]), 3) / 200
+    return result
+
+
+def measure_opening(folder: Path) -> float:
+    def run() -> None:
+        BinaryIndex.open(folder).close()
+
+    return median_ms(run)
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    matplotlib: Any = import_module("matplotlib")
+    matplotlib.use("Agg")
+    pyplot: Any = import_module("matplotlib.pyplot")
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    families = {
+        "IndexBinaryFlat": "IndexBinaryFlat + int8 memory map",
+        "RaBitQfs": "IVF, RaBitQ fast scan + int8 memory map",
+        "jinavec lists": "jinavec, lists",
+        "jinavec flat": "jinavec, flat",
+    }
+    for start, label in families.items():
+        points = sorted((row["recall"], row["ms"]) for row in rows if row["search"].startswith(start))
+        best = [p for p in points if not any(q[0] >= p[0] and q[1] < p[1] for q in points)]
+        axes.plot(*zip(*best, strict=True), marker="o", label=label)
+    axes.set(xlabel="recall@10 against exact float", ylabel="median ms, one query, one core", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def report(result: dict[str, Any]) -> str:
+    lines = [f"{result['count']:,} x {WIDTH} bits, {result['queries']} queries, {result['machine']}", ""]
+    lines += ["| search | recall@10 | ms |", "|---|---|---|"]
+    lines += [f"| {row['search']} | {row['recall']:.3f} | {row['ms']:.2f} |" for row in result["searches"]]
+    for name in ("cold", "cores", "opening", "memory"):
+        lines += ["", f"| {name} | |", "|---|---|"] + [
+            f"| {key} | {value:,.3f} |" for key, value in result[name].items()
+        ]
+    lines += ["", "| index | probes | scanned | cand@100 |", "|---|---|---|---|"]
+    lines += [f"| {r['index']} | {r['probes']} | {r['scanned']:.4f} | {r['cand@100']:.3f} |" for r in result["scanned"]]
+    lines += ["", "```json", json.dumps(result["building"], indent=1), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    return f"{model}, {os.cpu_count()} cores, FAISS {faiss.__version__} at {faiss.SIMDConfig.get_level_name()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--work", type=Path, required=True, help="a folder for vectors and indexes, kept between runs")
+    parser.add_argument("--out", type=Path, default=Path("."))
+    parser.add_argument("--lists", type=int, default=0, help="inverted lists of all contestants; by default our plan's")
+    parser.add_argument("--only", choices=["prepare", "build"], help="stop after a part")
+    parser.add_argument("--build", choices=["flat", "lists"], help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    if asked.build:
+        build_in_process(asked.work, asked.count, asked.build, asked.lists)
+        return
+    data = Synthetic(asked.count)
+    queries = data.queries(asked.queries)
+    truth = prepare(asked.work, data, queries)
+    del data
+    if asked.only == "prepare":
+        return
+    building: dict[str, Any] = {}
+    for kind in ("flat", "lists"):
+        known = asked.work / f"build-{kind}.json"
+        if not known.exists():
+            shutil.rmtree(asked.work / f"index-{kind}", ignore_errors=True)
+            command = [
+                sys.executable,
+                __file__,
+                "--count",
+                str(asked.count),
+                "--work",
+                str(asked.work),
+                "--build",
+                kind,
+            ]
+            known.write_text(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        building[kind] = json.loads(known.read_text())
+    with BinaryIndex.open(asked.work / "index-lists") as index:
+        lists = int(index.info()["plan"].split()[0])
+    peers = Peers(asked.work, asked.count)
+    peers.rabitq(lists)
+    peers.native(lists)
+    if asked.only == "build":
+        return
+    result: dict[str, Any] = {"count": asked.count, "queries": asked.queries, "machine": machine()}
+    result["building"] = building
+    del peers.int8  # pages that somebody maps stay in memory
+    result["cold"] = compare_cold(asked.work, asked.count)
+    peers.int8 = np.load(asked.work / "int8.npy", mmap_mode="r")
+    result["scanned"] = compare_scanned(asked.work, peers.native(lists), queries, truth)
+    result["searches"] = compare_recall(peers, asked.work, lists, queries, truth)
+    result["cores"] = compare_cores(peers, asked.work, queries)
+    result["opening"] = {kind: measure_opening(asked.work / f"index-{kind}") for kind in ("flat", "lists")}
+    result["memory"] = {
+        "MB of codes": asked.count * WIDTH / 8e6,
+        "MB of IVF, RaBitQfs": (asked.work / f"rabitq-{lists}.faiss").stat().st_size / 1e6,
+    }
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "faiss_binary.json").write_text(json.dumps(result, indent=1) + "\n")
+    (asked.out / "faiss_binary.md").write_text(report(result))
+    plot(result["searches"], asked.out / "faiss_binary.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Settling: the row files written anew, without dead rows, in the order of the plan. The old ones stay untouched."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jinavec.vectors import Float32, normalize, unpack
+from jinavec_integrations.faiss.disk import sync_folder
+from jinavec_integrations.faiss.generations import FILES, named, remove_others
+from jinavec_integrations.faiss.layout import Layout
+from jinavec_integrations.faiss.lists import SAMPLE, assign, train
+from jinavec_integrations.faiss.manifest import DRAFT, NAME, Manifest, read_manifest
+from jinavec_integrations.faiss.plan import Plan
+from jinavec_integrations.faiss.rowfile import CodeFile, RowFile, Rows, VectorFile
+
+Report = Callable[[str, int, int], None]
+"""Called with a phase, the rows done in it, and the rows there are."""
+_BLOCK = 16_384
+"""Rows moved at a time."""
+
+
+def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, report: Report) -> Manifest:
+    """Write the next generation, complete and flushed; it counts once the state in SQLite says so.
+
+    Args:
+        folder: the index.
+        layout: the generation that counts.
+        numbers: the row numbers (ascending) that are left.
+        rows: all numbers ever given.
+        plan: how to arrange them.
+        report: told about the progress.
+
+    Returns:
+        The manifest of the new generation.
+    """
+    generation = layout.manifest.generation + 1
+    remove_others(folder, generation - 1)
+    order = layout.places_of(numbers)
+    arrays: dict[str, NDArray[Any]] = {}
+    if plan.lists:
+        arrays["centroids.float32"] = _train(layout, order, plan, report)
+        owners = _assign(layout, order, arrays["centroids.float32"], report)
+        arrays["offsets.int64"] = np.append(0, np.cumsum(np.bincount(owners, minlength=plan.lists)))
+        sequence = np.argsort(owners, kind="stable")
+        del owners
+        numbers, order = numbers[sequence], order[sequence]
+    arrays["order.int64"] = numbers
+    arrays["places.int64"] = np.full(rows, -1)
+    arrays["places.int64"][numbers] = np.arange(len(numbers))
+    checksums = {named(name, generation): _save(folder / named(name, generation), a) for name, a in arrays.items()}
+    codes = CodeFile(folder, layout.codes.width, generation)
+    checksums[codes.path.name] = _move(layout.codes, codes, order, "moving codes", report)
+    if layout.vectors is not None:
+        vectors = VectorFile(folder, layout.vectors.width, generation)
+        checksums[vectors.path.name] = _move(layout.vectors, vectors, order, "moving vectors", report)
+    sync_folder(folder)
+    return replace(
+        layout.manifest,
+        generation=generation,
+        plan=plan,
+        settled=len(numbers),
+        gone=rows - len(numbers),
+        checksums=checksums,
+    )
+
+
+def finish_compaction(folder: Path, generation: int) -> Manifest:
+    """Bring to its end, or undo, what a compaction left that was killed; return the manifest that counts."""
+    manifest = read_manifest(folder, generation)
+    draft = folder / DRAFT
+    if draft.is_file():
+        if Manifest.read(folder).generation == generation:
+            draft.unlink()
+        else:
+            os.replace(draft, folder / NAME)
+        sync_folder(folder)
+    for path in (folder / f"{name}.new" for name in (DRAFT, NAME)):
+        path.unlink(missing_ok=True)
+    for name in FILES:
+        (folder / f"{named(name, generation + 1)}.new").unlink(missing_ok=True)
+    remove_others(folder, generation)
+    return manifest
+
+
+def _train(layout: Layout, places: Rows, plan: Plan, report: Report) -> Float32:
+    """Train centroids on a seeded sample of the int8 copies, or of the bits where there is nothing else."""
+    size = min(len(places), SAMPLE * plan.lists)
+    report("training", 0, size)
+    chosen = np.sort(np.random.default_rng(plan.seed).choice(places, size, replace=False))
+    if layout.vectors is None:
+        sample = normalize(unpack(layout.codes.read(chosen)))
+    else:
+        sample = np.zeros((size, 8 * layout.codes.width), np.float32)
+        for start in range(0, size, _BLOCK):
+            stored = layout.vectors.read(chosen[start : start + _BLOCK])
+            sample[start : start + _BLOCK, : stored.shape[1]] = normalize(stored)
+    centroids = train(sample, plan.lists, plan.seed)
+    report("training", size, size)
+    return centroids
+
+
+def _assign(layout: Layout, places: Rows, centroids: Float32, report: Report) -> NDArray[np.int32]:
+    blocks = (places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK))
+    owners = np.empty(len(places), np.int32)
+    done = 0
+    for found in assign((read_rows(layout.codes, block) for block in blocks), centroids, len(places)):
+        owners[done : done + len(found)] = found
+        done += len(found)
+        report("assigning", done, len(places))
+    return owners
+
+
+def _move(source: RowFile, target: RowFile, places: Rows, phase: str, report: Report) -> int:
+    """Copy rows, and return the CRC-32 of all of them."""
+    target.create()
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        for start in range(0, len(places), _BLOCK):
+            yield read_rows(source, places[start : start + _BLOCK])
+            report(phase, min(start + _BLOCK, len(places)), len(places))
+
+    return target.append(0, blocks())
+
+
+def read_rows(source: RowFile, places: Rows) -> NDArray[Any]:
+    """Read rows at places in any order."""
+    sequence = np.argsort(places)
+    block = source.read(places[sequence])
+    found = np.empty_like(block)
+    found[sequence] = block
+    return found
+
+
+def _save(path: Path, array: NDArray[Any]) -> int:
+    """Write an array's values, flush them, and return their CRC-32."""
+    crc = 0
+    with path.open("wb") as file:
+        for start in range(0, len(array), _BLOCK):
+            content = array[start : start + _BLOCK].astype(array.dtype.newbyteorder("<")).tobytes()
+            crc = zlib.crc32(content, crc)
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return crc
+
+
+def file_checksum(path: Path) -> int:
+    """Return the CRC-32 of a file."""
+    crc = 0
+    with path.open("rb") as file:
+        while content := file.read(2**20):
+            crc = zlib.crc32(content, crc)
+    return crc

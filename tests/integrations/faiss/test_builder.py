@@ -1,0 +1,170 @@
+"""The builder: every form of input, interruption, resumption, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jinavec import Encoder, ModelProfile, Record, Role, Task
+from jinavec.backends.base import Backend, Report
+from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidType, InvalidVectors
+from jinavec.vectors import Float32, binarize
+from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
+
+from .child import CONTRACT
+from .test_index import clustered, contract
+
+VECTORS = clustered(500, 64, 1)
+IDS = [f"id {row}" for row in range(500)]
+
+
+def check(index: BinaryIndex, ids: Sequence[str] = IDS) -> None:
+    with index:
+        assert index.count() == len(ids)
+        np.testing.assert_array_equal(index.reconstruct(ids), binarize(VECTORS[: len(ids)]))
+        for row in (0, 99, len(ids) - 1):
+            assert index.search(VECTORS[row], 1)[0].record.id == ids[row]
+        index.verify()
+
+
+def forms(folder: Path) -> Iterator[Any]:
+    yield VECTORS
+    yield VECTORS.tolist()
+    yield VECTORS.astype(np.float64)
+    yield (VECTORS[start : start + 60] for start in range(0, 500, 60))
+    VECTORS.tofile(folder / "vectors.f32")
+    yield np.memmap(folder / "vectors.f32", np.float32, "r", shape=VECTORS.shape)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_vectors_in_any_form(tmp_path: Path, number: int) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        assert builder.add_vectors(list(forms(tmp_path))[number], ids=IDS) == 500
+        check(builder.finish())
+
+
+def test_without_ids_vectors_are_numbered(tmp_path: Path) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        builder.add_vectors(VECTORS[:200])
+        builder.add_vectors(VECTORS[200:])
+        check(builder.finish(), [str(row) for row in range(500)])
+
+
+def test_records_with_vectors(tmp_path: Path) -> None:
+    builder = BinaryIndexBuilder(tmp_path / "index", contract=contract(64))
+    builder.add((Record(id, f"text of {id}") for id in IDS[:300]), VECTORS[:300])
+    builder.add([Record(id, f"text of {id}") for id in IDS[300:]], iter([VECTORS[300:400], VECTORS[400:]]))
+    index = builder.finish()
+    assert index.get("id 400") == Record("id 400", "text of id 400")
+    check(index)
+
+
+@pytest.mark.parametrize("records", [499, 501])
+def test_as_many_vectors_as_records(tmp_path: Path, records: int) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        with pytest.raises(InvalidInput, match="more"):
+            builder.add([Record(str(row)) for row in range(records)], VECTORS)
+
+
+class Letters(Backend):
+    name = "letters"
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        self.seen += texts
+        return np.array([np.random.default_rng(list(text.encode())).standard_normal(64) for text in texts], np.float32)
+
+
+def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
+    backend = Letters()
+    encoder = Encoder(ModelProfile(name="letters", width=64), backend)
+    records = [Record(str(row), f"text {row}") for row in range(3000)]
+
+    def interrupted() -> Iterator[Record]:
+        yield from records[:2500]
+        raise KeyboardInterrupt
+
+    with BinaryIndexBuilder(tmp_path / "index", contract=encoder.contract) as builder:
+        with pytest.raises(KeyboardInterrupt):
+            builder.add_texts(interrupted(), encoder)
+    phases: list[tuple[str, int, int]] = []
+
+    def report(phase: str, done: int, total: int) -> None:
+        phases.append((phase, done, total))
+
+    with BinaryIndexBuilder(
+        tmp_path / "index",
+        contract=encoder.contract,
+        resume=True,
+        report=report,
+        options={"lists": 4},
+    ) as builder:
+        assert builder.add_texts(records, encoder) == 3000 - 2048
+        with builder.finish() as index:
+            assert index.count() == 3000
+            assert index.get("2999") == records[2999]
+            assert str(builder.plan) == index.info()["plan"] == "4 lists, as asked"
+    assert len(backend.seen) == 3000
+    assert {phase for phase, _, _ in phases} == {"storing", "training", "assigning", "moving codes", "moving vectors"}
+    assert phases[-1] == ("moving vectors", 3000, 3000)
+
+
+def test_a_builder_begins_only_where_nothing_is(tmp_path: Path) -> None:
+    BinaryIndex.create(tmp_path / "index", CONTRACT).close()
+    with pytest.raises(EngineError, match="already holds an index"):
+        BinaryIndexBuilder(tmp_path / "index", contract=CONTRACT)
+    with pytest.raises(ContractMismatch):
+        BinaryIndexBuilder(tmp_path / "index", contract=contract(64), resume=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(EngineError, match="not empty"):
+        BinaryIndexBuilder(tmp_path, contract=CONTRACT)
+    with pytest.raises(InvalidType):
+        BinaryIndexBuilder(tmp_path / "new", contract="lexical")  # pyright: ignore[reportArgumentType]
+
+
+def test_an_empty_build(tmp_path: Path) -> None:
+    builder = BinaryIndexBuilder(tmp_path / "index", contract=CONTRACT)
+    with builder.finish() as index:
+        assert index.count() == 0
+    with pytest.raises(EngineError, match="finished"):
+        builder.add_vectors(np.ones((1, 12)))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "error"),
+    [
+        (VECTORS[:, :8], InvalidVectors),
+        (VECTORS[0], InvalidVectors),
+        (np.full((2, 64), np.nan), InvalidVectors),
+        (np.zeros((2, 64)), InvalidVectors),
+        (binarize(VECTORS), InvalidInput),
+        (np.ones((2, 8), np.int8), InvalidVectors),
+        ("vectors", InvalidType),
+        (3, InvalidType),
+    ],
+)
+def test_what_cannot_be_stored(tmp_path: Path, vectors: Any, error: type[Exception]) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        builder.add_vectors(VECTORS, IDS)
+        with pytest.raises(error):
+            builder.add_vectors(vectors)
+        check(builder.finish())
+
+
+@pytest.mark.parametrize("bits", [np.zeros((2, 3), np.uint8), np.full((2, 2), 255, np.uint8)])
+def test_bits_of_another_width_or_beyond_the_dimension(tmp_path: Path, bits: Any) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=CONTRACT) as builder:
+        with pytest.raises(InvalidVectors):
+            builder.add_vectors(bits)
+
+
+@pytest.mark.parametrize("options", [{"lists": 0}, {"plan": "round"}, {"probes": 1.5}, {"plan": "flat", "lists": 3}])
+def test_options_are_checked(tmp_path: Path, options: Any) -> None:
+    with pytest.raises(InvalidInput):
+        BinaryIndexBuilder(tmp_path / "index", contract=CONTRACT, options=options)
