@@ -5,6 +5,7 @@ An adapter whose framework is not installed is skipped.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import warnings
@@ -73,11 +74,41 @@ def lancedb(load: Load) -> Adapter:
     return Adapter(function.compute_source_embeddings, function.compute_query_embeddings)
 
 
+def llama_index(load: Load) -> Adapter:
+    from jinavec_adapters.llama_index import JinaV5Embedding
+
+    model = JinaV5Embedding(load["model"], **{name: value for name, value in load.items() if name != "model"})
+    return Adapter(model.get_text_embedding_batch, lambda texts: [model.get_query_embedding(text) for text in texts])
+
+
+def elastic(load: Load) -> Adapter:
+    from jinavec_adapters.elastic import JinaEmbeddingService
+
+    service = JinaEmbeddingService(**load)
+    return Adapter(service.embed_documents, lambda texts: [service.embed_query(text) for text in texts])
+
+
+def qdrant(load: Load) -> Adapter:
+    from jinavec_adapters.qdrant import AsyncEmbeddingProvider
+
+    provider = AsyncEmbeddingProvider(Encoder.load(**load))
+
+    async def queries(texts: list[str]) -> list[list[float]]:
+        return [await provider.embed_query(text) for text in texts]
+
+    return Adapter(
+        lambda texts: asyncio.run(provider.embed_documents(texts)), lambda texts: asyncio.run(queries(texts))
+    )
+
+
 ADAPTERS: Mapping[str, tuple[str, Callable[[Load], Adapter]]] = {
     "chroma": ("chromadb", chroma),
+    "elastic": ("elasticsearch", elastic),
     "haystack": ("haystack", haystack),
     "lancedb": ("lancedb", lancedb),
     "langchain": ("langchain_core", langchain),
+    "llama_index": ("llama_index.core", llama_index),
+    "qdrant": ("qdrant_client", qdrant),
 }
 """The library an adapter needs, and how to load it."""
 

@@ -26,7 +26,7 @@ class _Embeds:
         backend: str | None = None,
         source: str | Path | None = None,
         revision: str | None = None,
-        overflow: Overflow = "truncate",
+        overflow: Overflow | None = None,
         url: str | None = None,
         api_key: str | None = None,
         served_as: str | None = None,
@@ -42,7 +42,7 @@ class _Embeds:
             backend: what runs the model.
             source: a folder or hub name of the weights.
             revision: the revision of the weights.
-            overflow: what to do with texts over the token limit.
+            overflow: what to do with texts over the token limit; by default the backend decides.
             url: address of a server.
             api_key: key of the server.
             served_as: the model's name on that server.
@@ -54,7 +54,7 @@ class _Embeds:
         """
         if isinstance(model, Encoder):
             model, encoder = None, model
-        described = (task, dimension, backend, source, revision, url, api_key, served_as, options)
+        described = (task, dimension, backend, source, revision, overflow, url, api_key, served_as, options)
         if encoder is None:
             if model is None:
                 raise InvalidInput("name a model, or give an encoder=")
