@@ -18,7 +18,7 @@ AGAIN = (Reason.RATE_LIMITED, Reason.UNAVAILABLE, Reason.BUSY)
 FIRST, LONGEST = 0.25, 20.0
 """Seconds: the first wait is random up to the one, and doubles up to the other."""
 FEW = 3
-"""Tries in all, where the fault may well be permanent: nobody there on first contact, or an answer that is no JSON."""
+"""Tries that end in a fault which may well be permanent: nobody there on first contact, an answer that is no JSON."""
 
 
 def read_retry_after(value: str | None) -> float | None:
@@ -57,10 +57,13 @@ async def retrying(
         """Wait as long as the server says, and a random while longer, so that not all come back at once."""
         return (state.outcome.exception().retry_after or 0.0) + jitter(state)
 
+    doubtful = 0
+
     def is_last(state: Any) -> bool:
+        nonlocal doubtful
         error = state.outcome.exception()
-        unlikely = error.code == "not_json" or (error.code == "no_connection" and is_new())
-        return unlikely and state.attempt_number >= FEW
+        doubtful += error.code == "not_json" or (error.code == "no_connection" and is_new())
+        return doubtful >= FEW
 
     async def before_sleep(_: Any) -> None:
         await between()

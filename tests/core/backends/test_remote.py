@@ -342,6 +342,16 @@ class TestFaults:
         with load(server) as encoder, pytest.raises(ServerError, match=r"127.0.0.1:\d+ failed: no connection"):
             encoder.encode_documents(["a"])
 
+    def test_an_answer_that_is_no_json_is_tried_again_whatever_went_wrong_before(self) -> None:
+        faults = [Reply(PAGE, 502), Reply(PAGE, 503), Reply(PAGE), Reply(PAGE)]
+
+        def fault(asked: Asked, number: int) -> Reply | None:
+            return faults[number - 1] if number <= len(faults) else None
+
+        with ScriptedServer("openai", fault=fault) as server, load(server) as encoder:
+            agree(encoder.encode_documents(["a"]), wanted(["a"]))
+        assert len(server.asked) == 5
+
     def test_a_redirect_is_not_followed(self) -> None:
         with ScriptedServer("openai", fault=always(Reply(b"", 307, {"Location": "http://stranger/"}))) as server:
             with load(server, api_key="key") as encoder, pytest.raises(ServerError, match="http://stranger/"):
