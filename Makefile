@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
-EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text
+EXTRAS := static,onnx,remote,elasticsearch,server,parquet,zstd,text
 
 .PHONY: demo test test-torch check wheel readme clean
 
@@ -46,7 +46,7 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
-	$(INSTALL) -e ".[$(EXTRAS)]" --group test
+	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group server
 	@touch $@
 
 $(VENV)/.torch: $(BIN)/uv pyproject.toml
