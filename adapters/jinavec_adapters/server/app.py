@@ -66,7 +66,8 @@ def _add_metadata(app: FastAPI, keys: Keys, models: Models, settings: ServerSett
         return _guarded(TEI, keys, request, lambda: dumps(_info(models, settings)))
 
     app.add_api_route("/api/v2/authorizations", authorizations, response_class=Response, tags=["eis"])
-    app.add_api_route("/v1/models", list_models, response_class=Response, tags=["openai"])
+    for prefix in ("", "/query", "/document"):
+        app.add_api_route(f"{prefix}/v1/models", list_models, response_class=Response, tags=["openai"])
     app.add_api_route("/info", info, response_class=Response, tags=["tei"])
 
 

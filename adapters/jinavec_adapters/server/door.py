@@ -76,10 +76,12 @@ class Door:
         if self._requests >= self.settings.max_requests:
             raise _busy("too many requests are under way")
         self._requests += 1
+        self.metrics.under_way.set(self._requests)
         try:
             yield
         finally:
             self._requests -= 1
+            self.metrics.under_way.set(self._requests)
             self._held -= len(body)
 
     async def _read(self, request: Request, body: bytearray) -> None:

@@ -30,6 +30,7 @@ class Metrics:
         self.seconds = Histogram(
             "jinavec_request_seconds", "Time to the answer.", ("route",), buckets=_SECONDS, registry=registry
         )
+        self.under_way = Gauge("jinavec_requests_under_way", "Requests not answered yet.", registry=registry)
         self.left = Counter("jinavec_clients_left", "Requests whose client left before the answer.", registry=registry)
         self._texts = Counter("jinavec_texts", "Texts embedded.", ("model", "task"), registry=registry)
         self._waiting = Gauge("jinavec_waiting_tokens", "Tokens that wait.", ("model", "task"), registry=registry)

@@ -45,7 +45,7 @@ class Gated(Backend):
 
 
 def lane_over(backend: Backend, **limits: Any) -> Lane:
-    defaults = {"batch_tokens": 100, "queue_tokens": 1000, "max_wait": 0.01, "concurrency": 1}
+    defaults: dict[str, Any] = {"batch_tokens": 100, "queue_tokens": 1000, "max_wait": 0.01, "concurrency": 1}
     return Lane(Encoder("lexical", backend), Metrics(), **defaults | limits)
 
 
