@@ -72,9 +72,10 @@ def test_huggingface_hub(roles: Server, encoder: Encoder, role: str, monkeypatch
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # else the client takes the loopback for the internet
     expected = encoder.encode(TEXTS[:1], role=role)
-    by_name = InferenceClient(f"{roles.url}/embed", token="k").feature_extraction(TEXTS[0], prompt_name=role)
-    by_address = InferenceClient(f"{roles.url}/{role}/embed", token="k").feature_extraction(TEXTS[0], normalize=True)
-    assert (np.array(by_name, np.float32) == expected).all() and (np.array(by_address, np.float32) == expected).all()
+    for path, how in [("/embed", {"prompt_name": role}), (f"/{role}/embed", {"normalize": True})]:
+        with InferenceClient(roles.url + path, token="k") as client:
+            given: Any = client.feature_extraction(TEXTS[0], **how)  # pyright: ignore[reportArgumentType]
+        assert (np.array(given, np.float32) == expected).all()
 
 
 def test_langchain_openai(roles: Server, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jinavec.wire import cohere, eis, openai, qdrant, tei
+from jinavec.wire.fields import is_object
 
 from .conftest import Server
 
@@ -56,13 +57,13 @@ def bodies(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         place: Any = body
         while True:
-            keys: list[Any] = list(place) if isinstance(place, dict) else list(range(len(place)))
+            keys: list[Any] = list(place) if is_object(place) else list(range(len(place)))
             key = draw(st.sampled_from(keys)) if keys else None
-            if key is None or not isinstance(place[key], (dict, list)) or draw(st.booleans()):
+            if key is None or not _holds_others(place[key]) or draw(st.booleans()):
                 break
             place = place[key]
-        if key is None or (isinstance(place, dict) and draw(st.integers(0, 4)) == 0):
-            if isinstance(place, dict):
+        if key is None or (is_object(place) and draw(st.integers(0, 4)) == 0):
+            if is_object(place):
                 place[draw(words)] = draw(values)
         elif draw(st.integers(0, 4)) == 0:
             del place[key]
@@ -70,6 +71,10 @@ def bodies(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
             place[key] = draw(values)
     encoded = json.dumps(body).encode()
     return encoded[: draw(st.integers(0, len(encoded)))] if draw(st.integers(0, 9)) == 0 else encoded
+
+
+def _holds_others(value: object) -> bool:
+    return isinstance(value, (dict, list))
 
 
 @pytest.fixture(scope="module")
