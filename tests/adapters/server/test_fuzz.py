@@ -88,11 +88,7 @@ def test_no_request_breaks_the_server(client: httpx2.Client, path: str) -> None:
     codec, good = GOOD[path]
     assert client.post(path, content=json.dumps(good)).status_code == 200
 
-    @settings(
-        max_examples=EXAMPLES,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example],
-        database=None,
-    )
+    @settings(max_examples=EXAMPLES, database=None)
     @given(body=bodies(good))
     def post(body: bytes) -> None:
         reply = client.post(path, content=body)
