@@ -53,7 +53,8 @@ def main() -> None:
     print(f"{processor()}, Python {platform.python_version()}; load before: {os.getloadavg()[0]:.1f}")
     print(f"\n{len(texts)} questions, {CLIENTS} clients, best of {options.repeat} rounds\n")
     print(
-        "| model | in-process, texts/s | serve | unbatched | serve / in-process | serve / unbatched | lonely, added ms |"
+        "| model | in-process, texts/s | serve | unbatched | serve / in-process |"
+        " serve / unbatched | lonely, added ms |"
         " reply JSON, % | base64, % |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
@@ -203,7 +204,10 @@ async def ask(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], tex
     """Send one text over an open connection, as bare as possible: the client shares the processor."""
     reader, writer = connection
     body = json.dumps({"input": [text]}).encode()
-    head = f"POST /document/v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        "POST /document/v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     writer.write(head.encode() + body)
     answer = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(answer.partition(b"content-length:")[2].split(b"\r\n")[0])
