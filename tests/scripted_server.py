@@ -106,7 +106,7 @@ class ScriptedServer:
                     reply = (self.fault and self.fault(asked, number)) or self.answer(asked)
                     if not _write(connection, reply):
                         return
-            except OSError:
+            except (OSError, ValueError):  # the client is gone, perhaps in the middle of its request
                 return
 
 

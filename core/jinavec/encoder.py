@@ -153,7 +153,7 @@ class Encoder:
         Args:
             texts: any iterable of strings; identical ones are embedded once.
             role: query or document.
-            progress: called with (texts done, texts in all) as work proceeds.
+            progress: called with (texts done, texts in all) as work proceeds; from another thread where a server works.
 
         Returns:
             float32 (n, dimension), unit length, in the order of the texts.

@@ -42,9 +42,11 @@ class Session:
         """
         tokens = sum(len(text.encode()) for text in request.texts) // 3 + len(request.texts)
         async with self.slots:
-            await self.gate.passing(tokens)
+            await self.gate.passing(tokens)  # waiting for one's turn does not count against the deadline
+            now = asyncio.get_running_loop().time
+            end = now() + self.options.deadline
             return await retrying(
-                lambda: self.transport.post(request, self.options.timeout),
+                lambda: self.transport.post(request, min(self.options.timeout, max(0.01, end - now()))),
                 deadline=self.options.deadline,
                 between=lambda: self.gate.passing(tokens),
                 is_new=is_new,

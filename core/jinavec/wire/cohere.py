@@ -16,7 +16,7 @@ from jinavec.wire.fields import Fields, dumps, loads, said, spelling
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
 
-SERVER = ServerTraits(path="/v2/embed", adds_prompt=True, narrows=True, truncates=True, names_model=False)
+SERVER = ServerTraits(path="/v2/embed", adds_prompt=True, narrows=True, truncates=True)
 
 INPUT_TYPES: Mapping[str, tuple[Task | None, Role | None]] = {
     "search_query": (Task.RETRIEVAL, Role.QUERY),

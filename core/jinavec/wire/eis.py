@@ -18,7 +18,7 @@ from jinavec.wire.fields import Fields, dumps, is_object, loads, said, spelling
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
 
-SERVER = ServerTraits(path="/api/v1/embed/text/dense", adds_prompt=True, narrows=True, names_model=False, batch=16)
+SERVER = ServerTraits(path="/api/v1/embed/text/dense", adds_prompt=True, narrows=True, batch=16)
 
 USE_CASE_HEADER = "X-elastic-product-use-case"
 USE_CASES: Mapping[str, Role] = {

@@ -14,7 +14,7 @@ from jinavec.wire.fields import Fields, dumps, loads, said
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
 
-SERVER = ServerTraits(path="/_inference/text_embedding/{model}", adds_prompt=True, names_model=False, batch=16)
+SERVER = ServerTraits(path="/_inference/text_embedding/{model}", adds_prompt=True, batch=16)
 
 INPUT_TYPES: Mapping[str, tuple[Task | None, Role | None]] = {
     "search": (None, Role.QUERY),

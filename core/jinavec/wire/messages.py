@@ -194,7 +194,5 @@ class ServerTraits:
     """The request may ask for long texts to be cut."""
     base64: bool = False
     """Vectors may be asked for in base64."""
-    names_model: bool = True
-    """The reply names the model."""
     batch: int = 32
     """Texts a request, unless the user says otherwise; no server is known to refuse as many."""

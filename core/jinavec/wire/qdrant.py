@@ -17,7 +17,7 @@ from jinavec.wire.jina import TASKS
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
 
-SERVER = ServerTraits(path="", adds_prompt=True, applies_task=True, narrows=True, names_model=False)
+SERVER = ServerTraits(path="", adds_prompt=True, applies_task=True, narrows=True)
 
 _ROLES: Mapping[str, Role] = {"search": Role.QUERY, "update": Role.DOCUMENT}
 _TASKS: Mapping[str, tuple[Task, Role | None]] = {**TASKS, "retrieval": (Task.RETRIEVAL, None)}

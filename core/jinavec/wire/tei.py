@@ -13,7 +13,7 @@ from jinavec.wire.fields import Fields, dumps, is_object, loads, said
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
 
-SERVER = ServerTraits(path="/embed", adds_prompt=True, narrows=True, truncates=True, names_model=False, batch=32)
+SERVER = ServerTraits(path="/embed", adds_prompt=True, narrows=True, truncates=True, batch=32)
 
 _ROLES: Mapping[str, Role] = {role.value: role for role in Role}
 _SIDES: Mapping[str, bool] = {"right": True, "Right": True}

@@ -536,8 +536,8 @@ class TestConcurrency:
 
         with load(slow, options={"batch": 1, "concurrency": 4}) as encoder:
             asyncio.run(run(encoder))
-            time.sleep(0.5)
-            assert len(slow.asked) <= 8
+            time.sleep(1)
+            assert len(slow.asked) < 50  # a hundred, had they gone on
 
     def test_closing_ends_what_runs(self, slow: ScriptedServer) -> None:
         encoder = load(slow, options={"batch": 1, "concurrency": 1})
