@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 EXTRAS := static,onnx,remote,elasticsearch,server,parquet,zstd,text
 
-.PHONY: demo test test-torch check wheel readme clean
+.PHONY: demo test test-torch torture-server check wheel readme clean
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
@@ -17,6 +17,10 @@ test: $(VENV)/.test  ## the offline tests
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
+
+torture-server: $(VENV)/.test  ## five minutes of twice the load the server can bear, and 10,000 bad requests to each protocol
+	JINAVEC_TORTURE=$(or $(SECONDS),300) JINAVEC_FUZZ=$(or $(FUZZ),10000) $(BIN)/python -m pytest \
+		tests/adapters/server/test_process.py tests/adapters/server/test_fuzz.py $(ARGS)
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check

@@ -122,7 +122,7 @@ class ServerSettings(BaseSettings):
     """Seconds a text waits for others while a batch runs; never when nothing runs."""
     concurrency: int = Field(2, ge=1)
     """Batches of a model and task under way."""
-    timeout: float = Field(120.0, gt=0)
+    timeout: float = Field(300.0, gt=0)
     """Seconds for a request, its body included."""
     shutdown_timeout: int = Field(60, ge=0)
     """Seconds in which accepted requests may finish after SIGTERM."""

@@ -23,7 +23,7 @@ from jinavec import Encoder
 from .conftest import Server, free_port
 
 SECONDS = float(os.environ.get("JINAVEC_TORTURE", "5"))
-"""Of load; ``make torture-server`` takes five minutes."""
+"""Of load; ``make torture-server`` gives it five minutes."""
 
 
 def texts_of(number: int, count: int) -> list[str]:
