@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not torch and not weights and not readme and not torture" $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)

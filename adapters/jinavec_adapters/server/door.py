@@ -67,7 +67,7 @@ class Door:
         if protocol is QDRANT:  # which sends its key in the body
             self.keys.check([*shown_keys(request.headers), *filter(None, {one.user for one in requests})])
         note(request, protocol=protocol.name, texts=sum(len(one.texts) for one in requests))
-        header = protocol.header_role(request.headers)
+        header = None if all(one.role for one in requests) else protocol.header_role(request.headers)
         replies = await _while_present(request, self.embedding.answer(protocol, requests, bound, header))
         return Response(encode(protocol, replies), media_type="application/json")
 

@@ -28,6 +28,11 @@ def _words(words: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "string", "enum": list(words)}
 
 
+_TEXT_PART = _object("value", type={"type": "string", "enum": ["text"]}, value=_STRING)
+_CONTENT = _object("content", content={"type": "array", "minItems": 1, "maxItems": 1, "items": _TEXT_PART})
+"""An input of EIS' route for content of every kind."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """One protocol as a server speaks it."""
@@ -103,7 +108,7 @@ EIS = Protocol(
     _object(
         "input",
         model=_STRING,
-        input={"type": "array", "minItems": 1},
+        input={"type": "array", "minItems": 1, "items": {"anyOf": [_STRING, _CONTENT]}},
         usage_context={"type": "string", "enum": ["search", "ingest"]},
         dimensions=_COUNT,
     ),

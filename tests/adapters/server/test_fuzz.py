@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -81,6 +84,13 @@ def _holds_others(value: object) -> bool:
 def client(server: Server) -> Generator[httpx2.Client]:
     with httpx2.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+@pytest.mark.torture
+def test_the_openapi_document_holds_and_its_requests_break_nothing(server: Server) -> None:
+    schemathesis = [Path(sys.executable).with_name("uvx"), "--quiet", "schemathesis@4.32.5", "run"]
+    checks = ["--checks", "not_a_server_error,status_code_conformance", "--max-examples", "100"]
+    subprocess.run([*schemathesis, f"{server.url}/openapi.json", *checks], check=True)
 
 
 @pytest.mark.parametrize("path", GOOD)

@@ -225,6 +225,8 @@ def test_contradictions_are_refused(server: Server) -> None:
     assert server.post("/query/embed", {"inputs": ["a"], "prompt_name": "document"}).status_code == 422
     headers = [("X-elastic-product-use-case", "internal_search"), ("X-elastic-product-use-case", "internal_ingest")]
     assert server.post("/api/v1/embed/text/dense", body, headers=headers).status_code == 400
+    said = body | {"usage_context": "search"}  # before which the headers do not count
+    assert server.post("/api/v1/embed/text/dense", said, headers=headers).status_code == 200
 
 
 def test_a_default_role(start: Any, profile: Path) -> None:
