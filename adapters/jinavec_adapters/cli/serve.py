@@ -23,14 +23,14 @@ def run_serve(
     Args:
         names: the models.
         how: fields that hold for each of them.
-        flags: settings of the server; None and empty mean: not said.
+        flags: settings of the server; None and False mean: not said.
         more: further settings, ``NAME=VALUE``.
         config: a TOML file.
         check: whether to print the settings and leave.
     """
     from jinavec_adapters.server import ServerSettings, serve
 
-    said = {name: value for name, value in flags.items() if value not in (None, False)}
+    said = {name: value for name, value in flags.items() if value is not None and value is not False}
     said |= read_pairs("--set", more)
     how = {name: value for name, value in how.items() if value}
     if names:

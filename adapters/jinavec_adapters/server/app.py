@@ -13,7 +13,7 @@ import jinavec
 from jinavec.tasks import Role
 from jinavec.wire import eis
 from jinavec.wire.fields import dumps
-from jinavec.wire.messages import STATUS, Reason, WireError
+from jinavec.wire.messages import Reason, WireError
 from jinavec_adapters.server.door import Door, error_response, note
 from jinavec_adapters.server.embedding import Embedding
 from jinavec_adapters.server.keys import Keys, shown_keys
@@ -122,9 +122,7 @@ def _info(models: Models, settings: ServerSettings) -> dict[str, Any]:
 
 def _described(protocol: Protocol) -> dict[str, Any]:
     """Return what the OpenAPI document says about a route; its statuses are those of the codec."""
-    answers = {protocol.codec.encode_error(WireError(reason, ""))[0] for reason in STATUS} - {409}
-    if protocol is OPENAI:
-        answers |= {protocol.codec.encode_error(WireError(Reason.NOT_FOUND, ""))[0], 400}
+    answers = {protocol.codec.encode_error(WireError(reason, ""))[0] for reason in Reason if reason is not Reason.BUSY}
     return {
         "response_class": Response,
         "tags": [protocol.name],

@@ -49,8 +49,9 @@ class Door:
                     if protocol is not QDRANT:
                         self.keys.check(shown_keys(request.headers))
                     await self._read(request, body)
-                    protocol = dialect(protocol, bytes(body))
-                    return await self._answer(request, protocol, bound, bytes(body))
+                    content = bytes(body)
+                    protocol = dialect(protocol, content)
+                    return await self._answer(request, protocol, bound, content)
         except (ClientDisconnect, _ClientLeft):
             self.metrics.left.inc()
             return Response(status_code=CLIENT_LEFT)

@@ -173,6 +173,7 @@ def test_settings_that_cannot_be_meant(arguments: tuple[str, ...], words: str) -
 
 
 def test_a_public_address_with_a_key_or_on_purpose() -> None:
+    assert check("--model", "lexical", "--port", 0)[1]["port"] == 0
     public = ("--model", "lexical", "--host", "0.0.0.0")
     assert check(*public, "--no-auth")[0] == 0
     assert check(*public, JINAVEC_SERVE_API_KEYS="k")[0] == 0
