@@ -6,18 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
-EXTRAS := static,onnx,remote,elasticsearch,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
+EXTRAS := static,onnx,remote,elasticsearch,server,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
+OFFLINE := not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
 
 .PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-mcp \
-	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture check wheel readme clean
+	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
 demo: $(VENV)/.demo  ## index Python's own documentation and answer questions about it; ARGS="--to DIR --model NAME"
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "not torch and not elasticsearch and not qdrant and not weights and not readme" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "$(OFFLINE)" $(ARGS)
 
 torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed and compacted
 	JINAVEC_TORTURE=200 $(BIN)/python -m pytest tests/integrations/faiss/test_crash.py $(ARGS)
@@ -68,6 +69,9 @@ test-elasticsearch-8: $(VENV)-es8/.test  ## the same with the oldest supported s
 examples-elasticsearch: $(VENV)/.test  ## run the examples against Elasticsearch
 	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_ingest/ingest.py
 	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_hybrid/hybrid.py
+torture-server: $(VENV)/.test  ## five minutes of twice the load the server can bear, and 10,000 bad requests to each protocol
+	JINAVEC_TORTURE=$(or $(SECONDS),300) JINAVEC_FUZZ=$(or $(FUZZ),10000) $(BIN)/python -m pytest \
+		tests/adapters/server/test_process.py tests/adapters/server/test_fuzz.py $(ARGS)
 
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
@@ -97,7 +101,7 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
-	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain
+	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain --group server
 	@touch $@
 
 $(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml

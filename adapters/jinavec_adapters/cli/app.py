@@ -301,3 +301,100 @@ def setup(
     from jinavec_adapters.cli.elasticsearch import run_setup
 
     run_setup(server, name, model, task, dimension, service, served_as, url, index, field, pipeline, connect, dry_run)
+
+
+@app.command()
+def serve(
+    *,
+    model: Annotated[
+        list[str],
+        Option(
+            metavar="NAME",
+            help="A model to serve, see 'jinavec models', or a profile FILE.toml; may be repeated."
+            " [default: those of the configuration]",
+        ),
+    ] = [],  # noqa: B006
+    task: Annotated[
+        list[str],
+        Option(
+            metavar="TASK",
+            help="A task to serve; may be repeated, the first one counts where a request names none."
+            " [default: retrieval; all, where the model makes no difference]",
+        ),
+    ] = [],  # noqa: B006
+    backend: Annotated[
+        str | None, Option(metavar="NAME", help="What runs the models. [default: what fits each]")
+    ] = None,
+    source: Annotated[
+        str, Option(metavar="DIR|REPO", help="Folder or hub name of the weights. [default: the hub]")
+    ] = "",
+    revision: Annotated[str, Option(metavar="REV", help="Revision of the weights. [default: the pinned one]")] = "",
+    url: Annotated[
+        str, Option(metavar="URL", help="Address of the server behind a remote backend. [default: the vendor]")
+    ] = "",
+    backend_option: Annotated[
+        list[str], Option(metavar="NAME=VALUE", help="An option of the backend; may be repeated. [default: none]")
+    ] = [],  # noqa: B006
+    default_role: Annotated[
+        Literal["query", "document"] | None,
+        Option(help="The role of texts whose request names none. [default: such requests are refused]"),
+    ] = None,
+    overflow: Annotated[
+        Literal["truncate", "error"] | None,
+        Option(help="What to do with texts over the limit where the request does not say. [default: error]"),
+    ] = None,
+    host: Annotated[str | None, Option(metavar="HOST", help="The address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, Option(metavar="PORT", help="The port to listen on. [default: 8080]")] = None,
+    api_keys_file: Annotated[
+        str | None,
+        Option(metavar="FILE", help="API keys, one a line. [default: those in JINAVEC_SERVE_API_KEYS, with commas]"),
+    ] = None,
+    no_auth: Annotated[
+        bool, Option("--no-auth", help="Let strangers ask. [default: only on a loopback address]")
+    ] = False,
+    tls_certificate: Annotated[str | None, Option(metavar="FILE", help="PEM certificate. [default: no TLS]")] = None,
+    tls_key: Annotated[str | None, Option(metavar="FILE", help="Its PEM key. [default: no TLS]")] = None,
+    config: Annotated[
+        str | None,
+        Option(
+            "--config",
+            metavar="FILE.toml",
+            help="Settings by name; flags win over the environment (JINAVEC_SERVE_NAME), and that over this file."
+            " [default: none]",
+        ),
+    ] = None,
+    set: Annotated[
+        list[str],
+        Option(metavar="NAME=VALUE", help="Any other setting, such as max_inputs=512; repeatable. [default: none]"),
+    ] = [],  # noqa: B006
+    check: Annotated[
+        bool, Option("--check", help="Print the settings, without keys, and leave. [default: serve]")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve models over HTTP to whoever speaks EIS, Qdrant's inference, Jina, OpenAI, TEI or Cohere.
+
+    Ends well on SIGTERM: what was accepted is answered first. See --check for every setting.
+    """
+    from jinavec_adapters.cli.misuse import read_pairs
+    from jinavec_adapters.cli.serve import run_serve
+
+    how = {
+        "tasks": task,
+        "backend": backend,
+        "source": source,
+        "revision": revision,
+        "url": url,
+        "options": read_pairs("--backend-option", backend_option),
+    }
+    flags = {
+        "default_role": default_role,
+        "overflow": overflow,
+        "host": host,
+        "port": port,
+        "api_keys_file": api_keys_file,
+        "no_auth": no_auth,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+    }
+    run_serve(model, how, flags, set, config, check)

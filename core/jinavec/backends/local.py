@@ -48,7 +48,7 @@ class LocalBackend(Backend):
         """
         self.profile = profile
         self.tokenizer = tokenizer
-        self._workers = workers
+        self.workers = workers
         self._pool = ThreadPoolExecutor(workers, f"jinavec-{self.name}", initializer=prepare)
 
     @abstractmethod
@@ -90,7 +90,7 @@ class LocalBackend(Backend):
     def _submit(self, texts: Sequence[str], vectors: Float32, task: Task, report: Report) -> list[Future[int]]:
         ids = self.tokenizer.encode(texts, report)
         self._fill_blank([row for row, tokens in enumerate(ids) if not tokens], vectors, report)
-        batches = plan([len(tokens) for tokens in ids], self.budget, self._workers)
+        batches = plan([len(tokens) for tokens in ids], self.budget, self.workers)
         try:
             return [self._pool.submit(self._work, self.tokenizer.batch(ids, rows), task, vectors) for rows in batches]
         except RuntimeError as error:

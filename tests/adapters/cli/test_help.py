@@ -42,6 +42,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "compact",
         "merge",
         "calibrate",
+        "serve",
         "models",
         "models export",
         "elasticsearch",

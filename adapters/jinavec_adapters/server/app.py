@@ -1,0 +1,138 @@
+"""The routes, as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+import jinavec
+from jinavec.tasks import Role
+from jinavec.wire import eis
+from jinavec.wire.fields import dumps
+from jinavec.wire.messages import Reason, WireError
+from jinavec_adapters.server.door import Door, error_response, note
+from jinavec_adapters.server.embedding import Embedding
+from jinavec_adapters.server.keys import Keys, shown_keys
+from jinavec_adapters.server.metrics import Metrics
+from jinavec_adapters.server.models import Models
+from jinavec_adapters.server.observer import Observer
+from jinavec_adapters.server.protocols import EIS, OPENAI, ROUTES, TEI, Protocol
+from jinavec_adapters.server.settings import ServerSettings
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: ServerSettings, models: Models, metrics: Metrics) -> FastAPI:
+    """Return the application that serves models; closes them at its end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        models.close()
+
+    app = FastAPI(title="jinavec", version=jinavec.__version__, lifespan=lifespan, redoc_url=None)
+    keys = Keys(settings.keys())
+    door = Door(settings, keys, Embedding(models, settings), metrics)
+    for path, (protocol, role) in ROUTES.items():
+        app.add_api_route(path, _embed(door, protocol, role), methods=["POST"], **_described(protocol))
+    _add_metadata(app, keys, models, settings)
+    _add_operations(app, keys, models, metrics)
+    app.add_exception_handler(HTTPException, _http_error)  # pyright: ignore[reportArgumentType]
+    app.add_middleware(Observer, metrics=metrics)
+    return app
+
+
+def _embed(door: Door, protocol: Protocol, role: Role | None) -> Endpoint:
+    async def embed(request: Request) -> Response:
+        return await door.enter(request, protocol, role)
+
+    return embed
+
+
+def _add_metadata(app: FastAPI, keys: Keys, models: Models, settings: ServerSettings) -> None:
+    """Add what clients ask about the models, each in its protocol."""
+
+    async def authorizations(request: Request) -> Response:
+        return _guarded(EIS, keys, request, lambda: eis.encode_authorizations(models.endpoints()))
+
+    async def list_models(request: Request) -> Response:
+        return _guarded(OPENAI, keys, request, lambda: dumps({"object": "list", "data": models.describe()}))
+
+    async def info(request: Request) -> Response:
+        return _guarded(TEI, keys, request, lambda: dumps(_info(models, settings)))
+
+    app.add_api_route("/api/v2/authorizations", authorizations, response_class=Response, tags=["eis"])
+    for prefix in ("", "/query", "/document"):
+        app.add_api_route(f"{prefix}/v1/models", list_models, response_class=Response, tags=["openai"])
+    app.add_api_route("/info", info, response_class=Response, tags=["tei"])
+
+
+def _add_operations(app: FastAPI, keys: Keys, models: Models, metrics: Metrics) -> None:
+    """Add what operators ask; whether the server lives, and is ready, needs no key."""
+
+    async def health(request: Request) -> Response:
+        return _json(dumps({"status": "ok"}))
+
+    async def ready(request: Request) -> Response:
+        return _json(dumps({"status": "ready", "models": models.describe()}))
+
+    async def show_metrics(request: Request) -> Response:
+        response = _guarded(OPENAI, keys, request, metrics.render)
+        if response.status_code == 200:
+            response.headers["content-type"] = "text/plain; version=0.0.4; charset=utf-8"
+        return response
+
+    for path, endpoint in (("/health", health), ("/ready", ready), ("/metrics", show_metrics)):
+        app.add_api_route(path, endpoint, response_class=Response, tags=["operators"])
+
+
+def _guarded(protocol: Protocol, keys: Keys, request: Request, answer: Callable[[], bytes]) -> Response:
+    try:
+        keys.check(shown_keys(request.headers))
+    except WireError as error:
+        return error_response(protocol, error)
+    note(request, protocol=protocol.name)
+    return _json(answer())
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _info(models: Models, settings: ServerSettings) -> dict[str, Any]:
+    first = models.served[0]
+    backend = first.lane.encoder.backend
+    return {
+        "model_id": first.profile.name,
+        "model_sha": backend.revision or None,
+        "model_dtype": backend.precision,
+        "model_type": {"embedding": {"pooling": first.profile.pooling}},
+        "max_concurrent_requests": settings.max_requests,
+        "max_input_length": first.profile.limit,
+        "max_batch_tokens": first.lane.budget,
+        "max_client_batch_size": settings.max_inputs,
+        "auto_truncate": settings.overflow == "truncate",
+        "version": jinavec.__version__,
+    }
+
+
+def _described(protocol: Protocol) -> dict[str, Any]:
+    """Return what the OpenAPI document says about a route; its statuses are those of the codec."""
+    answers = {protocol.codec.encode_error(WireError(reason, ""))[0] for reason in Reason if reason is not Reason.BUSY}
+    return {
+        "response_class": Response,
+        "tags": [protocol.name],
+        "responses": {status: {"description": "refused, in the protocol's own words"} for status in sorted(answers)},
+        "openapi_extra": {
+            "requestBody": {"required": True, "content": {"application/json": {"schema": protocol.schema}}}
+        },
+    }
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """Answer for an address or a method that is not there."""
+    return Response(dumps({"error": error.detail}), error.status_code, error.headers, "application/json")

@@ -1,0 +1,170 @@
+"""Embedding: from the bytes of a request to the bytes of its reply, in any protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jinavec.errors import InvalidInput, InvalidVectors, JinavecError, ServerError, TextTooLong
+from jinavec.tasks import Role
+from jinavec.vectors import Float32
+from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
+from jinavec_adapters.server.batching import Ask, Job
+from jinavec_adapters.server.models import Models, Served
+from jinavec_adapters.server.protocols import Protocol
+from jinavec_adapters.server.roles import agreed, carried, knows_roles
+from jinavec_adapters.server.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Embeds decoded requests through the lanes of the models."""
+
+    models: Models
+    settings: ServerSettings
+
+    async def answer(
+        self, protocol: Protocol, requests: Sequence[EmbedRequest], bound: Role | None, header: Role | None
+    ) -> list[EmbedReply]:
+        """Embed the requests of one body, all of them or none.
+
+        Args:
+            protocol: the one they came in.
+            requests: several only where one body holds several.
+            bound: the role that the address binds.
+            header: the role that a header names; it counts where the body names none.
+
+        Raises:
+            WireError: refused.
+            JinavecError: the model failed.
+        """
+        self._check_limits(requests)
+        plans = [self._plan(protocol, request, bound, header) for request in requests]
+        parts = _merge(plans)
+        jobs: list[tuple[Served, Job]] = []
+        try:
+            for (served, ask), texts in parts.items():
+                jobs.append((served, served.lane.submit(ask, list(texts))))
+            vectors = await asyncio.gather(*(job.done for _, job in jobs))
+        finally:
+            for served, job in jobs:
+                served.lane.cancel(job)
+        found = {
+            key: dict(zip(texts, rows, strict=True)) for (key, texts), rows in zip(parts.items(), vectors, strict=True)
+        }
+        return [_reply(request, plan, found) for request, plan in zip(requests, plans, strict=True)]
+
+    def _check_limits(self, requests: Sequence[EmbedRequest]) -> None:
+        limits, count = self.settings, sum(len(request.texts) for request in requests)
+        if count > limits.max_inputs:
+            raise WireError(
+                Reason.TOO_LARGE, f"the request has {count} texts; at most {limits.max_inputs} texts are taken"
+            )
+        longest = max(len(text) for request in requests for text in request.texts)
+        if longest > limits.max_characters:
+            raise WireError(
+                Reason.TEXT_TOO_LONG,
+                f"the text of {longest} characters is too long: the limit is {limits.max_characters}",
+            )
+
+    def _plan(self, protocol: Protocol, request: EmbedRequest, bound: Role | None, header: Role | None) -> Plan:
+        """Settle model, task, dimension and the role of each text.
+
+        Raises:
+            WireError: one of them is not served, not said, or contradictory.
+        """
+        served = self.models.find(request.model, request.task)
+        if request.normalized is False:
+            raise WireError(Reason.INVALID, "vectors always have unit length here; leave out the field or send true")
+        try:
+            dimension = served.profile.check_dimension(request.dimension)
+        except InvalidInput as error:
+            raise WireError(Reason.INVALID, str(error)) from error
+        if request.encoding in ("binary", "ubinary", "bits") and dimension % 8:
+            raise WireError(Reason.INVALID, f"bits need a dimension that is a multiple of 8, not {dimension}")
+        overflow = self.settings.overflow if request.truncate is None else "truncate" if request.truncate else "error"
+        role = agreed(bound, request.role) or header
+        texts = self._texts(protocol, request, served, role)
+        return Plan(served, [(Ask(role, dimension, overflow), text) for role, text in texts])
+
+    def _texts(
+        self, protocol: Protocol, request: EmbedRequest, served: Served, role: Role | None
+    ) -> list[tuple[Role, str]]:
+        """Return role and text, of each; a prefix that a text brought along is taken off, since the encoder adds it."""
+        profile, task = served.profile, served.task
+        if role is None and protocol.reads_prefix and (prefixed := carried(request.texts, task, profile)) is not None:
+            return prefixed
+        role = role or served.default_role
+        if role is None and knows_roles(task, profile):
+            raise WireError(
+                Reason.INVALID,
+                f"{profile.name} embeds queries and documents differently for {task}, and the request does not say"
+                f" which its texts are: {protocol.says_role}; or start the server with --default-role",
+            )
+        return [(role or Role.DOCUMENT, text) for text in request.texts]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to: for each of its texts, how it is embedded."""
+
+    served: Served
+    texts: list[tuple[Ask, str]]
+
+
+_Key = tuple[Served, Ask]
+
+
+def _merge(plans: Sequence[Plan]) -> dict[_Key, dict[str, None]]:
+    """Return the different texts of all plans by model and Ask."""
+    parts: dict[_Key, dict[str, None]] = {}
+    for plan in plans:
+        for ask, text in plan.texts:
+            parts.setdefault((plan.served, ask), {})[text] = None
+    return parts
+
+
+def _reply(request: EmbedRequest, plan: Plan, found: dict[_Key, dict[str, Float32]]) -> EmbedReply:
+    vectors = np.stack([found[plan.served, ask][text] for ask, text in plan.texts])
+    return EmbedReply.of(vectors, replace(request, model=request.model or plan.served.profile.name))
+
+
+def refusal(error: Exception) -> WireError:
+    """Return what a client is told about an error; what only the operator should know is left out."""
+    match error:
+        case WireError():
+            return error
+        case TextTooLong():
+            return WireError(Reason.TEXT_TOO_LONG, str(error))
+        case InvalidVectors():  # the model's, not the client's
+            return WireError(Reason.INTERNAL, "the model gave no usable vector for this request")
+        case InvalidInput():
+            return WireError(Reason.INVALID, str(error))
+        case ServerError(status=429):
+            return WireError(Reason.RATE_LIMITED, "the model's server is busy; try again later", retry_after=5)
+        case ServerError():
+            return WireError(Reason.UNAVAILABLE, "the model's server failed or refused", retry_after=5)
+        case JinavecError():
+            return WireError(Reason.INTERNAL, "the model failed on this request")
+        case _:
+            return WireError(Reason.INTERNAL, "the server failed on this request")
+
+
+def decode(protocol: Protocol, body: bytes) -> tuple[EmbedRequest, ...]:
+    """Read a body; most protocols put one request into it.
+
+    Raises:
+        WireError: not such a request.
+    """
+    decoded: Any = protocol.codec.decode_request(body)
+    return decoded if isinstance(decoded, tuple) else (decoded,)  # pyright: ignore[reportUnknownVariableType]
+
+
+def encode(protocol: Protocol, replies: Sequence[EmbedReply]) -> bytes:
+    """Write the replies to what ``decode`` read."""
+    several = protocol.name == "qdrant"
+    return protocol.codec.encode_reply(replies if several else replies[0])

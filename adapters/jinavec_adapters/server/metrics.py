@@ -1,0 +1,48 @@
+"""Metrics: what ``/metrics`` tells Prometheus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from jinavec import Encoder
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class LaneMetrics:
+    """The metrics of one model and task."""
+
+    texts: Counter
+    waiting: Gauge
+    batch: Histogram
+
+
+class Metrics:
+    """All metrics of one server."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter("jinavec_requests", "Requests answered.", ("route", "status"), registry=registry)
+        self.seconds = Histogram(
+            "jinavec_request_seconds", "Time to the answer.", ("route",), buckets=_SECONDS, registry=registry
+        )
+        self.under_way = Gauge("jinavec_requests_under_way", "Requests not answered yet.", registry=registry)
+        self.left = Counter("jinavec_clients_left", "Requests whose client left before the answer.", registry=registry)
+        self._texts = Counter("jinavec_texts", "Texts embedded.", ("model", "task"), registry=registry)
+        self._waiting = Gauge("jinavec_waiting_tokens", "Tokens that wait.", ("model", "task"), registry=registry)
+        self._batch = Histogram(
+            "jinavec_batch_texts", "Texts of a batch.", ("model", "task"), buckets=_TEXTS, registry=registry
+        )
+
+    def of(self, encoder: Encoder) -> LaneMetrics:
+        """Return the metrics of a model and task."""
+        labels = (encoder.profile.name, encoder.task.value)
+        return LaneMetrics(self._texts.labels(*labels), self._waiting.labels(*labels), self._batch.labels(*labels))
+
+    def render(self) -> bytes:
+        """Return the text that Prometheus reads."""
+        return generate_latest(self._registry)

@@ -1,0 +1,141 @@
+"""Models: the encoders of a server, loaded at its start, and found by the names that requests use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from jinavec import Encoder
+from jinavec.backends.base import Backend
+from jinavec.models import ModelProfile
+from jinavec.tasks import Role, Task
+from jinavec.wire.eis import Endpoint
+from jinavec.wire.messages import Reason, WireError
+from jinavec_adapters.server.batching import Lane
+from jinavec_adapters.server.metrics import Metrics
+from jinavec_adapters.server.settings import ServedModel, ServerSettings
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model and task."""
+
+    lane: Lane
+    default_role: Role | None
+
+    @property
+    def profile(self) -> ModelProfile:
+        """What is true of the model."""
+        return self.lane.encoder.profile
+
+    @property
+    def task(self) -> Task:
+        """The task its vectors are for."""
+        return self.lane.encoder.task
+
+
+class Models:
+    """What a server serves. A base model serves each of its tasks under its name, and as ``NAME-TASK``."""
+
+    def __init__(self, served: list[Served]) -> None:
+        self.served = served
+        self._names: dict[str, dict[Task, Served]] = {}
+        for one in served:
+            profile = one.profile
+            for name in (profile.name, f"{profile.base or profile.name}-{one.task}", profile.base):
+                if name:
+                    self._names.setdefault(name, {}).setdefault(one.task, one)
+
+    @classmethod
+    def load(cls, settings: ServerSettings, metrics: Metrics) -> Self:
+        """Load every model; raises what ``Encoder.load`` raises."""
+        return cls([one for model in settings.models for one in _load(model, settings, metrics)])
+
+    def find(self, name: str, task: Task | None) -> Served:
+        """Return the model of a name; the first one for no name, and its first task for no task.
+
+        Raises:
+            WireError: not served here.
+        """
+        name = name.removeprefix("jinaai/") or self.served[0].profile.name
+        tasks = self._names.get(name)
+        if tasks is None:
+            raise WireError(
+                Reason.NOT_FOUND, f"this server does not serve that model; it serves: {', '.join(self._names)}"
+            )
+        if task is None:
+            return next(iter(tasks.values()))
+        if task not in tasks:
+            raise WireError(
+                Reason.INVALID,
+                f"{name} is served for {', '.join(tasks)}, not for {task} (jinavec serve --task)",
+            )
+        return tasks[task]
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return the endpoints that Elasticsearch may offer without further set-up: one a model and task."""
+        names: dict[str, Served] = {}
+        for one in self.served:
+            taken = one.profile.name in names
+            names.setdefault(f"{one.profile.name}-{one.task}" if taken else one.profile.name, one)
+        return [Endpoint(id=f".{name}", model_name=name, dimensions=one.profile.width) for name, one in names.items()]
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the models as ``/v1/models`` and ``/ready`` list them."""
+        listed: dict[str, dict[str, Any]] = {}
+        for one in self.served:
+            profile, backend = one.profile, one.lane.encoder.backend
+            entry = listed.setdefault(
+                profile.name,
+                {
+                    "id": profile.name,
+                    "object": "model",
+                    "created": 0,
+                    "owned_by": "jinavec",
+                    "tasks": [],
+                    "width": profile.width,
+                    "dimensions": sorted(profile.dimensions),
+                    "limit": profile.limit,
+                    "backend": backend.name,
+                    "revision": backend.revision,
+                },
+            )
+            entry["tasks"].append(one.task.value)
+        return list(listed.values())
+
+    def close(self) -> None:
+        """Let go of the backends."""
+        for one in self.served:
+            one.lane.encoder.close()
+
+
+def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> list[Served]:
+    profile = model.profile
+    shared: Backend | None = None
+    served: list[Served] = []
+    for task in model.offered(profile):
+        if shared is None:
+            encoder = Encoder.load(
+                profile,
+                task=task,
+                backend=model.backend,
+                source=model.source or None,
+                revision=model.revision or None,
+                url=model.url or None,
+                served_as=model.served_as or None,
+                options=model.options or None,
+            )
+            if getattr(encoder.backend, "task", None) is None:  # its weights serve every task
+                shared = encoder.backend
+        else:
+            encoder = Encoder(profile, shared, task=task)
+        lane = Lane(
+            encoder,
+            metrics,
+            batch_tokens=settings.batch_tokens,
+            queue_tokens=settings.queue_tokens,
+            max_wait=settings.max_wait,
+            concurrency=settings.concurrency,
+        )
+        served.append(Served(lane, model.default_role or settings.default_role))
+    return served

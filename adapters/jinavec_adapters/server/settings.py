@@ -1,0 +1,213 @@
+"""ServerSettings: flags, environment and a TOML file, in this order of precedence."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import field_serializer as serializer
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from jinavec.backends.base import Overflow
+from jinavec.errors import InvalidInput, brief
+from jinavec.models import ModelProfile, find_model
+from jinavec.tasks import Role, Task
+
+PREFIX = "JINAVEC_SERVE_"
+"""Environment variables: ``JINAVEC_SERVE_PORT`` is ``port``."""
+
+
+def _split(value: object) -> object:
+    """Read a list from the environment: words between commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _named(values: object) -> object:
+    """Take a bare name for a model."""
+    values = _split(values)
+    return [{"name": v} if isinstance(v, str) else v for v in values] if isinstance(values, list) else values  # pyright: ignore[reportUnknownVariableType]
+
+
+OneTask = Annotated[Task, BeforeValidator(Task)]
+OneRole = Annotated[Role, BeforeValidator(Role)]
+
+
+class ServedModel(BaseModel):
+    """One model to serve; the fields are those of ``Encoder.load``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """A catalogue name, or a profile FILE.toml."""
+    tasks: tuple[OneTask, ...] = ()
+    """The first one counts where a request names none; empty: every task where the weights make no difference between
+    them, else retrieval."""
+    default_role: OneRole | None = None
+    """The role of texts whose request names none; without one they are refused."""
+    backend: str | None = None
+    source: str = ""
+    revision: str = ""
+    url: str = ""
+    served_as: str = ""
+    """The model's name on the server behind ``url``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @serializer("url")
+    def _without_password(self, url: str) -> str:
+        return re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", url)
+
+    @property
+    def profile(self) -> ModelProfile:
+        """The profile that the name stands for; raises UnknownModel or InvalidInput."""
+        return ModelProfile.from_toml(self.name) if self.name.endswith(".toml") else find_model(self.name)
+
+    def offered(self, profile: ModelProfile) -> tuple[Task, ...]:
+        """Return the tasks to serve, the default one first.
+
+        Raises:
+            UnknownTask: the weights serve another task only.
+        """
+        if not self.tasks and profile.task is None and not profile.prompts:
+            return tuple(Task)
+        return tuple(dict.fromkeys(profile.check_task(task) for task in self.tasks or (None,)))
+
+
+class ServerSettings(BaseSettings):
+    """What ``jinavec serve`` runs with."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    models: Annotated[tuple[ServedModel, ...], NoDecode, BeforeValidator(_named)] = Field(min_length=1)
+    default_role: OneRole | None = None
+    """For every model that has none of its own."""
+    overflow: Overflow = "error"
+    """What happens to texts over the model's limit where the request does not say."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = ()
+    api_keys_file: Path | None = None
+    """One key a line."""
+    no_auth: bool = False
+    """Whether strangers may ask on an address that is not loopback."""
+
+    max_body: int = Field(32 * 2**20, ge=1)
+    """Bytes of a request."""
+    max_inputs: int = Field(2048, ge=1)
+    """Texts of a request."""
+    max_characters: int = Field(500_000, ge=1)
+    """Characters of a text."""
+    max_requests: int = Field(1024, ge=1)
+    """Requests under way; more are answered 429."""
+    max_held: int = Field(256 * 2**20, ge=1)
+    """Bytes of all bodies under way; more are answered 429."""
+    queue_tokens: int = Field(1_000_000, ge=1)
+    """Tokens that wait for one model and task; more are answered 429. Guessed at four bytes each."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Tokens of a batch; by default what keeps the backend busy."""
+    max_wait: float = Field(0.005, ge=0)
+    """Seconds a text waits for others while a batch runs; never when nothing runs."""
+    concurrency: int = Field(2, ge=1)
+    """Batches of a model and task under way."""
+    timeout: float = Field(300.0, gt=0)
+    """Seconds for a request, its body included."""
+    shutdown_timeout: int = Field(60, ge=0)
+    """Seconds in which accepted requests may finish after SIGTERM."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take flags before the environment, and that before the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def read(cls, config: str | Path | None = None, **flags: Any) -> Self:
+        """Read the settings.
+
+        Args:
+            config: a TOML file of the fields of this class.
+            **flags: fields that were said on the command line.
+
+        Raises:
+            InvalidInput: a value that cannot be used; says which, and never shows a key.
+        """
+        if config is not None and not Path(config).is_file():
+            raise InvalidInput(f"there is no file {str(config)!r}")
+        kind = cast("type[Self]", type(cls.__name__, (cls,), {"model_config": SettingsConfigDict(toml_file=config)}))
+        try:
+            return kind(**flags)
+        except ValidationError as error:
+            raise InvalidInput("; ".join(map(_explain, error.errors(include_url=False)))) from None
+        except (SettingsError, ValueError) as error:  # unreadable TOML
+            raise InvalidInput(f"cannot read the settings: {error}") from None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        for model in self.models:
+            model.offered(model.profile)
+        keys = self.keys()
+        if not keys and not self.no_auth and not _is_loopback(self.host):
+            raise ValueError(
+                f"others can reach {self.host}: give keys ({PREFIX}API_KEYS or --api-keys-file), or say --no-auth"
+            )
+        if keys and self.no_auth:
+            raise ValueError("there are API keys, and no_auth too: say one of the two")
+        return self
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the API keys; empty where none is needed.
+
+        Raises:
+            ValueError: their file cannot be read or holds none.
+        """
+        keys = [key.get_secret_value().strip() for key in self.api_keys]
+        if self.api_keys_file is not None:
+            try:
+                lines = self.api_keys_file.read_text("utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"cannot read {self.api_keys_file}: {type(error).__name__}") from None
+            found = [line.strip() for line in lines if line.strip()]
+            if not found:
+                raise ValueError(f"there is no key in {self.api_keys_file}")
+            keys += found
+        return tuple(filter(None, keys))
+
+    def effective(self) -> Mapping[str, Any]:
+        """Return the settings as plain values, without secrets."""
+        return self.model_dump(mode="json") | {"api_keys": f"{len(self.keys())} keys, not shown"}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = f"there is no such setting; there are: {', '.join(ServerSettings.model_fields)}"
+    return f"{place}: {message}" if place else brief(message)[1:-1] if len(message) > 2000 else message

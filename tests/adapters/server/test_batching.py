@@ -1,0 +1,172 @@
+"""Batching: merged, fair, bounded, cancelled; a bad text fails its own request only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jinavec import Encoder, Role, Task
+from jinavec.backends.base import Backend, Report
+from jinavec.backends.lexical import LexicalBackend
+from jinavec.errors import ModelError, ServerError
+from jinavec.vectors import Float32
+from jinavec.wire.messages import Reason, WireError
+from jinavec_adapters.server.batching import Ask, Lane
+from jinavec_adapters.server.metrics import Metrics
+
+ASK = Ask(Role.DOCUMENT, 64, "error")
+
+
+class Gated(Backend):
+    """The lexical model, which works only while its gate is open, and fails on the word poison."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.calls: list[list[str]] = []
+        self._lexical = LexicalBackend(768)
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        raise NotImplementedError
+
+    async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        self.calls.append(list(texts))
+        await self.gate.wait()
+        if "poison" in texts:
+            raise ModelError("poison")
+        if "outage" in texts:
+            raise ServerError("gone", status=503)
+        return self._lexical.embed(texts, task=task, role=role, report=report)
+
+
+def lane_over(backend: Backend, **limits: Any) -> Lane:
+    defaults: dict[str, Any] = {"batch_tokens": 100, "queue_tokens": 1000, "max_wait": 0.01, "concurrency": 1}
+    return Lane(Encoder("lexical", backend), Metrics(), **defaults | limits)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_nobody_waits_while_nothing_runs() -> None:
+    backend = Gated()
+    backend.gate.set()
+    lane = lane_over(backend, max_wait=3600)
+    vectors = await lane.submit(ASK, ["a"]).done
+    assert (vectors == Encoder("lexical", LexicalBackend(768), dimension=64).encode_documents(["a"])).all()
+
+
+async def test_what_comes_meanwhile_goes_together() -> None:
+    backend = Gated()
+    lane = lane_over(backend)
+    jobs = [lane.submit(ASK, ["first"])]
+    await settle()
+    jobs += [lane.submit(ASK, [f"text {n}", "shared"]) for n in range(5)]
+    backend.gate.set()
+    vectors = await asyncio.gather(*(job.done for job in jobs))
+    assert backend.calls[0] == ["first"]
+    assert len(backend.calls) == 2 and set(backend.calls[1]) == {*(f"text {n}" for n in range(5)), "shared"}
+    expected = Encoder("lexical", LexicalBackend(768), dimension=64)
+    assert all((got == expected.encode_documents(job.texts)).all() for job, got in zip(jobs, vectors, strict=True))
+
+
+async def test_a_second_batch_starts_when_the_wait_is_over() -> None:
+    backend = Gated()
+    lane = lane_over(backend, concurrency=2)
+    jobs = [lane.submit(ASK, ["first"])]
+    await settle()
+    jobs.append(lane.submit(ASK, ["second"]))
+    await settle()
+    assert len(backend.calls) == 1
+    while len(backend.calls) < 2:
+        await asyncio.sleep(0.01)
+    backend.gate.set()
+    await asyncio.gather(*(job.done for job in jobs))
+
+
+async def test_batches_keep_to_their_budget_and_a_small_request_passes_a_large_one() -> None:
+    backend = Gated()
+    lane = lane_over(backend, batch_tokens=10)
+    large = lane.submit(ASK, [f"l{n}" for n in range(100)])
+    await settle()
+    small = lane.submit(ASK, ["small"])
+    backend.gate.set()
+    await small.done
+    assert not large.done.done()
+    assert any("small" in call for call in backend.calls[:3])
+    await large.done
+    assert max(map(len, backend.calls)) <= 10
+
+
+async def test_roles_and_dimensions_share_a_batch_but_not_a_call() -> None:
+    backend = Gated()
+    backend.gate.set()
+    lane = lane_over(backend)
+    asks = [ASK, Ask(Role.QUERY, 64, "error"), Ask(Role.DOCUMENT, 128, "error"), ASK]
+    jobs = [lane.submit(ask, ["a", str(n)]) for n, ask in enumerate(asks)]
+    vectors = await asyncio.gather(*(job.done for job in jobs))
+    assert [v.shape for v in vectors] == [(2, 64), (2, 64), (2, 128), (2, 64)]
+    assert len(backend.calls) == 3
+
+
+async def test_a_poisoned_text_fails_its_own_request_only() -> None:
+    backend = Gated()
+    backend.gate.set()
+    lane = lane_over(backend)
+    jobs = [lane.submit(ASK, [f"good {n}"]) for n in range(6)]
+    bad = lane.submit(ASK, ["fine", "poison"])
+    results = await asyncio.gather(*(job.done for job in [*jobs, bad]), return_exceptions=True)
+    assert all(isinstance(result, np.ndarray) for result in results[:-1])
+    assert isinstance(results[-1], ModelError)
+
+
+async def test_an_outage_is_not_asked_again_for_every_request() -> None:
+    backend = Gated()
+    backend.gate.set()
+    lane = lane_over(backend)
+    jobs = [lane.submit(ASK, [text]) for text in ("a", "outage", "b")]
+    results = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
+    assert all(isinstance(result, ServerError) for result in results)
+    assert len(backend.calls) == 1
+
+
+async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    backend = Gated()
+    lane = lane_over(backend, queue_tokens=20)
+    running = lane.submit(ASK, ["a"])
+    await settle()
+    waiting = lane.submit(ASK, ["b" * 60])
+    with pytest.raises(WireError) as refused:
+        lane.submit(ASK, ["c" * 60])
+    assert refused.value.reason is Reason.RATE_LIMITED
+    assert refused.value.retry_after and refused.value.retry_after >= 1
+    lane.cancel(waiting)
+    again = lane.submit(ASK, ["d" * 60])
+    backend.gate.set()
+    await asyncio.gather(running.done, again.done)
+
+
+async def test_a_request_larger_than_the_queue_passes_when_nothing_waits() -> None:
+    backend = Gated()
+    backend.gate.set()
+    assert (await lane_over(backend, queue_tokens=5).submit(ASK, ["a" * 400]).done).shape == (1, 64)
+
+
+async def test_texts_of_a_client_that_left_are_not_embedded() -> None:
+    backend = Gated()
+    lane = lane_over(backend)
+    running = lane.submit(ASK, ["a"])
+    await settle()
+    gone = lane.submit(ASK, ["b", "c"])
+    lane.cancel(gone)
+    stays = lane.submit(ASK, ["d"])
+    backend.gate.set()
+    await asyncio.gather(running.done, stays.done)
+    assert [text for call in backend.calls for text in call] == ["a", "d"]
+    lane.cancel(running)  # once more does no harm

@@ -1,0 +1,180 @@
+"""Keys, limits, errors and logs: what is refused, in whose words, and what is never said."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from jinavec.wire import cohere, eis, openai, qdrant, tei
+
+from .conftest import COMMAND, Server
+
+KEY, OTHER = "a-secret-key-of-ours", "another-secret-key"
+BODIES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "/v1/embeddings": (openai, {"input": ["a"], "model": "lexical"}),
+    "/embed": (tei, {"inputs": ["a"]}),
+    "/v2/embed": (cohere, {"texts": ["a"], "model": "lexical"}),
+    "/api/v1/embed/text/dense": (eis, {"input": ["a"], "model": "lexical"}),
+    "/qdrant/inference": (qdrant, {"inputs": [{"data": "a", "model": "lexical"}], "inference": "update"}),
+}
+"""A good request to each protocol, and its codec."""
+TEXTS = {"/embed": "inputs", "/v2/embed": "texts"}
+
+
+def with_texts(path: str, texts: list[str]) -> dict[str, Any]:
+    _, body = BODIES[path]
+    if path == "/qdrant/inference":
+        return body | {"inputs": [{"data": text, "model": "lexical"} for text in texts]}
+    return body | {TEXTS.get(path, "input"): texts}
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_refusals_are_in_the_words_of_the_protocol(server: Server, path: str) -> None:
+    codec, body = BODIES[path]
+    bad = [
+        (b"no json", "not JSON"),
+        (b"[]", "must be a JSON object"),
+        (b"{}", "missing"),
+        (json.dumps(with_texts(path, ["a"] * 65)).encode(), "at most 64 texts"),
+        (json.dumps(with_texts(path, ["a" * 10_001])).encode(), "too long"),
+        (b'{"x": "' + b"a" * 300_000 + b'"}', "exceeds 300000 bytes"),
+    ]
+    if path != "/embed":  # which names no model
+        bad.append((json.dumps(body | {"model": "gone", "inputs": [{"data": "a", "model": "gone"}]}).encode(), "serve"))
+    for content, words in bad:
+        reply = server.post(path, content)
+        error = codec.decode_error(reply.status_code, reply.content)
+        assert 400 <= reply.status_code < 500, reply.text
+        assert words in error.message
+    assert server.post(path, body).status_code == 200
+
+
+def test_statuses(server: Server) -> None:
+    def status(path: str, body: object) -> int:
+        return server.post(path, body).status_code
+
+    for path in BODIES:
+        too_many = {"/qdrant/inference": 400}.get(path, 413)
+        assert status(path, with_texts(path, ["a"] * 65)) == too_many
+    assert status("/v1/embeddings", {"input": "a", "model": "gone"}) == 404
+    assert status("/v1/embeddings", {"input": "a", "model": "gone", "task": "clustering"}) == 400
+    assert status("/embed", {"inputs": []}) == 422
+    assert status("/v1/embeddings", {"input": "a", "dimensions": 100}) == 400
+    assert status("/v1/embeddings", {"input": [[1, 2]], "model": "lexical"}) == 400
+    assert status("/embed", {"inputs": "a", "normalize": False}) == 422
+    assert status("/v1/embeddings", {"input": "a", "model": "roles", "task": "text-matching"}) == 400
+
+
+def test_keys(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"{OTHER}\n\n", "utf-8")
+    flags = ("--model", "lexical", "--api-keys-file", tmp_path / "keys")
+    with start(*flags, JINAVEC_SERVE_API_KEYS=f"{KEY},third") as own:
+        for path, (codec, body) in BODIES.items():
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}):
+                reply = own.post(path, body, headers=headers)
+                assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer"
+                assert codec.decode_error(401, reply.content).message
+            for key in (KEY, OTHER, "third"):
+                assert own.post(path, body, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+                assert own.post(path, body, headers={"jina-api-key": key}).status_code == 200
+        for other in ("/v1/models", "/api/v2/authorizations", "/info", "/metrics"):
+            assert own.get(other).status_code == 401
+            assert own.get(other, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
+        assert (own.get("/health").status_code, own.get("/ready").status_code) == (200, 200)
+        path, body = "/qdrant/inference", BODIES["/qdrant/inference"][1]
+        assert own.post(path, body | {"token": KEY}).status_code == 200
+        assert own.post(path, body | {"token": "wrong"}).status_code == 401
+        assert own.stop() == 0
+    printed = b"".join(own.lines).decode()
+    assert KEY not in printed and OTHER not in printed
+
+
+def test_the_log_names_the_request_and_nothing_of_its_content(start: Any) -> None:
+    with start("--model", "lexical") as own:
+        own.post("/v1/embeddings", {"input": ["a text to hide"]}, headers={"X-Request-Id": "mine-1"})
+        replies = [own.post("/v1/embeddings?key=hidden", {"input": ["x" * 5]}, headers={"X-Request-Id": "bad id!"})]
+        replies.append(own.post("/v1/embeddings", {"input": ["a text to hide"], "dimensions": 3}))
+        assert all(re.fullmatch("[0-9a-f]{32}", reply.headers["x-request-id"]) for reply in replies)
+        assert own.stop() == 0
+    requests = [line for line in own.log if line.get("logger") == "jinavec.access"]
+    assert [(line["status"], line["route"]) for line in requests if "request_id" in line] == [
+        (200, "/v1/embeddings"),
+        (200, "/v1/embeddings"),
+        (400, "/v1/embeddings"),
+    ]
+    assert requests[0]["request_id"] == "mine-1" and requests[0]["texts"] == 1
+    assert "hid" not in b"".join(own.lines).decode()
+
+
+def test_no_cross_origin_headers(server: Server) -> None:
+    asked = {"Origin": "http://elsewhere", "Access-Control-Request-Method": "POST"}
+    for reply in (
+        httpx2.options(f"{server.url}/v1/embeddings", headers=asked),
+        server.post("/v1/embeddings", {"input": "a"}, headers=asked),
+    ):
+        assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+def check(*arguments: object, **environment: str) -> tuple[int, Any, str]:
+    command = [COMMAND, "serve", "--check", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text('models = ["lexical"]\nport = 1\nmax_inputs = 1\nmax_body = 1\napi_keys = ["hide-me"]\n', "utf-8")
+    environment = {"JINAVEC_SERVE_PORT": "2", "JINAVEC_SERVE_MAX_INPUTS": "2", "JINAVEC_SERVE_API_KEYS": "hide-me,too"}
+    code, shown, _ = check("--config", config, "--set", "max_inputs=3", **environment)
+    assert code == 0
+    assert (shown["max_body"], shown["port"], shown["max_inputs"]) == (1, 2, 3)
+    assert shown["models"][0]["name"] == "lexical"
+    assert "hide-me" not in json.dumps(shown) and shown["api_keys"] == "2 keys, not shown"
+
+
+def test_a_table_for_each_model(tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text(
+        '[[models]]\nname = "lexical"\ntasks = ["clustering"]\n'
+        '[[models]]\nname = "jina-embeddings-v5-text-nano"\nbackend = "jina"\nurl = "http://user:hide-me@host"\n',
+        "utf-8",
+    )
+    code, shown, _ = check("--config", config)
+    assert code == 0
+    assert [model["tasks"] for model in shown["models"]] == [["clustering"], []]
+    assert shown["models"][1]["url"] == "http://host"
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((), "models"),
+        (("--model", "gone"), "unknown model 'gone'"),
+        (("--model", "lexical", "--task", "gone"), "unknown task 'gone'"),
+        (("--model", "lexical", "--host", "0.0.0.0"), "--no-auth"),
+        (("--model", "lexical", "--set", "gone=1"), "max_inputs"),
+        (("--model", "lexical", "--set", "max_inputs=0"), "greater than or equal to 1"),
+        (("--model", "lexical", "--config", "gone.toml"), "gone.toml"),
+        (("--model", "lexical", "--tls-key", "k"), "go together"),
+        (("--model", "lexical", "--api-keys-file", "gone"), "cannot read"),
+        (("--backend", "onnx"), "--model"),
+    ],
+)
+def test_settings_that_cannot_be_meant(arguments: tuple[str, ...], words: str) -> None:
+    code, shown, said = check(*arguments)
+    assert (code, shown) == (2, None)
+    assert words in said
+
+
+def test_a_public_address_with_a_key_or_on_purpose() -> None:
+    assert check("--model", "lexical", "--port", 0)[1]["port"] == 0
+    public = ("--model", "lexical", "--host", "0.0.0.0")
+    assert check(*public, "--no-auth")[0] == 0
+    assert check(*public, JINAVEC_SERVE_API_KEYS="k")[0] == 0
+    assert check(*public, "--no-auth", JINAVEC_SERVE_API_KEYS="k")[0] == 2
