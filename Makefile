@@ -42,8 +42,8 @@ test-lowest: $(FRAMEWORKS:%=test-lowest-%)  ## the framework adapters, each with
 test-lowest-%: $(VENV)-lowest-%/.made
 	$(VENV)-lowest-$*/bin/python -m pytest tests/adapters/$* tests/contract/test_adapters.py $(ARGS)
 
-test-langchain-elasticsearch: $(VENV)-langchain-elasticsearch/.made  ## needs a server at ELASTICSEARCH_URL
-	$(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
+test-langchain-elasticsearch: $(VENV)-langchain-elasticsearch/.made  ## LangChain's own Elasticsearch store with our vectors
+	tests/with_elasticsearch 9.5.2 $(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
 
 test-qdrant: $(BIN)/uv  ## the Qdrant tests with the lowest and the newest supported qdrant-client and fastembed
 	for client in ==1.16.0 ">=1.16,<1.21"; do \
