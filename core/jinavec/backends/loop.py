@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
+
+from jinavec.errors import InvalidInput
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -33,6 +35,7 @@ class LoopThread(Generic[S]):
 
         Raises:
             Closed: it is.
+            InvalidInput: called on the loop's own thread, which would wait for itself.
         """
         with self._lock:
             if self._closed:
@@ -40,6 +43,8 @@ class LoopThread(Generic[S]):
             if self._running is None or self._running.process != os.getpid():  # threads do not survive a fork
                 self._running = _Running(self._open, self._name)
             running = self._running
+        if running.thread is current_thread():
+            raise InvalidInput("a progress callback cannot encode with the encoder that calls it: it waits for itself")
         return asyncio.run_coroutine_threadsafe(work(running.opened), running.loop)
 
     def close(self) -> None:
@@ -59,8 +64,8 @@ class _Running(Generic[S]):
     def __init__(self, open: Callable[[], AbstractAsyncContextManager[S]], name: str) -> None:
         self.process = os.getpid()
         self._ready: Future[None] = Future()
-        self._thread = Thread(target=lambda: asyncio.run(self._serve(open)), name=name, daemon=True)
-        self._thread.start()
+        self.thread = Thread(target=lambda: asyncio.run(self._serve(open)), name=name, daemon=True)
+        self.thread.start()
         self._ready.result()
 
     async def _serve(self, open: Callable[[], AbstractAsyncContextManager[S]]) -> None:
@@ -79,4 +84,4 @@ class _Running(Generic[S]):
 
     def stop(self) -> None:
         self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(timeout=5)
+        self.thread.join(timeout=5)

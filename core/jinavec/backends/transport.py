@@ -83,6 +83,7 @@ class HttpTransport:
         self._client = client
         self._codec = codec
         self._url = url
+        self._reading = asyncio.Lock()
 
     @staticmethod
     @asynccontextmanager
@@ -116,7 +117,9 @@ class HttpTransport:
         except httpx.RequestError as error:
             raise WireError(Reason.INVALID, f"the answer cannot be read: {_words(error)}") from error
         if answer.status_code == 200:
-            return self._read(answer.content, request, _server(answer.headers))
+            async with self._reading:  # of replies that arrive together one is read at a turn of the loop, and the
+                # next requests go out in between
+                return self._read(answer.content, request, _server(answer.headers))
         raise self._refusal(answer)
 
     def _read(self, body: bytes, request: EmbedRequest, server: str) -> Answer:

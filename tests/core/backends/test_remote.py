@@ -53,6 +53,16 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def test_a_progress_callback_that_encodes_is_told_so(protocol: str) -> None:
+    def encode_again(done: int, total: int) -> None:
+        encoder.encode_queries(["a"])
+
+    with ScriptedServer(protocol) as server, load(server) as encoder:
+        with pytest.raises(InvalidInput, match="progress callback cannot encode"):
+            encoder.encode_documents(TEXTS, progress=encode_again)
+        agree(encoder.encode_documents(TEXTS), wanted(TEXTS))
+
+
 class TestPrefixes:
     def test_each_role_gets_its_prefix_exactly_once(self, protocol: str) -> None:
         with ScriptedServer(protocol) as server, load(server) as encoder:
