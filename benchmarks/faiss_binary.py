@@ -436,6 +436,8 @@ def main() -> None:
                 str(asked.work),
                 "--build",
                 kind,
+                "--lists",
+                str(asked.lists),
             ]
             known.write_text(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         building[kind] = json.loads(known.read_text())

@@ -24,7 +24,7 @@ Piece = tuple[Bits, Rows | int]
 """Codes (n, bytes), and the places of their rows: the first one where they follow each other."""
 Nearest = tuple[NDArray[np.int32], Rows]
 """Distances and places, in no order."""
-_SPLIT = 16 * 2**20
+SPLIT = 16 * 2**20
 """Bytes of codes from which one query is worth the work of several cores."""
 _BLOCK = 16_384
 """Codes compared at a time where all distances are wanted."""
@@ -41,15 +41,23 @@ def nearest(query: Bits, pieces: Sequence[Piece], count: int, *, threads: int = 
         threads: cores to use, where there is enough to scan.
     """
     size = sum(codes.nbytes for codes, _ in pieces)
-    if threads < 2 or size < _SPLIT:
-        return _scan(query, pieces, count)[1]
+    if threads < 2 or size < SPLIT:
+        return scan(query, pieces, count)[1]
     shares = _shares(pieces, threads)
-    return _merge(list(pool().map(_scan, repeat(query), shares, repeat(count))), count)
+    return merged(list(pool().map(scan, repeat(query), shares, repeat(count))), count)
+
+
+def merged(found: Sequence[Nearest], count: int) -> Rows:
+    """Return the places of the ``count`` nearest of all that was found."""
+    distances, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if len(places) <= count:
+        return places
+    return places[np.argpartition(distances, count - 1)[:count]]
 
 
 def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, threads: int = 1) -> Rows:
     """Return the places of the ``count`` passing codes nearest to a query, in no order."""
-    step = -(-len(codes) // (threads if codes.nbytes >= _SPLIT else 1))
+    step = -(-len(codes) // (threads if codes.nbytes >= SPLIT else 1))
     starts = range(0, len(codes), step)
 
     def scan(start: int) -> Nearest:
@@ -57,7 +65,7 @@ def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, thre
         found = places[0] >= 0
         return distances[0, found], places[0, found] + start
 
-    return _merge([scan(0)] if len(starts) == 1 else list(pool().map(scan, starts)), count)
+    return merged([scan(0)] if len(starts) == 1 else list(pool().map(scan, starts)), count)
 
 
 def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
@@ -109,7 +117,7 @@ def _one_thread() -> None:
     import_module("faiss").omp_set_num_threads(1)  # holds for the calling thread only
 
 
-def _scan(query: Bits, pieces: Sequence[Piece], count: int) -> Nearest:
+def scan(query: Bits, pieces: Sequence[Piece], count: int) -> Nearest:
     """Scan pieces with FAISS's scanner of inverted lists: one heap for all of them."""
     faiss: Any = import_module("faiss")
     scanner = _scanner(faiss, len(query))
@@ -136,13 +144,6 @@ def _scan_all(queries: Bits, codes: Bits, count: int, passing: Mask | None) -> t
     pointers = faiss.swig_ptr(queries), faiss.swig_ptr(codes)
     faiss.hammings_knn_hc(heap, *pointers, len(codes), codes.shape[1], False, faiss.EXACT_TOPK, selector)
     return distances, places
-
-
-def _merge(found: Sequence[Nearest], count: int) -> Rows:
-    distances, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    if len(places) <= count:
-        return places
-    return places[np.argpartition(distances, count - 1)[:count]]
 
 
 def _places(labels: Rows, pieces: Sequence[Piece]) -> Rows:

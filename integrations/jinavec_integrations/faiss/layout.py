@@ -8,6 +8,7 @@ later follow them: their place is their number less those that are gone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from jinavec.errors import IndexDamaged
 from jinavec_integrations.faiss.filters import Mask
 from jinavec_integrations.faiss.generations import named
+from jinavec_integrations.faiss.listed import ListedCodes
 from jinavec_integrations.faiss.lists import Lists
 from jinavec_integrations.faiss.manifest import Manifest
 from jinavec_integrations.faiss.rowfile import CodeFile, Rows, VectorFile, code_width
@@ -63,6 +65,12 @@ class Layout:
             order,
             places,
         )
+
+    @cached_property
+    def listed(self) -> ListedCodes:
+        """The codes in lists, ready to be scanned; made at the first search."""
+        assert self.lists is not None, "only what is in lists can be scanned by lists"
+        return ListedCodes(self.codes.rows(self.manifest.settled), self.lists.offsets)
 
     def map(self, rows: int) -> None:
         """Map the row files now: from then on a compaction may remove them.

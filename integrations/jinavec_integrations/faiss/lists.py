@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jinavec.vectors import Bits, Float32, binarize, unpack
+from jinavec_integrations.faiss.hamming import scan
 from jinavec_integrations.faiss.rowfile import Rows
 
 SAMPLE = 39
@@ -36,25 +37,28 @@ class Lists:
 
     def route(self, query: Float32, probes: int) -> Rows:
         """Return the lists whose centroids have the largest product with a query (bits,), best first."""
-        with np.errstate(all="ignore"):  # a damaged file may hold anything, and then routes anywhere
-            return self._route(query, probes)
-
-    def _route(self, query: Float32, probes: int) -> Rows:
         weighed = max(_EXACT * probes, 64)
         if weighed >= len(self.centroids):
-            best = np.arange(len(self.centroids))
+            near = np.arange(len(self.centroids))
         else:
-            distances = np.bitwise_count(self._words ^ binarize(query).view(self._words.dtype)).sum(axis=1, dtype=int)
-            best = np.argpartition(distances, weighed - 1)[:weighed]
-        # einsum, not matmul: for one vector, BLAS wakes threads whose waiting costs more than they bring
-        products = np.einsum("ij,j->i", self.centroids[best], query)
-        return best[np.argsort(-products, kind="stable")[:probes]]
+            _, near = scan(binarize(query), [(self._bits, 0)], weighed)
+        return near[np.argsort(-self._products(query, near), kind="stable")[:probes]]
+
+    def _products(self, query: Float32, lists: Rows) -> Float32:
+        faiss: Any = import_module("faiss")
+        products = np.empty(len(lists), np.float32)
+        faiss.fvec_inner_products_by_idx(
+            *map(faiss.swig_ptr, (products, np.ascontiguousarray(query), self.centroids, lists)),
+            len(query),
+            1,
+            len(lists),
+        )
+        return np.nan_to_num(products, copy=False)  # a damaged file may hold anything, and then routes anywhere
 
     @cached_property
-    def _words(self) -> Any:
+    def _bits(self) -> Bits:
         """The bits of the centroids; made at the first search, since opening reads no centroid."""
-        bits = binarize(np.nan_to_num(self.centroids))
-        return bits.view(np.uint64) if bits.shape[1] % 8 == 0 else bits
+        return binarize(np.nan_to_num(self.centroids))
 
 
 def train(sample: Float32, lists: int, seed: int) -> Float32:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jinavec.vectors import Bits, Float32, binarize
 from jinavec_integrations.faiss.filters import Mask
-from jinavec_integrations.faiss.hamming import Piece, nearest, nearest_of_batch, nearest_passing, pool
+from jinavec_integrations.faiss.hamming import Piece, merged, nearest, nearest_of_batch, nearest_passing, pool, scan
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lists import Lists
 from jinavec_integrations.faiss.plan import Effort
@@ -92,6 +92,8 @@ def candidates(view: View, query: Float32, effort: Effort, threads: int) -> Rows
     if view.passing is not None and view.count <= _GATHER:
         places = _all_places(view)
         pieces: list[Piece] = [(codes[places], places)]
+    elif lists is not None and view.passing is None:
+        return _in_lists(view, codes, lists, query, effort, threads)
     elif lists is not None:
         pieces = _listed_pieces(view, codes, lists, query, effort)
     elif (passing := passing_places(view)) is not None:
@@ -149,15 +151,24 @@ def _passing_pieces(view: View, codes: Bits, ranges: list[tuple[int, int]]) -> I
             yield codes[places], places
 
 
-def _listed_pieces(view: View, codes: Bits, lists: Lists, query: Float32, effort: Effort) -> list[Piece]:
-    """Return the codes in the lists nearest to a query, and those that are in no list yet.
+def _in_lists(view: View, codes: Bits, lists: Lists, query: Float32, effort: Effort, threads: int) -> Rows:
+    """Return the nearest in the lists nearest to a query, and among the rows that are in no list yet."""
+    bits = pack(query)
+    chosen = lists.route(padded(query), effort.probes)
+    found = view.layout.listed.nearest(bits, chosen, effort.candidates, threads=threads)
+    if len(unlisted := codes[lists.bounds[-1] :]):
+        found.append(scan(bits, [(unlisted, lists.bounds[-1])], effort.candidates))
+    return merged(found, effort.candidates)
 
-    Under a filter, lists are opened until there are enough passing codes, or no lists left.
+
+def _listed_pieces(view: View, codes: Bits, lists: Lists, query: Float32, effort: Effort) -> list[Piece]:
+    """Return the passing codes in the lists nearest to a query, and those that are in no list yet.
+
+    Lists are opened until there are enough passing codes, or no lists left.
     """
     pieces = list(_passing_pieces(view, codes, [(lists.bounds[-1], view.places)]))
-    probes = effort.probes
-    chosen = lists.route(padded(query), probes if view.passing is None else len(lists.centroids))
-    enough = 0 if view.passing is None else _ENOUGH * effort.candidates
+    probes, enough = effort.probes, _ENOUGH * effort.candidates
+    chosen = lists.route(padded(query), len(lists.centroids))
     scanned = start = 0
     while start < len(chosen) and (not start or scanned < enough):
         numbers: list[int] = chosen[start : start + probes].tolist()
