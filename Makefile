@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
-EXTRAS := static,onnx,remote,elasticsearch,server,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
+EXTRAS := static,onnx,remote,elasticsearch,server,kernel,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
 OFFLINE := not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import import_module
 from itertools import repeat
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jinavec.extras import installed
 from jinavec.vectors import Bits
 from jinavec_integrations.faiss.filters import Mask
 from jinavec_integrations.faiss.rowfile import Rows
@@ -28,6 +30,8 @@ SPLIT = 16 * 2**20
 """Bytes of codes from which one query is worth the work of several cores."""
 _BLOCK = 16_384
 """Codes compared at a time where all distances are wanted."""
+_COMPILE = 2**24
+"""Comparisons of a batch from which the compiled scan is worth its loading."""
 _LOCAL = threading.local()
 
 
@@ -70,7 +74,30 @@ def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, thre
 
 def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
     """Return the places (queries, count) of the codes nearest to each query, on all cores; count is at most n."""
-    return _scan_all(queries, codes, count, None)[1]
+    compiled = _kernel() if len(queries) * len(codes) >= _COMPILE and codes.shape[1] % 8 == 0 else None
+    if compiled is None:
+        return _scan_all(queries, codes, count, None)[1]
+    share = -(-len(codes) // cores())
+
+    def scan(start: int) -> tuple[NDArray[np.int32], Rows]:
+        part = codes[start : start + share]
+        distances, places = compiled.scan_batch(queries, part, min(count, len(part)))
+        return distances, places + start
+
+    found = list(pool().map(scan, range(0, len(codes), share)))
+    distances, places = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    return np.take_along_axis(places, np.argpartition(distances, count - 1, axis=1)[:, :count], axis=1)
+
+
+@cache
+def _kernel() -> Any:
+    """Return the compiled scan; None without the extra, or where numba finds no folder to keep what it compiles."""
+    if not installed("numba"):
+        return None
+    try:
+        return import_module("jinavec_integrations.faiss.kernel")
+    except RuntimeError:
+        return None
 
 
 def within(query: Bits, codes: Bits, radius: int) -> Nearest:

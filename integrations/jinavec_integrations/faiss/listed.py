@@ -38,7 +38,7 @@ class ListedCodes:
         self._index.is_trained, self._index.ntotal = True, count
 
     def nearest(self, query: Bits, lists: Rows, count: int, *, threads: int = 1) -> list[Nearest]:
-        """Scan some lists for the ``count`` codes nearest to a query (bytes,): in shares, where it is worth the threads."""
+        """Scan some lists for the ``count`` codes nearest to a query (bytes,); in shares, where there is enough."""
         size = (self._offsets[lists + 1] - self._offsets[lists]).sum() * len(query)
         if threads < 2 or size < SPLIT:
             return [self._scan(query, lists, count)]

@@ -40,9 +40,7 @@ def _products(query: Float32, bits: Bits) -> Float32:
     products, rows = np.full(len(bits), -np.inf, np.float32), np.full(len(bits), -1, np.int64)
     scanner.set_query(faiss.swig_ptr(query))
     scanner.set_list(0, 0.0)
-    scanner.scan_codes(
-        len(bits), faiss.swig_ptr(bits), None, faiss.swig_ptr(products), faiss.swig_ptr(rows), len(bits)
-    )
+    scanner.scan_codes(len(bits), faiss.swig_ptr(bits), None, faiss.swig_ptr(products), faiss.swig_ptr(rows), len(bits))
     return products[np.argsort(rows)]
 
 
@@ -54,7 +52,9 @@ def _scanner(faiss: Any, dimension: int) -> Any:
         quantizer = faiss.IndexFlatIP(dimension)
         lists = faiss.IndexIVFScalarQuantizer(quantizer, dimension, 1, kind, faiss.METRIC_INNER_PRODUCT)
         lists.by_residual = False
-        faiss.copy_array_to_vector(np.array([-0.5, 255], np.float32), lists.sq.trained)  # (byte + 0.5) / 255 * 255 - 0.5
+        faiss.copy_array_to_vector(
+            np.array([-0.5, 255], np.float32), lists.sq.trained
+        )  # (byte + 0.5) / 255 * 255 - 0.5
         known[dimension] = lists.get_InvertedListScanner(True, None, None), lists, quantizer
     return known[dimension][0]
 
