@@ -10,19 +10,20 @@ import pytest
 pytest.importorskip("langchain_core", reason="needs the extra langchain")
 
 from pydantic import ValidationError
+from tests.two_roles import TWO_ROLES
 
 from jinavec import Contract, Encoder
 from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, JinavecError, UnknownModel, UnknownTask
 from jinavec_adapters.langchain import JinaV5Embeddings
 
-from .encoders import PROFILE, Watched, keeps_the_loop_free
+from .encoders import Watched, keeps_the_loop_free
 
 TEXTS = ["the cat sleeps", "ships in the harbour", "the cat sleeps"]
 
 
 def test_vectors_are_those_of_the_core_in_their_roles() -> None:
-    embeddings = JinaV5Embeddings(model=PROFILE, task="retrieval", dimension=128)
-    core = Encoder.load(PROFILE, task="retrieval", dimension=128)
+    embeddings = JinaV5Embeddings(model=TWO_ROLES, task="retrieval", dimension=128)
+    core = Encoder.load(TWO_ROLES, task="retrieval", dimension=128)
     assert embeddings.embed_documents(TEXTS) == core.encode_documents(TEXTS).tolist()
     assert embeddings.embed_query(TEXTS[0]) == core.encode_queries(TEXTS[:1])[0].tolist()
     assert embeddings.embed_query(TEXTS[0]) != embeddings.embed_documents(TEXTS[:1])[0]
@@ -33,7 +34,7 @@ def test_vectors_are_those_of_the_core_in_their_roles() -> None:
 
 def test_prefixes_reach_the_backend() -> None:
     backend = Watched()
-    embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+    embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
     embeddings.embed_query("Query: a")
     embeddings.embed_documents(["Document: a\n b"])
     assert backend.seen == ["Query: Query: a", "Document: Document: a\n b"]
@@ -41,7 +42,7 @@ def test_prefixes_reach_the_backend() -> None:
 
 def test_nothing_costs_nothing() -> None:
     backend = Watched()
-    embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+    embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
     assert embeddings.embed_documents([]) == []
     assert asyncio.run(embeddings.aembed_documents([])) == []
     assert backend.seen == []
@@ -50,7 +51,7 @@ def test_nothing_costs_nothing() -> None:
 def test_async_leaves_the_event_loop_free() -> None:
     async def run(query: bool) -> None:
         backend = Watched()
-        embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+        embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
         call = embeddings.aembed_query("a") if query else embeddings.aembed_documents(["a"])
         await keeps_the_loop_free(backend, asyncio.ensure_future(call))
 
@@ -111,7 +112,7 @@ def test_what_decides_the_vectors_is_public() -> None:
 
 
 def test_a_profile_survives_json() -> None:
-    embeddings = JinaV5Embeddings(model=PROFILE, dimension=64)
+    embeddings = JinaV5Embeddings(model=TWO_ROLES, dimension=64)
     again = JinaV5Embeddings.model_validate_json(embeddings.model_dump_json())
     assert again.contract == embeddings.contract
     assert again.embed_documents(TEXTS) == embeddings.embed_documents(TEXTS)
@@ -132,7 +133,7 @@ def test_the_cache_namespace_changes_with_the_contract() -> None:
         {"model": "lexical"},
         {"model": "lexical", "dimension": 64},
         {"model": "lexical", "task": "clustering"},
-        {"model": PROFILE},
+        {"model": TWO_ROLES},
     ]
     names = [JinaV5Embeddings(**fields).cache_namespace for fields in variants]
     assert len(set(names)) == len(names)
