@@ -447,7 +447,7 @@ ASYNC_CALLS: dict[str, tuple[str, Call]] = {
     "async_add": ("add", lambda store, nodes, query: store.async_add(nodes)),
     "adelete": ("search", lambda store, nodes, query: store.adelete("book")),
     "adelete_nodes": ("delete", lambda store, nodes, query: store.adelete_nodes(["oven"])),
-    "aclear": ("search", lambda store, nodes, query: store.aclear()),
+    "aclear": ("delete", lambda store, nodes, query: store.aclear()),
     "aget_nodes": ("get", lambda store, nodes, query: store.aget_nodes(["oven"])),
     "aquery": ("search", lambda store, nodes, query: store.aquery(query)),
 }
@@ -470,15 +470,14 @@ async def test_the_event_loop_turns_while_the_index_works(
         assert turned.wait(20), "the event loop stood still"
         return work(*args, **kwargs)
 
-    async def turn() -> None:
-        turns = 0
-        while not begun.is_set() or turns < 100:
-            turns += begun.is_set()
-            await asyncio.sleep(0)
-        turned.set()
-
     monkeypatch.setattr(BinaryIndex, method, patient)
-    await asyncio.gather(call(filled, nodes, ask(model, "cat")), turn())
+    task, turns = asyncio.ensure_future(call(filled, nodes, ask(model, "cat"))), 0
+    while turns < 100 and not task.done():
+        turns += begun.is_set()
+        await asyncio.sleep(0)
+    turned.set()
+    await task
+    assert turns == 100
 
 
 async def test_async_calls_do_what_the_others_do(
