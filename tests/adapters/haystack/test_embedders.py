@@ -75,6 +75,13 @@ def test_a_key_is_written_as_the_name_of_its_variable(monkeypatch: pytest.Monkey
     assert component.api_key.resolve_value() == "s3cret"
 
 
+def test_an_address_is_written_without_its_password() -> None:
+    address = "http://me:s3cret@127.0.0.1:9"
+    pipeline = Pipeline()
+    pipeline.add_component("embedder", JinaV5TextEmbedder("lexical", backend="jina", url=address))
+    assert "http://127.0.0.1:9" in pipeline.dumps() and "s3cret" not in pipeline.dumps()
+
+
 def test_weights_are_loaded_at_warm_up_and_mistakes_found_before() -> None:
     embedder = JinaV5TextEmbedder("jina-embeddings-v5-text-nano", source="no/such/folder", backend="onnx")
     with pytest.raises(Exception, match="no/such/folder"):

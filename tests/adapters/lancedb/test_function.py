@@ -77,3 +77,19 @@ def test_a_key_is_a_variable_and_shows_nowhere() -> None:
     function = make(api_key="$var:test-key")
     assert function.api_key == "s3cret"
     assert "s3cret" not in repr(function) + str(function) + str(function.safe_model_dump())
+
+
+def test_an_address_is_written_without_its_password(tmp_path: Path) -> None:
+    address = "http://me:s3cret@127.0.0.1:9"
+    get_registry().set_var("test-address", address)
+    for url, written in ((address, "http://127.0.0.1:9"), ("$var:test-address", "$var:test-address")):
+        function = make(backend="jina", url=url)
+        assert function.url == address and "s3cret" not in repr(function)
+
+        class Note(LanceModel):
+            text: str = function.SourceField()
+            vector: Vector(function.ndims()) = function.VectorField()  # pyright: ignore[reportInvalidTypeForm]
+
+        table = lance.connect(tmp_path).create_table("notes", schema=Note, mode="overwrite")
+        metadata = str(table.schema.metadata)
+        assert written in metadata and "s3cret" not in metadata

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from jinavec import Contract, Encoder, Task, open_engine
 from jinavec.errors import ContractMismatch, InvalidFilter, InvalidInput, InvalidRecord, InvalidType, InvalidVectors
 from jinavec.vectors import normalize, to_int8
 from jinavec_adapters.langchain import BinaryRetriever, BinaryVectorStore, JinaV5Embeddings
+from jinavec_integrations.faiss import BinaryIndex
 
 from .encoders import Watched, keeps_the_loop_free
 
@@ -111,6 +114,54 @@ def test_async_leaves_the_event_loop_free(tmp_path: Path) -> None:
         assert [document.id for document in await store.aget_by_ids(["a"])] == ["a"]
 
     asyncio.run(run())
+
+
+Call = Callable[[BinaryVectorStore, list[float]], Any]
+ASYNC_CALLS: dict[str, tuple[str, Call]] = {
+    "aadd_documents": ("add", lambda store, vector: store.aadd_documents([Document("a")])),
+    "aadd_texts": ("add", lambda store, vector: store.aadd_texts(["a"])),
+    "adelete": ("delete", lambda store, vector: store.adelete(["id 1"])),
+    "aget_by_ids": ("get", lambda store, vector: store.aget_by_ids(["id 1"])),
+    "amax_marginal_relevance_search": ("vectors", lambda store, vector: store.amax_marginal_relevance_search("a")),
+    "asimilarity_search": ("search", lambda store, vector: store.asimilarity_search("a")),
+    "asimilarity_search_by_vector": ("search", lambda store, vector: store.asimilarity_search_by_vector(vector)),
+    "asimilarity_search_with_score": ("search", lambda store, vector: store.asimilarity_search_with_score("a")),
+    "retriever": ("search", lambda store, vector: store.as_retriever(k=3).ainvoke("a")),
+}
+
+
+@pytest.mark.parametrize("name", ASYNC_CALLS)
+async def test_the_event_loop_turns_while_the_index_works(
+    name: str, store: BinaryVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index waits for the event loop: on a blocked one it would wait in vain."""
+    method, call = ASYNC_CALLS[name]
+    begun, turned, work = threading.Event(), threading.Event(), getattr(BinaryIndex, method)
+
+    def patient(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        assert turned.wait(20), "the event loop stood still"
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(BinaryIndex, method, patient)
+    task, turns = asyncio.ensure_future(call(store, EMBEDDINGS.embed_query("a"))), 0
+    while turns < 100 and not task.done():
+        turns += begun.is_set()
+        await asyncio.sleep(0)
+    turned.set()
+    await task
+    assert turns == 100
+
+
+def test_many_threads_add_and_search_at_once(empty: BinaryVectorStore) -> None:
+    def work(number: int) -> list[str | None]:
+        empty.add_texts([TEXTS[number]], ids=[IDS[number]])
+        assert empty.get_by_ids([IDS[number]])
+        return [document.id for document in empty.similarity_search(TEXTS[number], k=1)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(40))) == [[id] for id in IDS]
+    assert empty.index is not None and empty.index.count() == 40
 
 
 def test_mmr_picks_what_the_definition_picks(store: BinaryVectorStore) -> None:
