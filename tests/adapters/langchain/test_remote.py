@@ -18,7 +18,7 @@ pytest.importorskip("langchain_core", reason="needs the extra langchain")
 pytest.importorskip("httpx2", reason="needs the extra remote")
 
 from langchain_core.load import dumps, loads
-from tests.scripted_server import Reply, ScriptedServer, always, hash_vector
+from tests.scripted_server import Asked, Reply, ScriptedServer, always, hash_vector
 
 from jinavec.errors import ServerError
 from jinavec.vectors import narrow
@@ -66,7 +66,7 @@ def test_the_event_loop_turns_while_the_server_thinks(server: ScriptedServer) ->
     """The server answers only when the loop has turned: on a blocked one it would never."""
     turned = threading.Event()
 
-    def wait(asked: Any, number: int) -> None:
+    def wait(asked: Asked, number: int) -> None:
         assert turned.wait(20), "the event loop stood still"
 
     server.fault = wait
@@ -82,7 +82,10 @@ def test_the_event_loop_turns_while_the_server_thinks(server: ScriptedServer) ->
 
 
 def test_a_failure_is_tried_again(server: ScriptedServer) -> None:
-    server.fault = lambda asked, number: Reply({"detail": "busy"}, 503) if number == 1 else None
+    def busy(asked: Asked, number: int) -> Reply | None:
+        return Reply({"detail": "busy"}, 503) if number == 1 else None
+
+    server.fault = busy
     np.testing.assert_allclose(connect(server).embed_documents(TEXTS), expected("Document: ", TEXTS), atol=1e-6)
     assert len(server.asked) == 2
 

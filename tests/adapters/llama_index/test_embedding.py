@@ -252,8 +252,10 @@ async def test_what_was_pickled_is_equal_and_loads_when_it_is_needed(loaded: Jin
 
 def test_equal_are_those_that_are_loaded_alike(model: JinaV5Embedding, prompted: ModelProfile) -> None:
     assert model == JinaV5Embedding(prompted, dimension=256)
-    for other in ({"dimension": 64}, {"dimension": 256, "task": "clustering"}, {"dimension": 256, "overflow": "error"}):
-        assert model != JinaV5Embedding(prompted, **other)
+    changes: list[dict[str, Any]] = [{"dimension": 64}, {"task": "clustering"}, {"overflow": "error"}]
+    for change in changes:
+        fields: dict[str, Any] = {"dimension": 256} | change
+        assert model != JinaV5Embedding(prompted, **fields)
     assert model != "prompted"
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("httpx2", reason="needs the extra remote")
 
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
-from tests.scripted_server import Reply, ScriptedServer, always, hash_vector
+from tests.scripted_server import Asked, Reply, ScriptedServer, always, hash_vector
 
 from jinavec.errors import ServerError
 from jinavec.vectors import narrow
@@ -61,7 +61,7 @@ async def test_the_event_loop_turns_while_the_server_thinks(server: ScriptedServ
     """The server answers only when the loop has turned: on a blocked one it would never."""
     turned = threading.Event()
 
-    def wait(asked: Any, number: int) -> None:
+    def wait(asked: Asked, number: int) -> None:
         assert turned.wait(20), "the event loop stood still"
 
     server.fault = wait
@@ -73,7 +73,10 @@ async def test_the_event_loop_turns_while_the_server_thinks(server: ScriptedServ
 
 
 def test_a_failure_is_tried_again(server: ScriptedServer) -> None:
-    server.fault = lambda asked, number: Reply({"detail": "busy"}, 503) if number == 1 else None
+    def busy(asked: Asked, number: int) -> Reply | None:
+        return Reply({"detail": "busy"}, 503) if number == 1 else None
+
+    server.fault = busy
     np.testing.assert_allclose(
         connect(server).get_text_embedding_batch(TEXTS), expected("Document: ", TEXTS), atol=1e-6
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
+from llama_index.core.indices.query import embedding_utils
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import (
     BaseNode,
@@ -342,10 +342,11 @@ def test_mmr_picks_what_the_definition_picks(
 
 def test_the_first_two_of_mmr_are_those_of_llama_index(many: BinaryVectorStore, model: JinaV5Embedding) -> None:
     """From the third on, LlamaIndex compares with the last one picked only, and not with all of them."""
+    pick: Any = getattr(embedding_utils, "get_top_k_mmr_embeddings")  # noqa: B009  its types are unknown
     everything = many.client.vectors(many.client.ids())
     for text in ("where do cats and ships sleep?", "kittens", "harbour"):
         query = ask(model, text, k=2, mode=VectorStoreQueryMode.MMR)
-        _, theirs = get_top_k_mmr_embeddings(
+        _, theirs = pick(
             query.query_embedding or [],
             [vector.tolist() for vector in everything.values()],
             similarity_top_k=2,
