@@ -179,18 +179,18 @@ class JinaV5Embedding(BaseEmbedding):
     async def _aget_text_embedding(self, text: str) -> list[float]:
         return (await self._aget_text_embeddings([text]))[0]
 
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self.encoder.encode_documents(texts).tolist()
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return (await (await self._wake()).aencode_documents(texts)).tolist()
+
     async def _wake(self) -> Encoder:
         return self._encoder or await asyncio.to_thread(lambda: self.encoder)
 
     def _load(self) -> Encoder:
         values = {name: getattr(self, name) for name in _SETTINGS}
         return Encoder.from_settings(EncoderSettings.from_json(values))
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self.encoder.encode_documents(texts).tolist()
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return (await (await self._wake()).aencode_documents(texts)).tolist()
 
 
 def _revive(kind: type[JinaV5Embedding], saved: Mapping[str, Any]) -> JinaV5Embedding:
