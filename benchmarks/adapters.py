@@ -4,7 +4,7 @@ The fastest models there are, so that the adapter's own share shows: ``wordllama
 run in turn, round by round, so that a busy moment of the machine does not fall on one of them alone. Processor time is
 compared: other processes disturb it less.
 
-    python benchmarks/adapters.py               # needs the extras static and langchain, haystack, chroma, lancedb
+    python benchmarks/adapters.py               # needs the extras static, langchain, llama-index, haystack, chroma, lancedb
     python benchmarks/adapters.py --texts 1000 --rounds 2
 
 Writes Markdown to standard output. An adapter whose framework is not installed is left out.
@@ -33,6 +33,13 @@ def langchain(model: str, texts: list[str]) -> Callable[[], object]:
     from jinavec_adapters.langchain import JinaV5Embeddings
 
     return partial(JinaV5Embeddings(model=model).embed_documents, texts)
+
+
+def llama_index(model: str, texts: list[str]) -> Callable[[], object]:
+    """JinaV5Embedding.get_text_embedding_batch, with LlamaIndex's own batches and events."""
+    from jinavec_adapters.llama_index import JinaV5Embedding
+
+    return partial(JinaV5Embedding(model).get_text_embedding_batch, texts)
 
 
 def haystack(model: str, texts: list[str]) -> Callable[[], object]:
@@ -69,6 +76,7 @@ def core(model: str, texts: list[str]) -> Callable[[], object]:
 CONTESTANTS: dict[str, Callable[[str, list[str]], Callable[[], object]]] = {
     CORE: core,
     "LangChain: embed_documents": langchain,
+    "LlamaIndex: get_text_embedding_batch": llama_index,
     "Haystack: document embedder": haystack,
     "Chroma: embedding function": chroma,
     "LanceDB: embedding function": lancedb,

@@ -52,9 +52,9 @@ class EncoderSettings:
             "source": self.source,
             "revision": self.revision,
             "overflow": self.overflow,
-            "url": re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", self.url),
+            "url": without_user(self.url),
             "served_as": self.served_as,
-            "options": {name: value for name, value in self.options.items() if _is_plain(value)},
+            "options": written_options(self.options),
         }
 
     @classmethod
@@ -72,6 +72,15 @@ class EncoderSettings:
             raise InvalidInput(f"not encoder settings: {error}") from error
 
 
+def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options that can be written as JSON; client objects cannot."""
+    return {name: value for name, value in options.items() if _is_plain(value)}
+
+
+def without_user(url: str) -> str:
+    """Return an address without user name and password."""
+    return re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", url)
+
+
 def _is_plain(value: object) -> bool:
-    """Return whether a value can be written; a client object of the user's cannot."""
     return value is None or isinstance(value, (str, int, float, bool, list, tuple, Mapping))

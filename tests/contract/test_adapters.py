@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike
 from tests.model_checks import cosines
 from tests.tiny_graphs import TinyGraph
 from tests.tiny_tokenizers import tiny_profile
+from tests.two_roles import TWO_ROLES
 
-from jinavec import Encoder, JinavecWarning, ModelProfile, Role, Task
+from jinavec import Encoder, JinavecWarning, ModelProfile
 from jinavec.vectors import Float32
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
@@ -158,13 +159,6 @@ def two_hundred() -> list[str]:
 
 
 TEXTS = two_hundred()
-TWO_ROLES = ModelProfile(
-    name="two-roles",
-    width=768,
-    dimensions=(768, 128),
-    prompts={(Task.RETRIEVAL, Role.QUERY): "Query: ", (Task.RETRIEVAL, Role.DOCUMENT): "Document: "},
-    backend="lexical",
-)
 EXACT: Mapping[str, Load] = {
     "lexical": {"model": "lexical", "dimension": 128},
     "two-roles": {"model": TWO_ROLES, "task": "retrieval"},

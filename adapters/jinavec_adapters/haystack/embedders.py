@@ -12,6 +12,7 @@ from haystack.utils import Secret, deserialize_secrets_inplace
 from jinavec import Contract, Encoder, ModelProfile
 from jinavec.backends.base import Overflow
 from jinavec.errors import InvalidType, brief
+from jinavec.settings import without_user
 from jinavec.vectors import Float32
 
 
@@ -43,7 +44,7 @@ class _Embedder:
             source: a folder or hub name of the weights.
             revision: the revision of the weights.
             overflow: what to do with texts over the token limit: truncate or error; by default the backend decides.
-            url: address of a server.
+            url: address of a server; a pipeline's file gets it without user name and password.
             api_key: key of the server; written to a pipeline's file only as the name of its variable.
             served_as: the model's name on that server.
             options: the backend's own options by name.
@@ -84,7 +85,8 @@ class _Embedder:
     def _arguments(self) -> dict[str, Any]:
         model = self.model.to_json() if isinstance(self.model, ModelProfile) else self.model
         key = None if self.api_key is None else self.api_key.to_dict()
-        return {"model": model, "api_key": key, **self._load_arguments}
+        url = self._load_arguments["url"]
+        return {"model": model, "api_key": key, **self._load_arguments, "url": url and without_user(url)}
 
     def _encode_with(self) -> Encoder:
         if self._encoder is None:

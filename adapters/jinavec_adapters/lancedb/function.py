@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from jinavec import Contract, Encoder, ModelProfile
 from jinavec.backends.base import Overflow
+from jinavec.settings import without_user
 
 
 @register("jinavec")
@@ -26,8 +27,9 @@ class JinaV5EmbeddingFunction(TextEmbeddingFunction):
         vector: Vector(function.ndims()) = function.VectorField()
     ```
 
-    The fields are those of ``jinavec.Encoder.load``; LanceDB keeps them with the table, a key only as ``$var:NAME``.
-    Weights are loaded when the first text is embedded.
+    The fields are those of ``jinavec.Encoder.load``. LanceDB keeps them with the table: a key only as ``$var:NAME``,
+    and an address without user name and password, unless it is a ``$var:NAME`` as well. Weights are loaded when the
+    first text is embedded.
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
@@ -56,6 +58,11 @@ class JinaV5EmbeddingFunction(TextEmbeddingFunction):
     def sensitive_keys() -> list[str]:
         """Return the fields that LanceDB must not write down."""
         return ["api_key"]
+
+    def safe_model_dump(self) -> dict[str, Any]:
+        """Return what LanceDB writes down with a table."""
+        written: dict[str, Any] = super().safe_model_dump()
+        return written | {"url": without_user(written["url"])} if written.get("url") else written
 
     def ndims(self) -> int:
         """Return the components of a vector."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, Self, cast
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -21,6 +24,11 @@ from pydantic import (
 from jinavec import Contract, Encoder, ModelProfile
 from jinavec.backends.base import Overflow
 from jinavec.encoder import Progress
+from jinavec.errors import InvalidType
+from jinavec.options import plain
+from jinavec.settings import without_user, written_options
+
+_LOADING = Lock()
 
 
 def _read_profile(value: object) -> object:
@@ -32,9 +40,12 @@ _Profile = Annotated[
     BeforeValidator(_read_profile),
     PlainSerializer(ModelProfile.to_json),
 ]
+_Address = Annotated[str, PlainSerializer(without_user)]
+_Source = Annotated[str | Path, PlainSerializer(str)]
+_Options = Annotated[Any, PlainSerializer(lambda options: None if options is None else written_options(plain(options)))]
 
 
-class JinaV5Embeddings(BaseModel, Embeddings):
+class JinaV5Embeddings(Serializable, Embeddings):
     """Embeds documents as documents and queries as queries, under one contract.
 
     ```python
@@ -57,6 +68,13 @@ class JinaV5Embeddings(BaseModel, Embeddings):
     )
     ```
 
+    Copies share the encoder, and those with other fields load what they say. What is pickled, or written by
+    LangChain's ``dumps``, holds no key and no password: the encoder is loaded again with the key of the environment.
+
+    ```python
+    loads(dumps(embeddings), allowed_objects=[JinaV5Embeddings], valid_namespaces=["jinavec_adapters"])
+    ```
+
     Raises:
         ValidationError: a field that does not exist, or of the wrong kind.
         JinavecError: what ``Encoder.load`` refuses.
@@ -77,28 +95,134 @@ class JinaV5Embeddings(BaseModel, Embeddings):
     """A width the model was trained for; its full width by default."""
     backend: str | None = None
     """What runs the model; by default the model's own, or whichever is installed."""
-    source: str | Path | None = None
+    source: _Source | None = None
     """A folder or hub name of the weights."""
     revision: str | None = None
     """The revision of the weights."""
     overflow: Overflow | None = None
     """What to do with texts over the token limit: truncate (with a warning) or error."""
-    url: str | None = Field(default=None, repr=False, exclude=True)
-    """Address of a server; not shown, since it may carry a user name and password."""
+    url: _Address | None = Field(default=None, repr=False)
+    """Address of a server; written without the user name and password it may carry."""
     api_key: SecretStr | None = Field(default=None, repr=False, exclude=True)
     """Key of the server."""
     served_as: str | None = None
     """The model's name on that server."""
-    options: Any = None
+    options: _Options = None
     """The backend's own options: its dataclass, or a mapping of names to values."""
     progress: SkipValidation[Progress | None] = Field(default=None, repr=False, exclude=True)
     """Called with (texts done, texts in all) while documents are embedded."""
 
-    _encoder: Encoder = PrivateAttr()
+    _encoder: Encoder | None = PrivateAttr(default=None)
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
-        self._encoder = Encoder.load(
+        self._encoder = self._load()
+
+    @classmethod
+    def from_encoder(cls, encoder: Encoder, progress: Progress | None = None) -> Self:
+        """Embed through an encoder that is loaded already, such as one with a backend of one's own."""
+        how = encoder.settings
+        embeddings = cls.model_construct(
+            model=encoder.profile,
+            task=encoder.task.value,
+            dimension=encoder.dimension,
+            backend=encoder.backend.name if how is None else how.backend,
+            source=how and (how.source or None),
+            revision=how and (how.revision or None),
+            overflow=encoder.overflow,
+            url=how and (how.url or None),
+            served_as=how and (how.served_as or None),
+            options=how and (dict(how.options) or None),
+            progress=progress,
+        )
+        embeddings._encoder = encoder
+        return embeddings
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder beneath; after unpickling, loaded when it is first needed."""
+        if self._encoder is None:
+            with _LOADING:
+                self._encoder = self._encoder or self._load()
+        return self._encoder
+
+    @property
+    def contract(self) -> Contract:
+        """The contract of every vector."""
+        return self.encoder.contract
+
+    @property
+    def cache_namespace(self) -> str:
+        """A name for caches of these vectors, safe in file names: equal exactly when the contracts are."""
+        return f"jinavec-{self.contract.digest}-"
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts as documents; each vector has ``dimension`` components and unit length."""
+        return self.encoder.encode_documents(texts, progress=self.progress).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed a text as a query."""
+        return self.encoder.encode_queries([text])[0].tolist()
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts as documents without blocking the event loop."""
+        return (await (await self._wake()).aencode_documents(texts, progress=self.progress)).tolist()
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Embed a text as a query without blocking the event loop."""
+        return (await (await self._wake()).aencode_queries([text]))[0].tolist()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; one with other fields is made anew, and so are its vectors."""
+        if not update:
+            return self.__copy__()
+        self._need_settings("changed")
+        return type(self)(**dict(self) | dict(update))
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Return that LangChain's ``dumps`` writes it."""
+        return True
+
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Return what LangChain's ``dumps`` writes: every field but key and progress."""
+        if self._is_custom:
+            return self.to_json_not_implemented()
+        fields = self.model_dump(mode="json", exclude_none=True)
+        return {"lc": 1, "type": "constructor", "id": self.lc_id(), "kwargs": fields}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JinaV5Embeddings):
+            return NotImplemented
+        if self._is_custom or other._is_custom:
+            return self._encoder is other._encoder
+        return self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self.model), self.task, self.dimension))
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.__copy__()  # nothing of it can change
+
+    def __getstate__(self) -> dict[Any, Any]:
+        self._need_settings("pickled")
+        hidden = {"api_key": None, "progress": None, "url": self.url and without_user(self.url)}
+        state = super().__getstate__()
+        return state | {"__dict__": state["__dict__"] | hidden, "__pydantic_private__": {"_encoder": None}}
+
+    @property
+    def _is_custom(self) -> bool:
+        return self._encoder is not None and self._encoder.settings is None
+
+    def _need_settings(self, what: str) -> None:
+        if self._is_custom:
+            raise InvalidType(f"embeddings over an encoder that Encoder.load did not make cannot be {what}")
+
+    async def _wake(self) -> Encoder:
+        return self._encoder or await asyncio.to_thread(lambda: self.encoder)
+
+    def _load(self) -> Encoder:
+        return Encoder.load(
             self.model,
             task=self.task,
             dimension=self.dimension,
@@ -111,48 +235,3 @@ class JinaV5Embeddings(BaseModel, Embeddings):
             served_as=self.served_as,
             options=self.options,
         )
-
-    @classmethod
-    def from_encoder(cls, encoder: Encoder, progress: Progress | None = None) -> Self:
-        """Embed through an encoder that is loaded already, such as one with a backend of one's own."""
-        embeddings = cls.model_construct(
-            model=encoder.profile,
-            task=encoder.task,
-            dimension=encoder.dimension,
-            backend=encoder.backend.name,
-            overflow=encoder.overflow,
-            progress=progress,
-        )
-        embeddings._encoder = encoder
-        return embeddings
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder beneath."""
-        return self._encoder
-
-    @property
-    def contract(self) -> Contract:
-        """The contract of every vector."""
-        return self._encoder.contract
-
-    @property
-    def cache_namespace(self) -> str:
-        """A name for caches of these vectors, safe in file names: equal exactly when the contracts are."""
-        return f"jinavec-{self.contract.digest}-"
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed texts as documents; each vector has ``dimension`` components and unit length."""
-        return self._encoder.encode_documents(texts, progress=self.progress).tolist()
-
-    def embed_query(self, text: str) -> list[float]:
-        """Embed a text as a query."""
-        return self._encoder.encode_queries([text])[0].tolist()
-
-    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed texts as documents without blocking the event loop."""
-        return (await self._encoder.aencode_documents(texts, progress=self.progress)).tolist()
-
-    async def aembed_query(self, text: str) -> list[float]:
-        """Embed a text as a query without blocking the event loop."""
-        return (await self._encoder.aencode_queries([text]))[0].tolist()

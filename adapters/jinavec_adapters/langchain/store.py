@@ -9,17 +9,18 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
-import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from jinavec import Hit, Record
+from jinavec.diversity import diverse
+from jinavec.engine import check_k
 from jinavec.errors import IndexNotFound, InvalidInput, InvalidType, brief
+from jinavec.passing import search_passing
 from jinavec_adapters.langchain.contract import find_ours, foreign_contract
 from jinavec_adapters.langchain.retriever import BinaryRetriever
 from jinavec_integrations.faiss import BinaryIndex
@@ -209,7 +210,7 @@ class BinaryVectorStore(VectorStore):
     ) -> list[Document]:
         """Return k of the ``fetch_k`` nearest documents: near to the query, and different from one another.
 
-        Maximal marginal relevance (Carbonell and Goldstein, 1998). ``lambda_mult`` goes from 0, most different, to 1,
+        Maximal marginal relevance, as in ``jinavec.diversity``; ``lambda_mult`` goes from 0, most different, to 1,
         nearest.
         """
         return self._diverse(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
@@ -263,24 +264,15 @@ class BinaryVectorStore(VectorStore):
     def _diverse(
         self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filter | None = None
     ) -> list[Document]:
-        hits = self._nearest(vector, max(k, fetch_k) if k > 0 else k, filter)
+        hits = self._nearest(vector, max(check_k(k), fetch_k), filter)
         stored = self._open(len(vector)).vectors(hit.record.id for hit in hits)
-        records = [hit.record for hit in hits if hit.record.id in stored]  # one may have been deleted meanwhile
-        candidates = cast("list[list[float]]", [stored[record.id] for record in records])
-        picked = maximal_marginal_relevance(np.asarray(vector, np.float32), candidates, lambda_mult, k)
-        return [_to_document(records[number]) for number in picked]
+        return [_to_document(hit.record) for hit in diverse(hits, stored, vector, k, lambda_mult)]
 
     def _nearest(self, vector: list[float], k: int, filter: Filter | None) -> list[Hit]:
         index = self._open(len(vector))
-        if not callable(filter):
-            return index.search(vector, k, filter)
-        wanted = k
-        while True:
-            hits = index.search(vector, wanted)
-            passing = [hit for hit in hits if filter(_to_document(hit.record))]
-            if len(passing) >= k or len(hits) < wanted:
-                return passing[:k]
-            wanted *= 4
+        if callable(filter):
+            return search_passing(index, vector, k, passes=lambda record: filter(_to_document(record)))
+        return index.search(vector, k, filter)
 
     def _open(self, width: int) -> BinaryIndex:
         """Return the index; made now if it is not there, for vectors of a width."""

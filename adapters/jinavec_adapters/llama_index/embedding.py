@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 
-from jinavec import Contract, Encoder, ModelProfile, Task
+from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task
 from jinavec.backends.base import Overflow
 from jinavec.errors import InvalidInput
 from jinavec_adapters.llama_index.cache import Query, RoleCache
+
+_LOADING = Lock()
+_SETTINGS = [field.name for field in dataclasses.fields(EncoderSettings)]
 
 
 class JinaV5Embedding(BaseEmbedding):
@@ -20,7 +26,7 @@ class JinaV5Embedding(BaseEmbedding):
 
     Every field that changes vectors is public, so that it reaches ``to_dict`` and with it the key of an ingestion
     cache; none can be changed after construction. A key is no field: what is saved never holds it, and what is loaded
-    takes it from the environment.
+    takes it from the environment. Copies share the encoder; what was unpickled loads it when it is first needed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,7 +51,7 @@ class JinaV5Embedding(BaseEmbedding):
     embeddings_cache: Any = Field(default=None, frozen=True, exclude=True, repr=False)
     """The key-value store given, behind keys that tell contracts and roles apart; not saved."""
 
-    _encoder: Encoder = PrivateAttr()
+    _encoder: Encoder | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -118,20 +124,40 @@ class JinaV5Embedding(BaseEmbedding):
     @property
     def encoder(self) -> Encoder:
         """What makes the vectors."""
+        if self._encoder is None:
+            with _LOADING:
+                self._encoder = self._encoder or self._load()
         return self._encoder
 
     @property
     def contract(self) -> Contract:
         """The contract of every vector this model makes."""
-        return self._encoder.contract
+        return self.encoder.contract
 
     def to_payload(self) -> dict[str, Any]:
         """Return what LlamaIndex's events say about the model."""
         names = ("model_name", "task", "dimension", "embed_batch_size")
         return {"class_name": self.class_name(), **{name: getattr(self, name) for name in names}}
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy that shares the encoder.
+
+        Raises:
+            InvalidInput: a change to a field that decides the vectors.
+        """
+        changes = dict(update or {})
+        if fixed := [name for name in changes if name in ("model_name", "embeddings_cache", *_SETTINGS)]:
+            raise InvalidInput(f"{fixed[0]} of a loaded model cannot be changed: make another {type(self).__name__}")
+        return super().model_copy(update=changes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JinaV5Embedding) and self.to_dict() == other.to_dict()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_dict, (self.to_dict(),)  # the model is loaded anew, not copied
+        return _revive, (type(self), self.to_dict())
 
     def get_query_embedding(self, query: str) -> list[float]:
         """Embed a query; the cache, if any, is told that it is one."""
@@ -142,10 +168,10 @@ class JinaV5Embedding(BaseEmbedding):
         return await super().aget_query_embedding(Query(query))
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._encoder.encode_queries([query])[0].tolist()
+        return self.encoder.encode_queries([query])[0].tolist()
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return (await self._encoder.aencode_queries([query]))[0].tolist()
+        return (await (await self._wake()).aencode_queries([query]))[0].tolist()
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -154,10 +180,24 @@ class JinaV5Embedding(BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self._encoder.encode_documents(texts).tolist()
+        return self.encoder.encode_documents(texts).tolist()
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return (await self._encoder.aencode_documents(texts)).tolist()
+        return (await (await self._wake()).aencode_documents(texts)).tolist()
+
+    async def _wake(self) -> Encoder:
+        return self._encoder or await asyncio.to_thread(lambda: self.encoder)
+
+    def _load(self) -> Encoder:
+        values = {name: getattr(self, name) for name in _SETTINGS}
+        return Encoder.from_settings(EncoderSettings.from_json(values))
+
+
+def _revive(kind: type[JinaV5Embedding], saved: Mapping[str, Any]) -> JinaV5Embedding:
+    """Make a model of what was pickled, without loading the encoder."""
+    model = kind.__new__(kind)
+    BaseEmbedding.__init__(model, **{name: value for name, value in saved.items() if name != "class_name"})
+    return model
 
 
 def _find_profile(model_name: str | ModelProfile, profile: Mapping[str, Any] | None) -> str | ModelProfile:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from os import PathLike, fspath
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from fsspec import AbstractFileSystem  # pyright: ignore[reportMissingTypeStubs]
@@ -20,17 +21,25 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
+from numpy.typing import ArrayLike
 
-from jinavec import Contract, Engine, ModelProfile, Record, open_engine
-from jinavec.errors import InvalidInput, InvalidType
-from jinavec.filters import match, parse_filter
+from jinavec import Contract, Hit, ModelProfile, Record, open_engine
+from jinavec.diversity import diverse
+from jinavec.engine import check_k
+from jinavec.errors import InvalidInput, InvalidType, brief
+from jinavec.passing import search_passing
 from jinavec_adapters.llama_index import pointer
 from jinavec_adapters.llama_index.embedding import JinaV5Embedding
-from jinavec_adapters.llama_index.filters import Condition, translate
+from jinavec_adapters.llama_index.filters import Sieve, every, translate
 from jinavec_adapters.llama_index.nodes import DOC_ID, NODE_ID, embedding_of, read_node, write_node
+from jinavec_integrations.faiss import BinaryIndex
 
-_BLOCK = 10_000
-"""Nodes cleared at a time."""
+_OPTIONS = {
+    VectorStoreQueryMode.DEFAULT: (),
+    VectorStoreQueryMode.MMR: ("mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k"),
+}
+"""The query modes there are, and what ``query`` can be told about each: LlamaIndex's ``vector_store_kwargs``."""
+_PREFETCH = 4.0
 
 
 class BinaryVectorStore(BasePydanticVectorStore):
@@ -45,7 +54,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
     path: str = Field(frozen=True)
     """The folder."""
 
-    _index: Engine = PrivateAttr()
+    _index: BinaryIndex = PrivateAttr()
 
     def __init__(
         self,
@@ -73,7 +82,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         encoder = embed_model.encoder if isinstance(embed_model, JinaV5Embedding) else None
         if encoder is None and contract is None and embed_model is not None:
             contract = _foreign_contract(embed_model)
-        self._index = open_engine(f"faiss:{self.path}", contract=contract, encoder=encoder)
+        self._index = cast("BinaryIndex", open_engine(f"faiss:{self.path}", contract=contract, encoder=encoder))
 
     @classmethod
     def class_name(cls) -> str:
@@ -81,7 +90,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         return "BinaryVectorStore"
 
     @property
-    def client(self) -> Engine:
+    def client(self) -> BinaryIndex:
         """The ``BinaryIndex`` beneath."""
         return self._index
 
@@ -102,7 +111,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete all nodes of a document; an unknown one is passed over."""
-        self._delete(self._find({DOC_ID: ref_doc_id}))
+        self._delete(self._all(Sieve({DOC_ID: ref_doc_id})))
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -118,8 +127,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
 
     def clear(self) -> None:
         """Delete all nodes."""
-        while found := self._find(None, _BLOCK):
-            self._delete(found)
+        self._index.delete(self._index.ids())
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """Return the nodes with these ids, in their order, and that pass the filters; all nodes without either."""
@@ -132,17 +140,32 @@ class BinaryVectorStore(BasePydanticVectorStore):
         restrict nothing; nor do ``node_ids`` of index and image nodes alone, since the retrievers of an index that has
         such nodes always give them, and would hide all others.
 
+        In the mode ``mmr`` the nodes are near and different from one another (see ``jinavec.diversity``), in the order
+        they were picked.
+
+        Args:
+            query: the embedding, and what may be found.
+            kwargs: in the mode ``mmr``: mmr_threshold, from 0, most different, to 1, nearest (0.5; the query's own
+                ``mmr_threshold`` says the same); and how many nodes to pick from: mmr_prefetch_factor times
+                ``similarity_top_k`` (4), or mmr_prefetch_k.
+
         Raises:
-            InvalidInput: a mode other than default, no embedding, or an option that does not exist.
-            InvalidFilter: filters that jinavec's cannot express.
+            InvalidInput: another mode, no embedding, or an option that does not exist.
+            InvalidFilter: filters that cannot be searched by.
         """
-        if query.mode != VectorStoreQueryMode.DEFAULT:
-            raise InvalidInput(f"BinaryVectorStore has no query mode {query.mode.value!r}; it has 'default'")
+        if query.mode not in _OPTIONS:
+            modes = " and ".join(repr(mode.value) for mode in _OPTIONS)
+            raise InvalidInput(f"BinaryVectorStore has no query mode {query.mode.value!r}; it has {modes}")
         if query.query_embedding is None:
             raise InvalidInput("BinaryVectorStore searches by an embedding, and the query has none")
-        if kwargs:
-            raise InvalidInput(f"BinaryVectorStore's query has no option {next(iter(kwargs))!r}: it has none")
-        hits = self._index.search(query.query_embedding, query.similarity_top_k, self._restriction(query))
+        for name in kwargs:
+            if name not in (options := _OPTIONS[query.mode]):
+                has = ", ".join(options) or "none"
+                raise InvalidInput(f"the query mode {query.mode.value!r} has no option {name!r}; it has {has}")
+        if query.mode == VectorStoreQueryMode.MMR:
+            hits = self._diverse(query, **kwargs)
+        else:
+            hits = self._search(query, query.similarity_top_k)
         return VectorStoreQueryResult(
             nodes=[read_node(hit.record) for hit in hits],
             similarities=[hit.score for hit in hits],
@@ -224,35 +247,67 @@ class BinaryVectorStore(BasePydanticVectorStore):
         """Let go of the index's files, and of the right to write; closing twice is allowed."""
         self._index.close()
 
-    def _restriction(self, query: VectorStoreQuery) -> Condition | None:
+    def _search(self, query: VectorStoreQuery, k: int) -> list[Hit]:
+        return self._find(self._restriction(query), k, cast("list[float]", query.query_embedding))
+
+    def _diverse(
+        self,
+        query: VectorStoreQuery,
+        mmr_threshold: float | None = None,
+        mmr_prefetch_factor: float | None = None,
+        mmr_prefetch_k: int | None = None,
+    ) -> list[Hit]:
+        k = check_k(query.similarity_top_k)
+        hits = self._search(query, max(k, _prefetch(k, mmr_prefetch_factor, mmr_prefetch_k)))
+        stored = self._index.vectors(hit.record.id for hit in hits)
+        weights = (mmr_threshold, query.mmr_threshold, 0.5)
+        relevance = next(weight for weight in weights if weight is not None)
+        return diverse(hits, stored, cast("list[float]", query.query_embedding), k, relevance)
+
+    def _restriction(self, query: VectorStoreQuery) -> Sieve | None:
         given = [translate(query.filters)]
-        given += [{DOC_ID: {"in": query.doc_ids}}] if query.doc_ids else []
-        given += [{NODE_ID: {"in": query.node_ids}}] if query.node_ids and self._is_choice(query.node_ids) else []
-        parts = [condition for condition in given if condition is not None]
-        return {"and": parts} if parts else None
+        if query.doc_ids:
+            given.append(Sieve({DOC_ID: {"in": query.doc_ids}}))
+        if query.node_ids and self._is_choice(query.node_ids):
+            given.append(Sieve({NODE_ID: {"in": query.node_ids}}))
+        parts = [sieve for sieve in given if sieve is not None]
+        return every(parts) if parts else None
 
     def _is_choice(self, node_ids: list[str]) -> bool:
         named = [read_node(record) for record in self._index.get(node_ids)]
         return not named or not all(isinstance(node, (IndexNode, ImageNode)) for node in named)
 
     def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Record]:
-        condition = translate(filters)
-        if node_ids is None:
-            return self._find(condition)
-        found = self._index.get(node_ids)
-        if condition is None:
-            return found
-        passes = parse_filter(condition)
-        return [record for record in found if match(passes, record.metadata)]
+        sieve = translate(filters)
+        if node_ids is None and sieve is not None:
+            return self._all(sieve)
+        found = self._index.get(self._index.ids() if node_ids is None else node_ids)
+        return found if sieve is None else list(filter(sieve.test(), found))
 
-    def _find(self, condition: Condition | None, most: int | None = None) -> list[Record]:
-        """Return the records that pass: a search for all there are finds each of them, whatever the query."""
+    def _all(self, sieve: Sieve) -> list[Record]:
+        """Return the records that pass: a search for more than there are finds each of them, whatever the query."""
         anything = np.eye(1, self.contract.dimension)[0]
-        k = max(1, self._index.count() if most is None else most)
-        return [hit.record for hit in self._index.search(anything, k, condition)]
+        return [hit.record for hit in self._find(sieve, self._index.count() + 1, anything)]
+
+    def _find(self, sieve: Sieve | None, k: int, query: ArrayLike) -> list[Hit]:
+        if sieve is None:
+            return self._index.search(query, k)
+        return search_passing(self._index, query, k, sieve.condition, sieve.left)
 
     def _delete(self, records: list[Record]) -> None:
         self._index.delete([record.id for record in records])
+
+
+def _prefetch(k: int, factor: float | None, count: int | None) -> int:
+    """Return the number of candidates for k diverse nodes."""
+    if count is not None:
+        if factor is not None:
+            raise InvalidInput("mmr_prefetch_factor and mmr_prefetch_k exclude each other")
+        return check_k(count)
+    factor = _PREFETCH if factor is None else factor
+    if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
+        raise InvalidInput(f"mmr_prefetch_factor must be a number above 0, not {brief(factor)}")
+    return math.ceil(k * factor)
 
 
 def _foreign_contract(embed_model: BaseEmbedding) -> Contract:

@@ -15,19 +15,13 @@ pytest.importorskip("chromadb", reason="needs the extra chroma")
 import chromadb
 from chromadb.config import Settings
 from chromadb.utils.embedding_functions import config_to_embedding_function
+from tests.two_roles import TWO_ROLES
 
-from jinavec import Encoder, ModelProfile, Role, Task
+from jinavec import Encoder
 from jinavec.errors import ContractMismatch, InvalidDimension, InvalidInput
 from jinavec_adapters.chroma import JinaV5EmbeddingFunction
 
-PROFILE = ModelProfile(
-    name="two-roles",
-    width=768,
-    dimensions=(768, 64),
-    prompts={(Task.RETRIEVAL, Role.QUERY): "Query: "},
-    backend="lexical",
-)
-CORE = Encoder.load(PROFILE, dimension=64)
+CORE = Encoder.load(TWO_ROLES, dimension=64)
 TEXTS = ["the cat sleeps on the stove", "ships in the harbour", "kittens drink milk"]
 
 
@@ -37,7 +31,7 @@ def client(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_vectors_are_those_of_the_core_in_their_roles() -> None:
-    function = JinaV5EmbeddingFunction(PROFILE, dimension=64)
+    function = JinaV5EmbeddingFunction(TWO_ROLES, dimension=64)
     documents, queries = np.array(function(TEXTS)), np.array(function.embed_query(TEXTS))
     assert (documents == CORE.encode_documents(TEXTS)).all()
     assert (queries == CORE.encode_queries(TEXTS)).all()
@@ -45,7 +39,7 @@ def test_vectors_are_those_of_the_core_in_their_roles() -> None:
 
 
 def test_a_collection_asks_in_the_role_of_a_query(client: Any) -> None:
-    collection = client.create_collection("notes", embedding_function=JinaV5EmbeddingFunction(PROFILE, dimension=64))
+    collection = client.create_collection("notes", embedding_function=JinaV5EmbeddingFunction(TWO_ROLES, dimension=64))
     collection.add(ids=["a", "b", "c"], documents=TEXTS)
     found = collection.query(query_texts=["where does the cat sleep?"], n_results=3)
     cosines = CORE.encode_documents(TEXTS) @ CORE.encode_queries(["where does the cat sleep?"])[0]
@@ -54,7 +48,7 @@ def test_a_collection_asks_in_the_role_of_a_query(client: Any) -> None:
 
 
 def test_a_collection_remembers_its_function(client: Any) -> None:
-    made = client.create_collection("notes", embedding_function=JinaV5EmbeddingFunction(PROFILE, dimension=64))
+    made = client.create_collection("notes", embedding_function=JinaV5EmbeddingFunction(TWO_ROLES, dimension=64))
     made.add(ids=["a", "b", "c"], documents=TEXTS)
     again = client.get_collection("notes")
     assert again.query(query_texts=["ships"], n_results=1)["ids"] == [["b"]]
@@ -86,4 +80,4 @@ def test_mistakes_are_refused() -> None:
     with pytest.raises(TypeError, match="dimensions"):
         JinaV5EmbeddingFunction("lexical", dimensions=64)
     with pytest.raises(InvalidInput, match=r"Encoder\.load"):
-        JinaV5EmbeddingFunction(Encoder(PROFILE, CORE.backend)).get_config()
+        JinaV5EmbeddingFunction(Encoder(TWO_ROLES, CORE.backend)).get_config()

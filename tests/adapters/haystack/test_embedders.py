@@ -15,19 +15,13 @@ from haystack.components.embedders.types import DocumentEmbedder, TextEmbedder
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.utils import Secret
+from tests.two_roles import TWO_ROLES
 
-from jinavec import Encoder, ModelProfile, Role, Task
+from jinavec import Encoder
 from jinavec.errors import InvalidDimension, InvalidType, UnknownModel
 from jinavec_adapters.haystack import JinaV5DocumentEmbedder, JinaV5TextEmbedder
 
-PROFILE = ModelProfile(
-    name="two-roles",
-    width=768,
-    dimensions=(768, 64),
-    prompts={(Task.RETRIEVAL, Role.QUERY): "Query: "},
-    backend="lexical",
-)
-CORE = Encoder.load(PROFILE, dimension=64)
+CORE = Encoder.load(TWO_ROLES, dimension=64)
 TEXTS = ["the cat sleeps on the stove", "ships in the harbour", ""]
 
 
@@ -37,8 +31,8 @@ def documents() -> list[Document]:
 
 @pytest.mark.filterwarnings("ignore:.*hold nothing to embed")
 def test_vectors_are_those_of_the_core_in_their_roles() -> None:
-    text: TextEmbedder = JinaV5TextEmbedder(PROFILE, dimension=64)
-    document: DocumentEmbedder = JinaV5DocumentEmbedder(PROFILE, dimension=64)
+    text: TextEmbedder = JinaV5TextEmbedder(TWO_ROLES, dimension=64)
+    document: DocumentEmbedder = JinaV5DocumentEmbedder(TWO_ROLES, dimension=64)
     given = documents()
     wanted = CORE.encode_documents(TEXTS).tolist()
     assert [d.embedding for d in document.run(given)["documents"]] == wanted
@@ -48,20 +42,20 @@ def test_vectors_are_those_of_the_core_in_their_roles() -> None:
 
 
 def test_async_gives_the_same() -> None:
-    text, document = JinaV5TextEmbedder(PROFILE), JinaV5DocumentEmbedder(PROFILE)
+    text, document = JinaV5TextEmbedder(TWO_ROLES), JinaV5DocumentEmbedder(TWO_ROLES)
     given = documents()[:2]
     assert asyncio.run(text.run_async("a")) == text.run("a")
     assert asyncio.run(document.run_async(given)) == document.run(given)
 
 
 def test_metadata_stands_before_the_content() -> None:
-    embedder = JinaV5DocumentEmbedder(PROFILE, dimension=64, meta_fields_to_embed=["topic", "no such field"])
+    embedder = JinaV5DocumentEmbedder(TWO_ROLES, dimension=64, meta_fields_to_embed=["topic", "no such field"])
     (embedded, *_) = embedder.run(documents()[:2])["documents"]
     assert embedded.embedding == CORE.encode_documents([f"topic 0\n{TEXTS[0]}"])[0].tolist()
 
 
 @pytest.mark.parametrize("kind", [JinaV5TextEmbedder, JinaV5DocumentEmbedder])
-@pytest.mark.parametrize("model", ["lexical", PROFILE])
+@pytest.mark.parametrize("model", ["lexical", TWO_ROLES])
 def test_a_pipeline_survives_its_file(kind: Any, model: Any) -> None:
     pipeline = Pipeline()
     pipeline.add_component("embedder", kind(model, task="clustering", dimension=64, overflow="error"))
@@ -79,6 +73,13 @@ def test_a_key_is_written_as_the_name_of_its_variable(monkeypatch: pytest.Monkey
     assert "TEST_KEY" in written and "s3cret" not in written
     component: Any = Pipeline.loads(written).get_component("embedder")
     assert component.api_key.resolve_value() == "s3cret"
+
+
+def test_an_address_is_written_without_its_password() -> None:
+    address = "http://me:s3cret@127.0.0.1:9"
+    pipeline = Pipeline()
+    pipeline.add_component("embedder", JinaV5TextEmbedder("lexical", backend="jina", url=address))
+    assert "http://127.0.0.1:9" in pipeline.dumps() and "s3cret" not in pipeline.dumps()
 
 
 def test_weights_are_loaded_at_warm_up_and_mistakes_found_before() -> None:

@@ -6,18 +6,9 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from jinavec import Backend, Encoder, ModelProfile, Report, Role, Task
+from jinavec import Backend, Encoder, Report, Role, Task
 from jinavec.backends.lexical import LexicalBackend
 from jinavec.vectors import Float32
-
-PROFILE = ModelProfile(
-    name="two-roles",
-    width=768,
-    dimensions=(768, 128, 64),
-    prompts={(Task.RETRIEVAL, Role.QUERY): "Query: ", (Task.RETRIEVAL, Role.DOCUMENT): "Document: "},
-    backend="lexical",
-)
-"""The built-in backend behind the two prefixes of jina-embeddings-v5-text: roles make a difference."""
 
 
 class Watched(Backend):

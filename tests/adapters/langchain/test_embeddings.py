@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,20 +12,24 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="needs the extra langchain")
 
+from langchain_core.load import dumpd, dumps, loads
 from pydantic import ValidationError
+from tests.tiny_graphs import TinyGraph
+from tests.tiny_tokenizers import tiny_profile
+from tests.two_roles import TWO_ROLES
 
 from jinavec import Contract, Encoder
 from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, JinavecError, UnknownModel, UnknownTask
 from jinavec_adapters.langchain import JinaV5Embeddings
 
-from .encoders import PROFILE, Watched, keeps_the_loop_free
+from .encoders import Watched, keeps_the_loop_free
 
 TEXTS = ["the cat sleeps", "ships in the harbour", "the cat sleeps"]
 
 
 def test_vectors_are_those_of_the_core_in_their_roles() -> None:
-    embeddings = JinaV5Embeddings(model=PROFILE, task="retrieval", dimension=128)
-    core = Encoder.load(PROFILE, task="retrieval", dimension=128)
+    embeddings = JinaV5Embeddings(model=TWO_ROLES, task="retrieval", dimension=128)
+    core = Encoder.load(TWO_ROLES, task="retrieval", dimension=128)
     assert embeddings.embed_documents(TEXTS) == core.encode_documents(TEXTS).tolist()
     assert embeddings.embed_query(TEXTS[0]) == core.encode_queries(TEXTS[:1])[0].tolist()
     assert embeddings.embed_query(TEXTS[0]) != embeddings.embed_documents(TEXTS[:1])[0]
@@ -33,7 +40,7 @@ def test_vectors_are_those_of_the_core_in_their_roles() -> None:
 
 def test_prefixes_reach_the_backend() -> None:
     backend = Watched()
-    embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+    embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
     embeddings.embed_query("Query: a")
     embeddings.embed_documents(["Document: a\n b"])
     assert backend.seen == ["Query: Query: a", "Document: Document: a\n b"]
@@ -41,7 +48,7 @@ def test_prefixes_reach_the_backend() -> None:
 
 def test_nothing_costs_nothing() -> None:
     backend = Watched()
-    embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+    embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
     assert embeddings.embed_documents([]) == []
     assert asyncio.run(embeddings.aembed_documents([])) == []
     assert backend.seen == []
@@ -50,7 +57,7 @@ def test_nothing_costs_nothing() -> None:
 def test_async_leaves_the_event_loop_free() -> None:
     async def run(query: bool) -> None:
         backend = Watched()
-        embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+        embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
         call = embeddings.aembed_query("a") if query else embeddings.aembed_documents(["a"])
         await keeps_the_loop_free(backend, asyncio.ensure_future(call))
 
@@ -111,7 +118,7 @@ def test_what_decides_the_vectors_is_public() -> None:
 
 
 def test_a_profile_survives_json() -> None:
-    embeddings = JinaV5Embeddings(model=PROFILE, dimension=64)
+    embeddings = JinaV5Embeddings(model=TWO_ROLES, dimension=64)
     again = JinaV5Embeddings.model_validate_json(embeddings.model_dump_json())
     assert again.contract == embeddings.contract
     assert again.embed_documents(TEXTS) == embeddings.embed_documents(TEXTS)
@@ -132,9 +139,93 @@ def test_the_cache_namespace_changes_with_the_contract() -> None:
         {"model": "lexical"},
         {"model": "lexical", "dimension": 64},
         {"model": "lexical", "task": "clustering"},
-        {"model": PROFILE},
+        {"model": TWO_ROLES},
     ]
     names = [JinaV5Embeddings(**fields).cache_namespace for fields in variants]
     assert len(set(names)) == len(names)
     assert JinaV5Embeddings(model="lexical", dimension=768).cache_namespace == names[0]
     assert all(name.replace("-", "").isalnum() for name in names)
+
+
+# copies, equality, pickle, LangChain's own form
+
+
+@pytest.fixture(params=["lexical", "wordllama-256", "onnx"])
+def load(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Return the fields of a model of each kind that runs in this process."""
+    if request.param == "wordllama-256":
+        pytest.importorskip("wordllama", reason="needs the extra static")
+    if request.param != "onnx":
+        return {"model": request.param, "task": "retrieval", "dimension": 64}
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    pytest.importorskip("onnx")
+    folder = TinyGraph("nano").save(tmp_path)
+    return {"model": tiny_profile("nano"), "task": "retrieval", "backend": "onnx", "source": folder}
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, JinaV5Embeddings.model_copy])
+def test_copies_are_equal_and_share_the_encoder(load: dict[str, Any], way: Any) -> None:
+    embeddings = JinaV5Embeddings(**load)
+    again = way(embeddings)
+    assert again == embeddings and again.encoder is embeddings.encoder
+
+
+def test_what_was_pickled_is_equal_and_loads_when_it_is_needed(load: dict[str, Any]) -> None:
+    embeddings = JinaV5Embeddings(**load)
+    vectors = embeddings.embed_documents(TEXTS)
+    for again in (pickle.loads(pickle.dumps(embeddings)), pickle.loads(pickle.dumps(embeddings))):
+        assert not again.__pydantic_private__["_encoder"]
+        assert again == embeddings and hash(again) == hash(embeddings)
+        assert not again.__pydantic_private__["_encoder"]
+        assert again.embed_documents(TEXTS) == vectors
+        assert again.contract == embeddings.contract
+    again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(embeddings))))
+    assert asyncio.run(again.aembed_query(TEXTS[0])) == embeddings.embed_query(TEXTS[0])
+
+
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
+def test_langchain_writes_and_reads_it(load: dict[str, Any]) -> None:
+    embeddings = JinaV5Embeddings(**load)
+    written = dumps(embeddings)
+    assert json.loads(written) == dumpd(embeddings)
+    again = loads(written, allowed_objects=[JinaV5Embeddings], valid_namespaces=["jinavec_adapters"])
+    assert again == embeddings and dumps(again) == written
+    assert again.embed_query(TEXTS[0]) == embeddings.embed_query(TEXTS[0])
+
+
+def test_equal_are_those_that_are_loaded_alike() -> None:
+    fields: dict[str, Any] = {"model": "lexical", "task": "clustering", "dimension": 64}
+    embeddings = JinaV5Embeddings(**fields)
+    assert embeddings == JinaV5Embeddings(**fields) and hash(embeddings) == hash(JinaV5Embeddings(**fields))
+    assert len({embeddings, JinaV5Embeddings(**fields)}) == 1
+    for change in ({"dimension": 128}, {"task": "retrieval"}, {"overflow": "error"}, {"model": TWO_ROLES}):
+        assert embeddings != JinaV5Embeddings(**(fields | change))
+    assert embeddings != "lexical"
+
+
+def test_a_copy_with_other_fields_embeds_as_they_say() -> None:
+    embeddings = JinaV5Embeddings(model="lexical", dimension=64)
+    wider = embeddings.model_copy(update={"dimension": 128})
+    assert wider.embed_query("a") == JinaV5Embeddings(model="lexical", dimension=128).embed_query("a")
+    with pytest.raises(InvalidDimension):
+        embeddings.model_copy(update={"dimension": 65})
+
+
+def test_an_encoder_given_keeps_how_it_was_loaded() -> None:
+    encoder = Encoder.load(TWO_ROLES, dimension=64, overflow="error")
+    embeddings = JinaV5Embeddings.from_encoder(encoder)
+    assert embeddings == JinaV5Embeddings.from_encoder(Encoder.load(TWO_ROLES, dimension=64, overflow="error"))
+    assert pickle.loads(pickle.dumps(embeddings)).embed_query("a") == embeddings.embed_query("a")
+
+
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
+def test_an_encoder_of_ones_own_cannot_be_loaded_again() -> None:
+    encoder = Encoder(TWO_ROLES, Watched())
+    embeddings = JinaV5Embeddings.from_encoder(encoder)
+    with pytest.raises(InvalidType, match="pickled"):
+        pickle.dumps(embeddings)
+    with pytest.raises(InvalidType, match="changed"):
+        embeddings.model_copy(update={"dimension": 64})
+    assert json.loads(dumps(embeddings))["type"] == "not_implemented"
+    assert copy.deepcopy(embeddings) == embeddings == JinaV5Embeddings.from_encoder(encoder)
+    assert embeddings != JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, Watched()))

@@ -14,13 +14,12 @@ import pytest
 pytest.importorskip("langchain_core", reason="needs the extra langchain")
 
 from langchain_core.vectorstores import VectorStore
+from tests.two_roles import TWO_ROLES
 
 from jinavec_adapters.langchain import JinaV5Embeddings
 
-from .encoders import PROFILE
-
 TEXTS = ["the cat sleeps on the stove", "ships anchor in the harbour", "kittens drink milk", "the harbour at night"]
-EMBEDDINGS = JinaV5Embeddings(model=PROFILE, dimension=128)
+EMBEDDINGS = JinaV5Embeddings(model=TWO_ROLES, dimension=128)
 
 
 def check(store: VectorStore, scale: Callable[[float], float] = float, close: float = 1e-5) -> None:

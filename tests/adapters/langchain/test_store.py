@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,23 @@ pytest.importorskip("langchain_core", reason="needs the extra langchain")
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from tests.two_roles import TWO_ROLES
 
 from jinavec import Contract, Encoder, Task, open_engine
 from jinavec.errors import ContractMismatch, InvalidFilter, InvalidInput, InvalidRecord, InvalidType, InvalidVectors
 from jinavec.vectors import normalize, to_int8
 from jinavec_adapters.langchain import BinaryRetriever, BinaryVectorStore, JinaV5Embeddings
+from jinavec_integrations.faiss import BinaryIndex
 
-from .encoders import PROFILE, Watched, keeps_the_loop_free
+from .encoders import Watched, keeps_the_loop_free
 
 TOPICS = ("cats", "dogs", "birds")
 TEXTS = [f"{TOPICS[number % 3]} and the number {number} {'x' * (number % 7)}" for number in range(40)]
 METADATAS = [{"topic": TOPICS[number % 3], "number": number, "tags": ["all", str(number % 4)]} for number in range(40)]
 IDS = [f"id {number}" for number in range(40)]
-EMBEDDINGS = JinaV5Embeddings(model=PROFILE, dimension=128)
-VECTORS = Encoder.load(PROFILE, dimension=128).encode_documents(TEXTS)
+EMBEDDINGS = JinaV5Embeddings(model=TWO_ROLES, dimension=128)
+VECTORS = Encoder.load(TWO_ROLES, dimension=128).encode_documents(TEXTS)
 
 
 class SixWide(DeterministicFakeEmbedding):
@@ -99,7 +104,7 @@ def test_async_twins_give_the_same(store: BinaryVectorStore) -> None:
 
 def test_async_leaves_the_event_loop_free(tmp_path: Path) -> None:
     backend = Watched()
-    embeddings = JinaV5Embeddings.from_encoder(Encoder(PROFILE, backend))
+    embeddings = JinaV5Embeddings.from_encoder(Encoder(TWO_ROLES, backend))
 
     async def run() -> None:
         store = await BinaryVectorStore.afrom_texts([], embeddings, path=tmp_path / "index")
@@ -109,6 +114,54 @@ def test_async_leaves_the_event_loop_free(tmp_path: Path) -> None:
         assert [document.id for document in await store.aget_by_ids(["a"])] == ["a"]
 
     asyncio.run(run())
+
+
+Call = Callable[[BinaryVectorStore, list[float]], Any]
+ASYNC_CALLS: dict[str, tuple[str, Call]] = {
+    "aadd_documents": ("add", lambda store, vector: store.aadd_documents([Document("a")])),
+    "aadd_texts": ("add", lambda store, vector: store.aadd_texts(["a"])),
+    "adelete": ("delete", lambda store, vector: store.adelete(["id 1"])),
+    "aget_by_ids": ("get", lambda store, vector: store.aget_by_ids(["id 1"])),
+    "amax_marginal_relevance_search": ("vectors", lambda store, vector: store.amax_marginal_relevance_search("a")),
+    "asimilarity_search": ("search", lambda store, vector: store.asimilarity_search("a")),
+    "asimilarity_search_by_vector": ("search", lambda store, vector: store.asimilarity_search_by_vector(vector)),
+    "asimilarity_search_with_score": ("search", lambda store, vector: store.asimilarity_search_with_score("a")),
+    "retriever": ("search", lambda store, vector: store.as_retriever(k=3).ainvoke("a")),
+}
+
+
+@pytest.mark.parametrize("name", ASYNC_CALLS)
+async def test_the_event_loop_turns_while_the_index_works(
+    name: str, store: BinaryVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index waits for the event loop: on a blocked one it would wait in vain."""
+    method, call = ASYNC_CALLS[name]
+    begun, turned, work = threading.Event(), threading.Event(), getattr(BinaryIndex, method)
+
+    def patient(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        assert turned.wait(20), "the event loop stood still"
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(BinaryIndex, method, patient)
+    task, turns = asyncio.ensure_future(call(store, EMBEDDINGS.embed_query("a"))), 0
+    while turns < 100 and not task.done():
+        turns += begun.is_set()
+        await asyncio.sleep(0)
+    turned.set()
+    await task
+    assert turns == 100
+
+
+def test_many_threads_add_and_search_at_once(empty: BinaryVectorStore) -> None:
+    def work(number: int) -> list[str | None]:
+        empty.add_texts([TEXTS[number]], ids=[IDS[number]])
+        assert empty.get_by_ids([IDS[number]])
+        return [document.id for document in empty.similarity_search(TEXTS[number], k=1)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(40))) == [[id] for id in IDS]
+    assert empty.index is not None and empty.index.count() == 40
 
 
 def test_mmr_picks_what_the_definition_picks(store: BinaryVectorStore) -> None:
@@ -127,6 +180,24 @@ def test_mmr_picks_what_the_definition_picks(store: BinaryVectorStore) -> None:
     found = store.max_marginal_relevance_search(query, k=5, fetch_k=12, lambda_mult=0.3)
     assert [document.page_content for document in found] == [TEXTS[number] for number in picked]
     assert found != store.similarity_search(query, k=5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 0.5, 1.0])
+def test_mmr_picks_what_langchain_picks(store: BinaryVectorStore, weight: float) -> None:
+    assert store.index is not None
+    stored = store.index.vectors(store.index.ids())
+    for query in ("dogs and the number 7", "birds"):
+        vector = EMBEDDINGS.embed_query(query)
+        nearest = store.similarity_search_by_vector(vector, k=20)
+        candidates = [stored[document.id or ""].tolist() for document in nearest]
+        theirs = maximal_marginal_relevance(np.asarray(vector), candidates, weight, k=8)
+        ours = store.max_marginal_relevance_search(query, k=8, lambda_mult=weight)
+        assert ours == [nearest[number] for number in theirs]
+
+
+def test_mmr_refuses_a_weight_outside_0_to_1(store: BinaryVectorStore) -> None:
+    with pytest.raises(InvalidInput, match=r"from 0 to 1, not 1\.5"):
+        store.max_marginal_relevance_search("dogs", lambda_mult=1.5)
 
 
 def test_mmr_filters_and_fetches_at_least_k(store: BinaryVectorStore) -> None:
@@ -256,7 +327,7 @@ def test_what_was_added_is_there_again(tmp_path: Path) -> None:
 
 def test_another_contract_is_refused(tmp_path: Path) -> None:
     BinaryVectorStore.from_texts(["a"], EMBEDDINGS, path=tmp_path / "index").close()
-    for other in (JinaV5Embeddings(model=PROFILE, dimension=64), JinaV5Embeddings(model="lexical", dimension=128)):
+    for other in (JinaV5Embeddings(model=TWO_ROLES, dimension=64), JinaV5Embeddings(model="lexical", dimension=128)):
         with pytest.raises(ContractMismatch):
             BinaryVectorStore(path=tmp_path / "index", embedding=other)
     with pytest.raises(ContractMismatch, match="DeterministicFakeEmbedding"):

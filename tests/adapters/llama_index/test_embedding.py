@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.schema import MetadataMode, TextNode
 from pydantic import ValidationError
+from tests.tiny_graphs import TinyGraph
+from tests.tiny_tokenizers import tiny_profile
 
 from jinavec import Encoder, ModelProfile, Role
 from jinavec.backends.lexical import LexicalBackend
@@ -154,22 +158,19 @@ async def test_the_event_loop_turns_while_texts_are_embedded(
 ) -> None:
     """The backend waits for the event loop: on a blocked one it would wait in vain."""
     begun, turned, embed = threading.Event(), threading.Event(), LexicalBackend.embed
-    turns = 0
 
     def patient(*args: Any, **kwargs: Any) -> Any:
         begun.set()
         assert turned.wait(20), "the event loop stood still"
         return embed(*args, **kwargs)
 
-    async def turn() -> None:
-        nonlocal turns
-        while not begun.is_set() or turns < 100:
-            turns += begun.is_set()
-            await asyncio.sleep(0)
-        turned.set()
-
     monkeypatch.setattr(LexicalBackend, "embed", patient)
-    await asyncio.gather(ASYNC_CALLS[name](model), turn())
+    task, turns = asyncio.ensure_future(ASYNC_CALLS[name](model)), 0
+    while turns < 100 and not task.done():
+        turns += begun.is_set()
+        await asyncio.sleep(0)
+    turned.set()
+    await task
     assert turns == 100
 
 
@@ -216,6 +217,55 @@ def test_round_trips_keep_everything(way: str, name: str, prompted: ModelProfile
     assert back.get_text_embedding("a cat") == model.get_text_embedding("a cat")
 
 
+@pytest.fixture(params=["lexical", "wordllama-256", "onnx"])
+def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> JinaV5Embedding:
+    """A model of each kind that runs in this process, and that has embedded something."""
+    fields: dict[str, Any] = {"model_name": request.param, "dimension": 64}
+    if request.param == "onnx":
+        pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+        pytest.importorskip("onnx")
+        folder = TinyGraph("nano").save(tmp_path)
+        fields = {"model_name": tiny_profile("nano"), "backend": "onnx", "source": folder}
+    model = JinaV5Embedding(**fields)
+    model.get_text_embedding("a cat")
+    return model
+
+
+def is_loaded(model: JinaV5Embedding) -> bool:
+    return bool((model.__pydantic_private__ or {})["_encoder"])
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, JinaV5Embedding.model_copy])
+def test_copies_are_equal_and_share_the_encoder(loaded: JinaV5Embedding, way: Any) -> None:
+    again = way(loaded)
+    assert again == loaded and again.encoder is loaded.encoder
+
+
+async def test_what_was_pickled_is_equal_and_loads_when_it_is_needed(loaded: JinaV5Embedding) -> None:
+    again = pickle.loads(pickle.dumps(loaded))
+    assert again == loaded and not is_loaded(again)
+    assert again.get_text_embedding("a cat") == loaded.get_text_embedding("a cat")
+    assert is_loaded(again) and again.contract == loaded.contract
+    twice = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(loaded))))
+    assert await twice.aget_query_embedding("a cat") == loaded.get_query_embedding("a cat")
+
+
+def test_equal_are_those_that_are_loaded_alike(model: JinaV5Embedding, prompted: ModelProfile) -> None:
+    assert model == JinaV5Embedding(prompted, dimension=256)
+    changes: list[dict[str, Any]] = [{"dimension": 64}, {"task": "clustering"}, {"overflow": "error"}]
+    for change in changes:
+        fields: dict[str, Any] = {"dimension": 256} | change
+        assert model != JinaV5Embedding(prompted, **fields)
+    assert model != "prompted"
+
+
+def test_a_copy_cannot_claim_another_contract(model: JinaV5Embedding) -> None:
+    for field in ("model_name", "profile", "task", "dimension", "backend", "url", "options"):
+        with pytest.raises(InvalidInput, match=f"{field} of a loaded model"):
+            model.model_copy(update={field: getattr(model, field)})
+    assert model.model_copy(update={"embed_batch_size": 7}).embed_batch_size == 7
+
+
 def test_a_saved_model_says_its_class(model: JinaV5Embedding) -> None:
     assert model.to_dict()["class_name"] == "JinaV5Embedding"
 
@@ -244,6 +294,7 @@ def test_a_key_is_used_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEY.encode() not in pickle.dumps(model)
     back = pickle.loads(pickle.dumps(model))
     assert (back.url, back.served_as) == ("http://127.0.0.1:9/v1", "v5")
+    assert back.encoder
     assert Served.given == ("http://127.0.0.1:9/v1", None)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
+from llama_index.core.indices.query import embedding_utils
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.schema import (
     BaseNode,
@@ -229,14 +231,6 @@ def test_clear_empties_the_store_and_leaves_it_usable(
     assert ids(filled) == {"oven"}
 
 
-def test_clear_takes_more_nodes_than_one_step(store: BinaryVectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jinavec_adapters.llama_index.store._BLOCK", 7)
-    vectors = np.random.default_rng(0).normal(size=(40, 256)).tolist()
-    store.add([TextNode(id_=str(n), embedding=vector) for n, vector in enumerate(vectors)])
-    store.clear()
-    assert len(store.client) == 0
-
-
 def test_an_empty_store_answers_with_nothing(store: BinaryVectorStore, model: JinaV5Embedding) -> None:
     found = store.query(ask(model, "cat"))
     assert (found.nodes, found.similarities, found.ids) == ([], [], [])
@@ -284,11 +278,11 @@ def test_index_nodes_do_not_hide_the_others(store: BinaryVectorStore, model: Jin
     assert filtered(store, model, node_ids=["nobody"]) == []
 
 
-@pytest.mark.parametrize("mode", [mode for mode in VectorStoreQueryMode if mode.value != "default"])
+@pytest.mark.parametrize("mode", [mode for mode in VectorStoreQueryMode if mode.value not in ("default", "mmr")])
 def test_other_query_modes_are_refused_by_name(
     filled: BinaryVectorStore, model: JinaV5Embedding, mode: VectorStoreQueryMode
 ) -> None:
-    with pytest.raises(InvalidInput, match=f"'{mode.value}'.*'default'"):
+    with pytest.raises(InvalidInput, match=f"'{mode.value}'.*'default' and 'mmr'"):
         filled.query(ask(model, "cat", mode=mode))
     index = index_over(filled, model)
     with pytest.raises(ValueError, match=mode.value):
@@ -304,6 +298,101 @@ def test_a_query_that_cannot_be_answered_is_refused(filled: BinaryVectorStore, m
         filled.query(ask(model, "cat", k=0))
     with pytest.raises(InvalidInput, match="mmr_threshold"):
         filled.query(ask(model, "cat"), mmr_threshold=0.5)
+
+
+@pytest.fixture
+def many(store: BinaryVectorStore, model: JinaV5Embedding) -> BinaryVectorStore:
+    """Sixty nodes on three topics, many of them nearly alike."""
+    kinds = {"cats": CATS, "ships": SHIPS, "milk": MILK}
+    topics = list(kinds)
+    store.add(model([node(f"n{n}", f"{kinds[topics[n % 3]]} {n // 9}", topic=topics[n % 3], n=n) for n in range(60)]))
+    return store
+
+
+def picked(store: BinaryVectorStore, query: VectorStoreQuery, k: int, threshold: float, fetched: int) -> list[str]:
+    """Pick by the definition of maximal marginal relevance among the nearest, over the exact vectors in the index."""
+    vectors = store.client.vectors(store.client.ids())
+    asked = np.asarray(query.query_embedding)
+    asked /= np.linalg.norm(asked)
+    nearest = [hit.record.id for hit in store.client.search(asked, fetched)]
+    chosen: list[str] = []
+    while len(chosen) < k:
+        gains = {
+            id: threshold * (vectors[id] @ asked)
+            - (1 - threshold) * max((vectors[id] @ vectors[other] for other in chosen), default=0)
+            for id in nearest
+            if id not in chosen
+        }
+        chosen.append(max(gains, key=lambda id: float(gains[id])))
+    return chosen
+
+
+@pytest.mark.parametrize(("threshold", "k"), [(0.5, 6), (0.2, 5), (0.9, 10), (1.0, 4)])
+def test_mmr_picks_what_the_definition_picks(
+    many: BinaryVectorStore, model: JinaV5Embedding, threshold: float, k: int
+) -> None:
+    query = ask(model, "where do cats and ships sleep?", k=k, mode=VectorStoreQueryMode.MMR)
+    found = many.query(query, mmr_threshold=threshold)
+    assert found.ids == picked(many, query, k, threshold, 4 * k)
+    assert found.nodes and [node.node_id for node in found.nodes] == found.ids
+    scores = {hit.record.id: hit.score for hit in many.client.search(query.query_embedding or [], 60)}
+    assert found.similarities == pytest.approx([scores[id] for id in found.ids or []], abs=1e-6)
+    assert found == many.query(replace(query, mmr_threshold=threshold))
+
+
+def test_the_first_two_of_mmr_are_those_of_llama_index(many: BinaryVectorStore, model: JinaV5Embedding) -> None:
+    """From the third on, LlamaIndex compares with the last one picked only, and not with all of them."""
+    pick: Any = getattr(embedding_utils, "get_top_k_mmr_embeddings")  # noqa: B009  its types are unknown
+    everything = many.client.vectors(many.client.ids())
+    for text in ("where do cats and ships sleep?", "kittens", "harbour"):
+        query = ask(model, text, k=2, mode=VectorStoreQueryMode.MMR)
+        _, theirs = pick(
+            query.query_embedding or [],
+            [vector.tolist() for vector in everything.values()],
+            similarity_top_k=2,
+            embedding_ids=list(everything),
+            mmr_threshold=0.4,
+        )
+        assert many.query(query, mmr_threshold=0.4, mmr_prefetch_k=60).ids == theirs
+
+
+def test_a_retriever_takes_mmr(many: BinaryVectorStore, model: JinaV5Embedding) -> None:
+    question = "where do cats and ships sleep?"
+    retriever = index_over(many, model).as_retriever(
+        similarity_top_k=5, vector_store_query_mode="mmr", vector_store_kwargs={"mmr_threshold": 0.3}
+    )
+    query = ask(model, question, k=5, mode=VectorStoreQueryMode.MMR)
+    assert [hit.node_id for hit in retriever.retrieve(question)] == picked(many, query, 5, 0.3, 20)
+
+
+async def test_mmr_obeys_filters_and_the_number_to_pick_from(many: BinaryVectorStore, model: JinaV5Embedding) -> None:
+    ships = ask(model, "cat", k=4, mode=VectorStoreQueryMode.MMR, filters=where("topic", "ships"))
+    found = await many.aquery(ships)
+    assert found.nodes and {node.metadata["topic"] for node in found.nodes} == {"ships"}
+    query = ask(model, "cat", k=4, mode=VectorStoreQueryMode.MMR)
+    assert many.query(query, mmr_prefetch_k=1).ids == picked(many, query, 4, 0.5, 4)
+    assert many.query(query, mmr_prefetch_k=9).ids == picked(many, query, 4, 0.5, 9)
+    assert many.query(query, mmr_prefetch_factor=10).ids == picked(many, query, 4, 0.5, 40)
+    assert many.query(replace(query, similarity_top_k=500)).ids == picked(many, query, 60, 0.5, 60)
+
+
+BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "both": ({"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2.0}, "exclude each other"),
+    "factor": ({"mmr_prefetch_factor": 0}, "mmr_prefetch_factor.*above 0"),
+    "text": ({"mmr_prefetch_factor": "4"}, "mmr_prefetch_factor.*'4'"),
+    "k": ({"mmr_prefetch_k": 0}, "at least 1"),
+    "threshold": ({"mmr_threshold": 1.5}, "from 0 to 1"),
+    "unknown": ({"lambda_mult": 0.5}, "'lambda_mult'.*mmr_threshold"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_OPTIONS)
+def test_options_of_mmr_that_cannot_be_meant_are_refused(
+    many: BinaryVectorStore, model: JinaV5Embedding, bad: str
+) -> None:
+    options, message = BAD_OPTIONS[bad]
+    with pytest.raises(InvalidInput, match=message):
+        many.query(ask(model, "cat", k=4, mode=VectorStoreQueryMode.MMR), **options)
 
 
 BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
@@ -359,7 +448,7 @@ ASYNC_CALLS: dict[str, tuple[str, Call]] = {
     "async_add": ("add", lambda store, nodes, query: store.async_add(nodes)),
     "adelete": ("search", lambda store, nodes, query: store.adelete("book")),
     "adelete_nodes": ("delete", lambda store, nodes, query: store.adelete_nodes(["oven"])),
-    "aclear": ("search", lambda store, nodes, query: store.aclear()),
+    "aclear": ("delete", lambda store, nodes, query: store.aclear()),
     "aget_nodes": ("get", lambda store, nodes, query: store.aget_nodes(["oven"])),
     "aquery": ("search", lambda store, nodes, query: store.aquery(query)),
 }
@@ -382,15 +471,14 @@ async def test_the_event_loop_turns_while_the_index_works(
         assert turned.wait(20), "the event loop stood still"
         return work(*args, **kwargs)
 
-    async def turn() -> None:
-        turns = 0
-        while not begun.is_set() or turns < 100:
-            turns += begun.is_set()
-            await asyncio.sleep(0)
-        turned.set()
-
     monkeypatch.setattr(BinaryIndex, method, patient)
-    await asyncio.gather(call(filled, nodes, ask(model, "cat")), turn())
+    task, turns = asyncio.ensure_future(call(filled, nodes, ask(model, "cat"))), 0
+    while turns < 100 and not task.done():
+        turns += begun.is_set()
+        await asyncio.sleep(0)
+    turned.set()
+    await task
+    assert turns == 100
 
 
 async def test_async_calls_do_what_the_others_do(
