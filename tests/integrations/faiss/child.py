@@ -48,9 +48,20 @@ def deleted(number: int) -> list[str]:
     return [str(id % 150) for id in range(number * 3, number * 3 + 20)]
 
 
+def merged(number: int) -> State:
+    """What the index holds that step ``number`` merges."""
+    return {str(id % 150): 10_000 + number % 3 for id in range(number % 3 * 40, number % 3 * 40 + 30)}
+
+
 def apply(index: BinaryIndex, number: int) -> None:
     if number % 10 == 9:
         index.compact()
+    elif number % 10 == 6:
+        with BinaryIndex.open_target(
+            str(index.folder.with_name(f"other {number % 3}")), contract=CONTRACT, encoder=None, options=None
+        ) as other:
+            add(other, merged(number))
+            index.merge(other)
     elif number % 4 == 3:
         index.delete(deleted(number))
     else:
@@ -62,7 +73,9 @@ def state_after(steps: int) -> State:
     for number in range(steps):
         if number % 10 == 9:
             continue
-        if number % 4 == 3:
+        if number % 10 == 6:
+            state |= merged(number)
+        elif number % 4 == 3:
             state = {id: revision for id, revision in state.items() if id not in deleted(number)}
         else:
             state |= added(number)
@@ -95,8 +108,9 @@ def say(*words: object) -> None:
 
 
 def work(folder: Path, first: str, last: str) -> None:
-    """Take step after step, and acknowledge each on standard output."""
-    with BinaryIndex.open(folder) as index:
+    """Take step after step, and acknowledge each on standard output; every other process arranges rows in lists."""
+    options = {"lists": 6} if int(first) % 2 else {"plan": "flat"}
+    with BinaryIndex.open(folder, options=options) as index:
         for number in range(int(first), int(last)):
             apply(index, number)
             say(number)
@@ -110,6 +124,14 @@ def build(folder: Path) -> None:
             builder.add([Record(id, "1", {"revision": 1}) for id in ids], [vector(id, 1) for id in ids])
             say(start + 100)
         builder.finish().close()
+    say("done")
+
+
+def merge_in_parts(folder: Path) -> None:
+    """Merge another index in parts of 50 records, and acknowledge each."""
+    import_module("jinavec_integrations.faiss.index")._BLOCK = 50
+    with BinaryIndex.open(folder) as index, BinaryIndex.open(folder.with_name("other")) as other:
+        index.merge(other, lambda phase, done, total: say(done))
     say("done")
 
 
@@ -326,6 +348,7 @@ if __name__ == "__main__":
     WHAT: dict[str, Callable[..., None]] = {
         "work": work,
         "build": build,
+        "merge_in_parts": merge_in_parts,
         "hold": hold,
         "fill": fill,
         "fork": fork,
