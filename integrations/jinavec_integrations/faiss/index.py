@@ -41,7 +41,9 @@ from jinavec_integrations.faiss.settle import Report, finish_compaction, read_ro
 from jinavec_integrations.faiss.verify import require_sound
 
 _BLOCK = 8192
-"""Vectors quantised at a time."""
+"""Records merged at a time."""
+_VALUES = 2**21
+"""Components quantised at a time."""
 _UNLISTED = 0.1
 """The share of rows outside the lists from which it pays to arrange all of them anew."""
 _ATTEMPTS = 10
@@ -399,7 +401,8 @@ class BinaryIndex(Engine):
         return self.compact(report)
 
     def _add(self, records: list[Record], vectors: Float32) -> None:
-        blocks = [vectors[first : first + _BLOCK] for first in range(0, len(vectors), _BLOCK)]
+        step = max(1, _VALUES // vectors.shape[1])
+        blocks = [vectors[first : first + step] for first in range(0, len(vectors), step)]
         self._store(records, map(pack, blocks), map(to_int8, blocks))
 
     def _store(self, records: Sequence[Record], codes: Iterable[Bits], vectors: Iterable[Int8]) -> None:

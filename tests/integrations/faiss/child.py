@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from jinavec import Contract, ModelProfile, Record
+from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
+from jinavec.backends.base import Backend
 from jinavec.errors import EngineError, IndexLocked, IndexNotFound
 from jinavec.vectors import Float32, normalize
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
@@ -123,6 +124,90 @@ def build(folder: Path) -> None:
             ids = [str(id) for id in range(start, start + 100)]
             builder.add([Record(id, "1", {"revision": 1}) for id in ids], [vector(id, 1) for id in ids])
             say(start + 100)
+        builder.finish().close()
+    say("done")
+
+
+def build_large(folder: Path, form: str) -> None:
+    """Build an index of 50,000 vectors of 1024 dimensions, and say by how much the peak of memory grew."""
+    import resource
+
+    rows, width = 50_000, 1024
+    contract = Contract.of(ModelProfile(name="tests", width=width))
+    random = np.random.default_rng(0)
+
+    def blocks() -> Iterator[Any]:
+        for _ in range(0, rows, 5000):
+            yield random.standard_normal((5000, width), dtype=np.float32)
+
+    if form in ("map", "parquet"):
+        _write_large(folder.with_name("vectors"), form, blocks(), width)
+    for imported in ("faiss", "pyarrow.parquet"):
+        import_module(imported)
+    np.zeros((5000, width), np.float32)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _peak()
+    with BinaryIndexBuilder(folder, contract=contract) as builder:
+        if form == "parquet":
+            builder.add_parquet(folder.with_name("vectors"), vector="v")
+        elif form == "map":
+            builder.add_vectors(np.memmap(folder.with_name("vectors"), np.float32, "r", shape=(rows, width)))
+        elif form == "bits":
+            builder.add_vectors(np.packbits(block > 0, axis=1) for block in blocks())
+        else:
+            builder.add_vectors(blocks())
+        assert builder.finish().count() == rows
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
+    say(_peak() - before)
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def _write_large(path: Path, form: str, blocks: Iterator[Any], width: int) -> None:
+    if form == "map":
+        with path.open("wb") as file:
+            for block in blocks:
+                file.write(block.tobytes())
+        return
+    arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    schema = arrow.schema([("v", arrow.list_(arrow.float32(), width))])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for block in blocks:
+            writer.write_table(arrow.table({"v": arrow.FixedSizeListArray.from_arrays(block.reshape(-1), width)}))
+
+
+def build_texts(folder: Path, kill: str) -> None:
+    """Build an index of 3000 texts, note each one that is encoded, and die as soon as a phase begins."""
+    encoded, reported = folder.with_name(f"{folder.name}.encoded"), 0
+
+    class Noting(Backend):
+        name = "noting"
+
+        def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Any = None) -> Float32:
+            with encoded.open("a") as file:
+                file.writelines(f"{text}\n" for text in texts)
+            if kill == "encoding" and reported:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return np.array([vector(text.split()[-1], 1) for text in texts])
+
+    def report(phase: str, done: int, total: int) -> None:
+        nonlocal reported
+        if phase == "storing":
+            reported = done
+            say(done)
+        if phase == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    encoder = Encoder(ModelProfile(name="tests", width=DIMENSION), Noting())
+    records = [Record(str(id), f"text {id}") for id in range(3000)]
+    options = {"lists": 12}
+    with BinaryIndexBuilder(folder, contract=CONTRACT, options=options, resume=True, report=report) as builder:
+        builder.add_texts(records, encoder)
+        if kill == "switching":
+            sys.setprofile(_Crash(3, frozenset({"replace"})))  # two for the new row files; then the manifest's
         builder.finish().close()
     say("done")
 
@@ -334,11 +419,11 @@ class _Crash:
         )
     )
 
-    def __init__(self, number: int) -> None:
-        self.left = number
+    def __init__(self, number: int, calls: frozenset[str] = CALLS) -> None:
+        self.left, self.calls = number, calls
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event in ("c_call", "c_return") and arg.__name__ in self.CALLS:
+        if event in ("c_call", "c_return") and arg.__name__ in self.calls:
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -348,6 +433,8 @@ if __name__ == "__main__":
     WHAT: dict[str, Callable[..., None]] = {
         "work": work,
         "build": build,
+        "build_large": build_large,
+        "build_texts": build_texts,
         "merge_in_parts": merge_in_parts,
         "hold": hold,
         "fill": fill,
