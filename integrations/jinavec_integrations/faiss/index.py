@@ -28,6 +28,7 @@ from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_ou
 from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
+from jinavec_integrations.faiss.generations import remove_others
 from jinavec_integrations.faiss.hamming import cores, within
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
@@ -510,6 +511,8 @@ class BinaryIndex(Engine):
             writer = self._writer or self._start_writing()
             if writer.process != os.getpid():
                 raise IndexLocked(f"{self.folder} is being written by the process that this one was forked from")
+            if self._opened_layout.manifest.generation != writer.generation:  # a reading thread has set an older one
+                self._layout = Layout.open(self.folder, finish_compaction(self.folder, writer.generation))
             try:
                 with writer.transaction():
                     yield writer
@@ -529,7 +532,8 @@ class BinaryIndex(Engine):
         return writer
 
     def _drop_leftovers(self, writer: Writer) -> None:
-        """Cut off the rows of an addition that did not come to its end; nobody has seen them."""
+        """Remove what an addition or a compaction left that did not come to its end; nobody has seen it."""
+        remove_others(self.folder, writer.generation)
         layout = self._opened_layout
         layout.codes.truncate(writer.places)
         if layout.vectors is not None:
