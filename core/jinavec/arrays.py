@@ -82,5 +82,5 @@ def holds_vectors(kind: Any) -> bool:
 
 
 def _check_type(dtype: np.dtype[Any], name: str) -> None:
-    if dtype.kind != "f" and dtype not in (np.uint8, np.int8):
+    if dtype.kind != "f" and dtype.str[1:] not in ("u1", "i1"):
         raise InvalidVectors(f"{name} holds {dtype}; expected floats, int8, or packed bits as uint8")

@@ -153,7 +153,7 @@ class _Writer:
         kind: Any = find_engine(self._target)[0]
         if not hasattr(kind, "add_packed"):
             raise Misuse(f"packed bits are nothing that the engine of {self._target} takes: give floats")
-        options = self._options or kind.options_type()
+        options: Any = self._options or kind.options_type()
         return self._open_engine(None, replace(options, vectors="none") if options.vectors == "auto" else options)
 
 

@@ -11,7 +11,8 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
     draft = path.with_name(f"{path.name}.new")
     try:
-        with draft.open("wb") as file:
+        draft.unlink(missing_ok=True)  # a link that waits there must not lead the content elsewhere
+        with draft.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

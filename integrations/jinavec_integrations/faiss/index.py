@@ -488,6 +488,8 @@ class BinaryIndex(Engine):
         try:
             if layout is None or layout.manifest.generation != snapshot.generation:
                 layout = Layout.open(self.folder, read_manifest(self.folder, snapshot.generation))
+                if layout.manifest.gone != snapshot.gone:
+                    raise IndexDamaged(f"{self.folder} is damaged: its manifest and records.sqlite count differently")
                 layout.check(snapshot.places)
                 self._layout = layout
             layout.map(snapshot.places)

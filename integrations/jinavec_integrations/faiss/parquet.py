@@ -31,7 +31,7 @@ def read_parquet(
             number = 0
             for batch in file.iter_batches(batch_size=rows):
                 vectors, others = list_matrix(batch.column(vector), vector), batch.drop_columns([vector])
-                values = others.to_pylist() if others.num_columns else [{} for _ in range(len(batch))]
+                values = others.to_pylist() if others.num_columns else [dict[str, Any]() for _ in range(len(batch))]
                 yield [_record(value, number + row, id, text) for row, value in enumerate(values)], vectors
                 number += len(batch)
     except InvalidInput:

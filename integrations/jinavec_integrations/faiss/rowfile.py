@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.errors import IndexDamaged
+from jinavec.errors import IndexDamaged, InvalidDimension
 from jinavec_integrations.faiss.disk import replace_file
 from jinavec_integrations.faiss.generations import named
 
@@ -23,6 +23,8 @@ Rows = NDArray[np.int64]
 """Row numbers."""
 _BLOCK = 65_536
 """Rows read at a time."""
+_WIDEST = 2**16
+"""Dimensions."""
 
 
 class RowFile(ABC):
@@ -212,5 +214,11 @@ def _write(file: io.FileIO, offset: int, content: bytes) -> None:
 
 
 def code_width(dimension: int) -> int:
-    """Return the bytes of a packed code; a dimension that is no multiple of 8 is filled up with zeros."""
+    """Return the bytes of a packed code; a dimension that is no multiple of 8 is filled up with zeros.
+
+    Raises:
+        InvalidDimension: more than any model has.
+    """
+    if dimension > _WIDEST:
+        raise InvalidDimension(f"dimension {dimension} is more than the {_WIDEST} that an index holds")
     return (dimension + 7) // 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ import numpy as np
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
 from jinavec.backends.base import Backend
-from jinavec.errors import EngineError, IndexLocked, IndexNotFound
+from jinavec.errors import EngineError, IndexLocked, IndexNotFound, InvalidInput
 from jinavec.vectors import Float32, normalize
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 
@@ -212,9 +213,122 @@ def build_texts(folder: Path, kill: str) -> None:
     say("done")
 
 
+def make_sound(folder: Path, kind: str) -> None:
+    """Make an index of 300 records: flat, in lists with some rows outside them, or of bits alone."""
+    options = {"flat": {}, "lists": {"lists": 5}, "bits": {"vectors": "none"}}[kind]
+    with BinaryIndex.create(folder, CONTRACT, options=options) as index:
+        add(index, {str(id): 1 for id in range(250)}, "some text ")
+        if kind == "lists":
+            index.compact()
+        add(index, {str(id): 1 for id in range(230, 300)}, "some text ")
+        index.delete("0")
+
+
+def use(folder: Path) -> list[EngineError]:
+    """Do everything that an index can do, and return what it finds wrong; other errors are not allowed."""
+    found: list[EngineError] = []
+    actions: list[Callable[[BinaryIndex], object]] = [
+        lambda index: index.info(),
+        lambda index: index.ids(),
+        lambda index: index.search(vector("5", 1), 10),
+        lambda index: index.search(vector("5", 1), 400, {"revision": {"lte": 1}}),
+        lambda index: index.search_batch([vector("5", 1), vector("6", 1)], 400, {"not": {"revision": 2}}),
+        lambda index: index.range_search(vector("5", 1), 6),
+        lambda index: index.vectors(["5", "6"]),
+        lambda index: index.get([str(id) for id in range(300)]),
+        lambda index: index.verify(),
+        lambda index: index.calibrate(0.5, sample=3),
+        lambda index: add(index, {"1": 2, "4": 2, "1000": 2}),
+        lambda index: index.delete(["2", "5", "1000"]),
+        lambda index: index.compact(),
+        lambda index: index.search(vector("1", 2), 3),
+    ]
+    try:
+        with BinaryIndex.open(folder) as index:
+            for action in actions:
+                try:
+                    action(index)
+                except EngineError as error:
+                    found.append(error)
+            try:
+                index.reconstruct("7")
+            except (EngineError, InvalidInput):
+                pass
+    except EngineError as error:
+        found.append(error)
+    return found
+
+
+def fuzz(folder: Path, seed: str, rounds: str) -> None:
+    """Use indexes whose files were cut, changed, exchanged or replaced, in the memory of a sound one and a bit more."""
+    import resource
+
+    sound: list[Path] = []
+    for kind in ("flat", "lists", "bits"):
+        make_sound(folder / kind, kind)
+        assert use(shutil.copytree(folder / kind, folder / "copy")) == []
+        shutil.rmtree(folder / "copy")
+        sound.append(folder / kind)
+    size = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, resource.RLIM_INFINITY))
+    dice, refused = random.Random(int(seed)), 0
+    for number in range(int(rounds)):
+        copy = shutil.copytree(dice.choice(sound), folder / "copy")
+        path = dice.choice(sorted(path for path in copy.iterdir() if path.name != "lock.sqlite"))
+        how = dice.choice(DAMAGES)
+        how(path, dice, sound)
+        try:
+            refused += bool(use(copy))
+        except BaseException as error:
+            error.add_note(f"round {number}: {how.__name__} of {path.name}")
+            raise
+        shutil.rmtree(copy)
+    say("done", refused)
+
+
+def cut(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    size = path.stat().st_size
+    places = [0, 1, 4, 12, 20, 32, 33, 100, 4096, size - 1, size // 2, dice.randrange(size + 1)]
+    os.truncate(path, min(size, dice.choice(places)))
+
+
+def grow(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    with path.open("ab") as file:
+        file.write(dice.randbytes(dice.choice([1, 8, 4096])))
+
+
+def change(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    content = bytearray(path.read_bytes())
+    reach = dice.choice([40, 200, 5000, len(content)])
+    for _ in range(dice.choice([1, 3, 30])):
+        content[dice.randrange(min(reach, len(content)))] = dice.choice([0, 255, dice.randrange(256)])
+    path.write_bytes(content)
+
+
+def exchange(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    others = [file for folder in sound for file in folder.iterdir() if file.suffix == path.suffix]
+    shutil.copy(dice.choice(others), path)
+
+
+def put_elsewhere(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    path.unlink()
+    target = dice.choice(
+        ["/dev/zero", "/dev/null", "/nowhere", str(path.parent), str(sound[0] / path.name), "fifo", ""]
+    )
+    if target == "fifo":
+        os.mkfifo(path)
+    elif target:
+        path.symlink_to(target)
+    else:
+        path.mkdir()
+
+
+DAMAGES = [cut, grow, change, change, exchange, put_elsewhere]
+
+
 def merge_in_parts(folder: Path) -> None:
     """Merge another index in parts of 50 records, and acknowledge each."""
-    import_module("jinavec_integrations.faiss.index")._BLOCK = 50
+    vars(import_module("jinavec_integrations.faiss.index"))["_BLOCK"] = 50
     with BinaryIndex.open(folder) as index, BinaryIndex.open(folder.with_name("other")) as other:
         index.merge(other, lambda phase, done, total: say(done))
     say("done")
@@ -436,6 +550,7 @@ if __name__ == "__main__":
         "build_large": build_large,
         "build_texts": build_texts,
         "merge_in_parts": merge_in_parts,
+        "fuzz": fuzz,
         "hold": hold,
         "fill": fill,
         "fork": fork,

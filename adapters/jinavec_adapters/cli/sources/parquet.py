@@ -49,7 +49,7 @@ def _batches(stream: BinaryIO, name: str, fields: Fields) -> Iterator[tuple[list
             if vector is not None:
                 vectors = list_matrix(batch.column(vector), vector)
                 batch = batch.drop_columns([vector])
-            rows = _microseconds(arrow, batch).to_pylist() if batch.num_columns else [{} for _ in range(len(batch))]
+            rows = _microseconds(arrow, batch).to_pylist() if batch.num_columns else [dict[str, Any]()] * len(batch)
             yield rows, vectors
     except InvalidInput:
         raise
