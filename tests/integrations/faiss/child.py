@@ -334,6 +334,22 @@ def merge_in_parts(folder: Path) -> None:
     say("done")
 
 
+def read_along(folder: Path) -> None:
+    """Read for as long as another process writes, and say each step whose state was seen; it is never half of one."""
+    states, step = [state_after(0)], 0
+    with BinaryIndex.open(folder) as index:
+        while "end" not in (state := state_of(index)):
+            while state != states[step]:
+                step += 1
+                if step == len(states):
+                    assert step < 1000, state
+                    states.append(state_after(step))
+            say(step)
+            near = index.search_batch([vector("1", 1), vector("2", 1)], 5, {"revision": {"gte": step - 20}})
+            assert all(hit.record.metadata["revision"] >= step - 20 for hits in near for hit in hits)
+    say("done")
+
+
 def hold(folder: Path) -> None:
     """Write once, then keep the index open."""
     with BinaryIndex.open(folder) as index:
@@ -554,6 +570,7 @@ if __name__ == "__main__":
         "hold": hold,
         "fill": fill,
         "fork": fork,
+        "read_along": read_along,
         "read_only": read_only,
         "crash_everywhere": crash_everywhere,
     }
