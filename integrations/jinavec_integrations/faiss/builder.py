@@ -124,7 +124,8 @@ class BinaryIndexBuilder:
         Args:
             vectors: floats (n, dimension), or packed bits (n, dimension / 8) as uint8: an array, a memory map, or an
                 iterable of such blocks. Packed bits are all that is kept then, and what rescoring uses.
-            ids: one for each vector; by default the numbers from the count of rows on.
+            ids: one for each vector; by default the number of what this builder was given before it. So a build that
+                resumes is given everything again, and replaces what is there.
 
         Raises:
             InvalidInput: other vectors than before, or another number of ids.
@@ -132,7 +133,7 @@ class BinaryIndexBuilder:
         """
         if ids is not None:
             return self.add(map(Record, ids), vectors)
-        first = self._rows()
+        first = self._done
         stored = 0
         for block in _blocks(vectors):
             stored += self._store([Record(str(first + stored + row)) for row in range(len(block))], block)
@@ -147,7 +148,7 @@ class BinaryIndexBuilder:
             path: the file.
             vector: the column of vectors: lists of floats; or packed bits, as lists of uint8 or binaries of a fixed
                 size.
-            id: the column of ids; without one, rows are numbered from the count of rows on.
+            id: the column of ids; without one, rows are numbered as by ``add_vectors``.
             text: the column of texts, if there is one. Every other column becomes metadata.
 
         Raises:
@@ -155,7 +156,7 @@ class BinaryIndexBuilder:
             InvalidRecord, InvalidVectors: a row that cannot be stored; the batches before it are.
             MissingExtra: pyarrow is not installed.
         """
-        first = self._rows()
+        first = self._done
         stored = 0
         for records, block in read_parquet(path, vector, id, text, _PARQUET):
             if id is None:
@@ -194,9 +195,6 @@ class BinaryIndexBuilder:
         stored = index.add_packed(records, block) if packed else index.add(records, block)
         self._tell(len(records))
         return stored
-
-    def _rows(self) -> int:
-        return 0 if self._index is None else self._index.info()["rows"]
 
     def _opened(self, *, keeps_vectors: bool) -> BinaryIndex:
         if self._index is None:

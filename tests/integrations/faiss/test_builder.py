@@ -60,6 +60,15 @@ def test_without_ids_vectors_are_numbered(tmp_path: Path) -> None:
         check(builder.finish(), [str(row) for row in range(500)])
 
 
+def test_vectors_given_again_on_resumption_are_there_once(tmp_path: Path) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        builder.add_vectors(VECTORS[:300])
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64), resume=True) as builder:
+        builder.add_vectors(VECTORS[:250])
+        builder.add_vectors(VECTORS[250:])
+        check(builder.finish(), [str(row) for row in range(500)])
+
+
 def test_records_with_vectors(tmp_path: Path) -> None:
     builder = BinaryIndexBuilder(tmp_path / "index", contract=contract(64))
     builder.add((Record(id, f"text of {id}") for id in IDS[:300]), VECTORS[:300])
