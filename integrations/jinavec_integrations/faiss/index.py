@@ -384,8 +384,13 @@ class BinaryIndex(Engine):
             with self._look() as (snapshot, layout):
                 plan = make_plan(snapshot.count, self.options, layout.manifest.plan)
                 numbers = np.flatnonzero(self._alive_rows(snapshot, layout))
-                manifest = settle(self.folder, layout, numbers, snapshot.rows, plan, report or _silent)
-            manifest.write(self.folder, manifests.DRAFT)
+                try:
+                    manifest = settle(self.folder, layout, numbers, snapshot.rows, plan, report or _silent)
+                    manifest.write(self.folder, manifests.DRAFT)
+                except BaseException:
+                    with suppress(OSError):
+                        remove_others(self.folder, layout.manifest.generation)
+                    raise
             writer.settle(manifest.generation, manifest.gone)
         with self._writing, reported(self.folder):
             self._layout = Layout.open(self.folder, finish_compaction(self.folder, manifest.generation))
@@ -534,8 +539,7 @@ class BinaryIndex(Engine):
         return writer
 
     def _drop_leftovers(self, writer: Writer) -> None:
-        """Remove what an addition or a compaction left that did not come to its end; nobody has seen it."""
-        remove_others(self.folder, writer.generation)
+        """Cut off the rows of an addition that did not come to its end; nobody has seen them."""
         layout = self._opened_layout
         layout.codes.truncate(writer.places)
         if layout.vectors is not None:
