@@ -192,3 +192,13 @@ def test_the_plan_is_printed_stored_shown_and_overridden(run: Run) -> None:
     assert "8 lists, as asked" in run("info", "faiss:index").out
     with open_engine("faiss:index", options={"probes": 8}) as index:
         assert index.search(VECTORS[9], 1)[0].record.id == "9"
+
+
+def test_another_engine_takes_floats_too(run: Run) -> None:
+    np.save("a.npy", VECTORS[:50])
+    target = "qdrant:folder/notes"
+    done = run("index", "a.npy", "--to", target, "--model", "lexical", "--dimension", 64)
+    assert done.code == 0, done.err
+    with open_engine(target) as index:
+        assert index.count() == 50
+        assert index.search(VECTORS[7], 1)[0].record.id == "7"
