@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ VECTORS = clustered(COUNT, DIMENSION, 5)
 BITS, INT8 = binarize(VECTORS), normalize(to_int8(VECTORS))
 EVERYTHING = {"probes": 12, "candidates": COUNT, "rows": COUNT}
 SHAPES = {"flat": {"plan": "flat"}, "lists": {"lists": 12}}
-FILTERS: list[tuple[Any, Any]] = [
+FILTERS: list[tuple[Any, Callable[[NDArray[np.int64]], NDArray[np.bool_]]]] = [
     (None, lambda rows: rows >= 0),
     ({"third": 1}, lambda rows: rows % 3 == 1),
     ({"not": {"third": 1}}, lambda rows: rows % 3 != 1),
@@ -81,9 +82,17 @@ class Checked:
         self.alive[rows] = True
 
 
-ROWS = st.one_of(
-    st.builds(lambda start, step: np.arange(start, COUNT, step), st.integers(0, COUNT - 1), st.integers(1, 50)),
-    st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=30, unique=True).map(np.array),
+def every(start: int, step: int) -> NDArray[np.int64]:
+    return np.arange(start, COUNT, step)
+
+
+def these(rows: list[int]) -> NDArray[np.int64]:
+    return np.array(rows, np.int64)
+
+
+ROWS: st.SearchStrategy[NDArray[np.int64]] = st.one_of(
+    st.builds(every, st.integers(0, COUNT - 1), st.integers(1, 50)),
+    st.builds(these, st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=30, unique=True)),
 )
 CHANGES = st.lists(st.tuples(st.sampled_from(["add", "delete", "compact", "open"]), ROWS), max_size=5)
 
