@@ -78,7 +78,7 @@ class Checked:
         self.alive[rows] = False
 
     def add(self, rows: NDArray[np.int64]) -> None:
-        self.index.add([RECORDS[row] for row in rows], VECTORS[rows])
+        self.index.add([RECORDS[int(row)] for row in rows.tolist()], VECTORS[rows])
         self.alive[rows] = True
 
 
