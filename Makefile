@@ -20,8 +20,8 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 test: $(VENV)/.test  ## the offline tests
 	$(BIN)/python -m pytest -n 2 -m "$(OFFLINE)" $(ARGS)
 
-torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed and compacted
-	JINAVEC_TORTURE=200 $(BIN)/python -m pytest tests/integrations/faiss/test_crash.py $(ARGS)
+torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed, merged and compacted; damage it 400 times
+	JINAVEC_TORTURE=200 $(BIN)/python -m pytest tests/integrations/faiss/test_crash.py tests/integrations/faiss/test_hostile.py $(ARGS)
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)

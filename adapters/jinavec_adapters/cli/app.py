@@ -42,8 +42,8 @@ SourceNames = Annotated[
     list[str],
     Argument(
         metavar="SOURCE",
-        help="JSON lines (.jsonl, .ndjson, .json), CSV (.csv, .tsv) or Parquet, also .gz or .zst; a text or Markdown"
-        " file, or a folder of them (hidden names are left out); - is JSON lines from standard input.",
+        help="JSON lines (.jsonl, .ndjson, .json), CSV (.csv, .tsv), Parquet or vectors (.npy), also .gz or .zst; a"
+        " text or Markdown file, or a folder of them (hidden names are left out); - is JSON lines from standard input.",
         show_default=False,
     ),
 ]
@@ -84,6 +84,14 @@ def index(
     asked: EncoderFlags,
     id_field: IdField = None,
     text_field: TextField = "text",
+    vector_field: Annotated[
+        str | None,
+        Option(
+            metavar="FIELD",
+            help="The field of a vector that --model made already: a list of floats, in Parquet also packed bits as"
+            " uint8. [default: texts are encoded; an .npy file, or a Parquet file without texts, holds vectors]",
+        ),
+    ] = None,
     option: EngineOption = [],  # noqa: B006  (typer reads it, nobody changes it)
     skip_bad: SkipBad = False,
     dry_run: Annotated[
@@ -95,7 +103,7 @@ def index(
     batch_size: BatchSize = 1024,
     debug: Debug = False,
 ) -> None:
-    """Read records, encode them as documents and store them, replacing those with the same id.
+    """Read records, encode them as documents unless they bring their vectors, and store them by id.
 
     Every field but id and text becomes metadata, and so do the members of an object named metadata; a field of the
     record itself wins over a member of that name.
@@ -103,7 +111,8 @@ def index(
     from jinavec_adapters.cli.index import run_index
     from jinavec_adapters.cli.sources import Fields
 
-    run_index(sources, to, asked, Fields(id_field, text_field), option, skip_bad, dry_run, batch_size, resume)
+    fields = Fields(id_field, text_field, vector_field)
+    run_index(sources, to, asked, fields, option, skip_bad, dry_run, batch_size, resume)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from jinavec.errors import InvalidInput
 from jinavec_adapters.cli.batches import batches
 from jinavec_adapters.cli.encoders import load, settle
 from jinavec_adapters.cli.flags import EncoderFlags
@@ -38,6 +39,8 @@ def run_encode(
         progress(sources, "encoding") as show,
     ):
         for batch in batches(sources, batch_size):
+            if any(item.vector is not None for item in batch):
+                raise InvalidInput("there are vectors in place of texts; nothing is left to encode")
             before = done
             texts = [item.record.text for item in batch]
             vectors = encoder.encode(texts, role=role, progress=lambda part, _, before=before: show(before + part))

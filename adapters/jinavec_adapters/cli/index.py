@@ -1,19 +1,26 @@
-"""jinavec index: read records, encode them, store them."""
+"""jinavec index: read records, encode those that have no vector, store them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
-from jinavec import Contract, Encoder, EncoderSettings, Engine, Record, open_engine
+import numpy as np
+from numpy.typing import NDArray
+
+from jinavec import Contract, Encoder, EncoderSettings, Engine, open_engine
+from jinavec.engine import find_engine
+from jinavec.errors import InvalidInput, InvalidVectors
 from jinavec_adapters.cli.batches import Unique, batches
 from jinavec_adapters.cli.encoders import DEFAULT_MODEL, Existing, load, look_up, settle
 from jinavec_adapters.cli.engineoptions import engine_options
 from jinavec_adapters.cli.flags import EncoderFlags
+from jinavec_adapters.cli.misuse import Misuse
 from jinavec_adapters.cli.output import note, report_skipped, say
 from jinavec_adapters.cli.progress import phases, progress
-from jinavec_adapters.cli.sources import BadRecords, Fields, Sources
+from jinavec_adapters.cli.sources import BadRecords, Fields, Item, Sources
 
 
 class _Store(Protocol):
@@ -24,7 +31,7 @@ class _Store(Protocol):
     kept: int
     """Records that were there already, as they are."""
 
-    def store(self, records: list[Record], show: Callable[[int], None]) -> None: ...
+    def store(self, items: list[Item], show: Callable[[int], None]) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -48,13 +55,12 @@ def run_index(
     settings = settle(asked, existing)
     bad = BadRecords(skip=skip_bad)
     sources = Sources(names, fields, bad)
-    if existing is None and asked.model is None and asked.profile is None:
-        _explain_default()
-    store = _Rehearsal(target, existing) if dry_run else _Writer(target, settings, chosen, resume)
+    default = existing is None and asked.model is None and asked.profile is None
+    store = _Rehearsal(target, settings, existing) if dry_run else _Writer(target, settings, chosen, resume)
     items = Unique(sources, bad)
     with closing(store):
         with progress(sources, "indexing") as show:
-            _fill(store, items, batch_size, show, stores=not dry_run)
+            _fill(store, items, batch_size, show, stores=not dry_run, default=default)
         store.finish()
     report_skipped(bad, store.stored + store.kept)
     verb = f"would index {store.stored} records into" if dry_run else f"indexed {store.stored} records into"
@@ -62,10 +68,14 @@ def run_index(
     say(f"{verb} {target}{kind} ({_details(settings, store.replaced, items.repeated, bad.count, store.kept)})")
 
 
-def _fill(store: _Store, items: Unique, batch_size: int, show: Callable[[int], None], *, stores: bool) -> None:
+def _fill(
+    store: _Store, items: Unique, batch_size: int, show: Callable[[int], None], *, stores: bool, default: bool
+) -> None:
     try:
-        for batch in batches(items, batch_size):
-            store.store([item.record for item in batch], show)
+        for number, batch in enumerate(batches(items, batch_size)):
+            if default and not number:
+                _explain_default(batch[0])
+            store.store(batch, show)
     except BaseException as error:
         if stores:
             again = f"the first {store.stored} records are stored; running it again replaces those of the same id"
@@ -88,24 +98,38 @@ class _Writer:
         self.replaced = 0
         self.kept = 0
 
-    def store(self, records: list[Record], show: Callable[[int], None]) -> None:
-        """Encode and store a batch."""
-        encoder, before = self._load_encoder(), self.stored + self.kept
+    def store(self, items: list[Item], show: Callable[[int], None]) -> None:
+        """Encode a batch, unless it came with its vectors, and store it."""
+        vectors, before = _stacked(items, self._settings.dimension), self.stored + self.kept
+        engine = None if vectors is None else self._open_for_vectors(vectors)
         if self._resume:
-            new = self._open_engine(encoder).missing(records)
-            self.kept += len(records) - len(new)
-            before, records = before + len(records) - len(new), new
-        vectors = encoder.encode_documents([r.text for r in records], progress=lambda done, _: show(before + done))
-        engine = self._open_engine(encoder)
+            engine = engine or self._open_engine(self._load_encoder())
+            new = {record.id for record in engine.missing([item.record for item in items])}
+            kept = [position for position, item in enumerate(items) if item.record.id in new]
+            self.kept += len(items) - len(kept)
+            before += len(items) - len(kept)
+            items = [items[position] for position in kept]
+            vectors = None if vectors is None else vectors[kept]
+        records = [item.record for item in items]
+        if vectors is None:
+            encoder = self._load_encoder()
+            vectors = encoder.encode_documents([r.text for r in records], progress=lambda done, _: show(before + done))
+            engine = self._open_engine(encoder)
+        assert engine is not None, "opened for the vectors or for the encoder"
         count = engine.count()
-        self.stored += engine.add(records, vectors)
+        add = cast("Any", engine).add_packed if vectors.dtype == np.uint8 else engine.add
+        self.stored += add(records, vectors)
         self.replaced += len(records) - (engine.count() - count)
+        show(self.stored + self.kept)
 
     def finish(self) -> None:
-        """Let the engine arrange what was stored."""
-        if self._engine is not None:
-            with phases() as report:
-                self._engine.finish(report)
+        """Let the engine arrange what was stored, and say how it did."""
+        if self._engine is None:
+            return
+        with phases() as report:
+            plan = self._engine.finish(report)
+        if plan is not None:
+            note(f"plan: {plan}")
 
     def close(self) -> None:
         """Close model and index."""
@@ -116,27 +140,39 @@ class _Writer:
             self._encoder = self._opened.enter_context(load(self._settings))
         return self._encoder
 
-    def _open_engine(self, encoder: Encoder) -> Engine:
+    def _open_engine(self, encoder: Encoder | None, options: object = None) -> Engine:
         if self._engine is None:
-            engine = open_engine(self._target, encoder=encoder, options=self._options)
+            contract = _contract(self._settings) if encoder is None else None
+            engine = open_engine(self._target, contract=contract, encoder=encoder, options=options or self._options)
             self._engine = self._opened.enter_context(engine)
         return self._engine
+
+    def _open_for_vectors(self, vectors: NDArray[Any]) -> Engine:
+        if vectors.dtype != np.uint8:
+            return self._open_engine(None)
+        kind: Any = find_engine(self._target)[0]
+        if not hasattr(kind, "add_packed"):
+            raise Misuse(f"packed bits are nothing that the engine of {self._target} takes: give floats")
+        options: Any = self._options or kind.options_type()
+        return self._open_engine(None, replace(options, vectors="none") if options.vectors == "auto" else options)
 
 
 class _Rehearsal:
     """Counts what would be stored and replaced, and writes nothing."""
 
-    def __init__(self, target: str, existing: Existing | None) -> None:
+    def __init__(self, target: str, settings: EncoderSettings, existing: Existing | None) -> None:
         self._engine = None if existing is None else open_engine(target)
+        self._settings = settings
         self.stored = 0
         self.replaced = 0
         self.kept = 0
 
-    def store(self, records: list[Record], show: Callable[[int], None]) -> None:
+    def store(self, items: list[Item], show: Callable[[int], None]) -> None:
         """Count a batch."""
-        self.stored += len(records)
+        _stacked(items, self._settings.dimension)
+        self.stored += len(items)
         if self._engine is not None:
-            self.replaced += len(self._engine.get([record.id for record in records]))
+            self.replaced += len(self._engine.get([item.record.id for item in items]))
         show(self.stored)
 
     def finish(self) -> None:
@@ -148,7 +184,36 @@ class _Rehearsal:
             self._engine.close()
 
 
-def _explain_default() -> None:
+def _stacked(items: list[Item], dimension: int) -> NDArray[Any] | None:
+    """Return the vectors of a batch: floats (n, dimension) or packed bits (n, dimension / 8); None: it has texts.
+
+    Raises:
+        InvalidVectors: of another width.
+        InvalidInput: some have a vector, some do not.
+    """
+    vectors = [item.vector for item in items if item.vector is not None]
+    if not vectors:
+        return None
+    if len(vectors) < len(items):
+        raise InvalidInput("some records have a vector and some a text only: index them one after the other")
+    for item, vector in zip(items, vectors, strict=True):
+        width = -(-dimension // 8) if vector.dtype == np.uint8 else dimension
+        if vector.dtype != vectors[0].dtype or len(vector) != width:
+            kind = "packed bits" if vector.dtype == np.uint8 else "a vector"
+            raise InvalidVectors(
+                f"{item.place}: {kind} of {len(vector)} {vector.dtype}; {width} are expected for {dimension} dimensions"
+                " (--dimension)"
+            )
+    return np.stack(vectors)
+
+
+def _contract(settings: EncoderSettings) -> Contract:
+    return Contract.of(settings.profile, settings.task, settings.dimension)
+
+
+def _explain_default(first: Item) -> None:
+    if first.vector is not None:
+        raise Misuse("vectors need --model NAME or --profile FILE.toml: which model made them")
     note(
         f"no --model given: the new index gets {DEFAULT_MODEL!r}, which is built in and matches wording, not meaning;"
         " --model jina-embeddings-v5-text-nano matches meaning"
@@ -156,7 +221,7 @@ def _explain_default() -> None:
 
 
 def _details(settings: EncoderSettings, replaced: int, repeated: int, skipped: int, kept: int) -> str:
-    contract = Contract.of(settings.profile, settings.task, settings.dimension)
+    contract = _contract(settings)
     parts = [f"{contract.model}, {contract.task}, {contract.dimension} dimensions"]
     if replaced:
         parts.append(f"{replaced} replaced")

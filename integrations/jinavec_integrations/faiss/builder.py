@@ -21,13 +21,17 @@ from jinavec.records import Record
 from jinavec_integrations.faiss.folder import has_index, locate, require_vacant
 from jinavec_integrations.faiss.index import BinaryIndex
 from jinavec_integrations.faiss.options import FaissOptions
+from jinavec_integrations.faiss.parquet import read_parquet
 from jinavec_integrations.faiss.plan import Plan
 from jinavec_integrations.faiss.settle import Report
 
 _BATCH = 16_384
-"""Vectors stored at a time, and so kept in memory."""
+"""Vectors stored at a time, and so kept in memory; fewer where they are wide."""
+_BATCH_BYTES = 2**25
 _TEXTS = 1024
 """Texts encoded and stored at a time."""
+_PARQUET = 2048
+"""Rows of a Parquet file read and stored at a time: their columns may hold long texts."""
 
 
 class BinaryIndexBuilder:
@@ -120,7 +124,8 @@ class BinaryIndexBuilder:
         Args:
             vectors: floats (n, dimension), or packed bits (n, dimension / 8) as uint8: an array, a memory map, or an
                 iterable of such blocks. Packed bits are all that is kept then, and what rescoring uses.
-            ids: one for each vector; by default the numbers from the count of rows on.
+            ids: one for each vector; by default the number of what this builder was given before it. So a build that
+                resumes is given everything again, and replaces what is there.
 
         Raises:
             InvalidInput: other vectors than before, or another number of ids.
@@ -128,10 +133,35 @@ class BinaryIndexBuilder:
         """
         if ids is not None:
             return self.add(map(Record, ids), vectors)
-        first = 0 if self._index is None else self._index.info()["rows"]
+        first = self._done
         stored = 0
         for block in _blocks(vectors):
             stored += self._store([Record(str(first + stored + row)) for row in range(len(block))], block)
+        return stored
+
+    def add_parquet(
+        self, path: str | os.PathLike[str], *, vector: str, id: str | None = None, text: str | None = None
+    ) -> int:
+        """Store the rows of a Parquet file, batch by batch; return how many.
+
+        Args:
+            path: the file.
+            vector: the column of vectors: lists of floats; or packed bits, as lists of uint8 or binaries of a fixed
+                size.
+            id: the column of ids; without one, rows are numbered as by ``add_vectors``.
+            text: the column of texts, if there is one. Every other column becomes metadata.
+
+        Raises:
+            InvalidInput: the file cannot be read, or has no such column.
+            InvalidRecord, InvalidVectors: a row that cannot be stored; the batches before it are.
+            MissingExtra: pyarrow is not installed.
+        """
+        first = self._done
+        stored = 0
+        for records, block in read_parquet(path, vector, id, text, _PARQUET):
+            if id is None:
+                records = [replace(record, id=str(first + int(record.id))) for record in records]
+            stored += self._store(records, block)
         return stored
 
     def finish(self) -> BinaryIndex:
@@ -198,10 +228,12 @@ def _cut(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     if array.ndim != 2:
         raise InvalidVectors(f"vectors have the shape {array.shape}; expected (n, width)")
     mapped = array if isinstance(array, np.memmap) and array.mode in ("r", "r+") else None
-    for start in range(0, len(array), _BATCH):
-        yield np.array(array[start : start + _BATCH])
+    step = min(_BATCH, max(1, _BATCH_BYTES // max(1, array.shape[1] * array.itemsize)))
+    for start in range(0, len(array), step):
+        block = np.array(array[start : start + step])
         if mapped is not None:
             _let_go(mapped)
+        yield block
 
 
 def _let_go(array: NDArray[Any]) -> None:

@@ -56,5 +56,5 @@ def _from_sqlite(folder: Path, error: Exception, undone: str) -> EngineError:
 
 
 def _failed(folder: Path, what: str, no_space: bool, undone: str) -> EngineError:
-    head = f"no space left in {folder} ({what})" if no_space else f"{folder}: {what}"
+    head = f"no space left in {folder} ({what}); free some and try again" if no_space else f"{folder}: {what}"
     return EngineError(f"{head}: {undone}" if undone else head)

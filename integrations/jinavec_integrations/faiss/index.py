@@ -28,6 +28,7 @@ from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_ou
 from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
+from jinavec_integrations.faiss.generations import remove_others
 from jinavec_integrations.faiss.hamming import cores, within
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
@@ -41,7 +42,9 @@ from jinavec_integrations.faiss.settle import Report, finish_compaction, read_ro
 from jinavec_integrations.faiss.verify import require_sound
 
 _BLOCK = 8192
-"""Vectors quantised at a time."""
+"""Records merged at a time."""
+_VALUES = 2**21
+"""Components quantised at a time."""
 _UNLISTED = 0.1
 """The share of rows outside the lists from which it pays to arrange all of them anew."""
 _ATTEMPTS = 10
@@ -381,8 +384,13 @@ class BinaryIndex(Engine):
             with self._look() as (snapshot, layout):
                 plan = make_plan(snapshot.count, self.options, layout.manifest.plan)
                 numbers = np.flatnonzero(self._alive_rows(snapshot, layout))
-                manifest = settle(self.folder, layout, numbers, snapshot.rows, plan, report or _silent)
-            manifest.write(self.folder, manifests.DRAFT)
+                try:
+                    manifest = settle(self.folder, layout, numbers, snapshot.rows, plan, report or _silent)
+                    manifest.write(self.folder, manifests.DRAFT)
+                except BaseException:
+                    with suppress(OSError):
+                        remove_others(self.folder, layout.manifest.generation)
+                    raise
             writer.settle(manifest.generation, manifest.gone)
         with self._writing, reported(self.folder):
             self._layout = Layout.open(self.folder, finish_compaction(self.folder, manifest.generation))
@@ -399,7 +407,8 @@ class BinaryIndex(Engine):
         return self.compact(report)
 
     def _add(self, records: list[Record], vectors: Float32) -> None:
-        blocks = [vectors[first : first + _BLOCK] for first in range(0, len(vectors), _BLOCK)]
+        step = max(1, _VALUES // vectors.shape[1])
+        blocks = [vectors[first : first + step] for first in range(0, len(vectors), step)]
         self._store(records, map(pack, blocks), map(to_int8, blocks))
 
     def _store(self, records: Sequence[Record], codes: Iterable[Bits], vectors: Iterable[Int8]) -> None:
@@ -484,6 +493,8 @@ class BinaryIndex(Engine):
         try:
             if layout is None or layout.manifest.generation != snapshot.generation:
                 layout = Layout.open(self.folder, read_manifest(self.folder, snapshot.generation))
+                if layout.manifest.gone != snapshot.gone:
+                    raise IndexDamaged(f"{self.folder} is damaged: its manifest and records.sqlite count differently")
                 layout.check(snapshot.places)
                 self._layout = layout
             layout.map(snapshot.places)
@@ -507,6 +518,8 @@ class BinaryIndex(Engine):
             writer = self._writer or self._start_writing()
             if writer.process != os.getpid():
                 raise IndexLocked(f"{self.folder} is being written by the process that this one was forked from")
+            if self._opened_layout.manifest.generation != writer.generation:  # a reading thread has set an older one
+                self._layout = Layout.open(self.folder, finish_compaction(self.folder, writer.generation))
             try:
                 with writer.transaction():
                     yield writer

@@ -7,6 +7,7 @@ later follow them: their place is their number less those that are gone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -143,7 +144,7 @@ def load_array(path: Path, kind: type[np.int64 | np.float32], shape: tuple[int, 
         IndexDamaged: it is missing, or of another size than expected.
     """
     dtype = np.dtype(kind).newbyteorder("<")
-    expected = int(np.prod(shape)) * dtype.itemsize
+    expected = math.prod(shape) * dtype.itemsize
     size = path.stat().st_size if path.is_file() else -1
     if size != expected:
         raise IndexDamaged(f"{path} is missing" if size < 0 else f"{path} has {size} bytes, {expected} are expected")

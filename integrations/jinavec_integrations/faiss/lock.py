@@ -27,7 +27,7 @@ class WriterLock:
 
     def __init__(self, folder: Path) -> None:
         if not os.access(folder, os.W_OK):
-            raise EngineError(f"{folder} is read-only")
+            raise EngineError(f"{folder} is read-only: make it writable, or change a copy of it")
         self._connection = sqlite3.connect(
             folder / NAME, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from jinavec.contract import Contract
-from jinavec.errors import EngineError, IndexDamaged, InvalidInput
+from jinavec.errors import EngineError, IndexDamaged, InvalidInput, brief
 from jinavec.settings import EncoderSettings
 from jinavec_integrations.faiss.disk import replace_file
+from jinavec_integrations.faiss.generations import FILES, named
+from jinavec_integrations.faiss.options import MOST_LISTS
 from jinavec_integrations.faiss.plan import Effort, Plan
+from jinavec_integrations.faiss.rowfile import code_width
 
 NAME = "manifest.json"
 FORMAT = "jinavec-faiss"
 VERSION = 2
+_MOST = 2**62
+_LARGEST = 2**24
+"""Bytes; a manifest has some thousand."""
 DRAFT = f"{NAME}.next"
 """The manifest of a compaction, until its generation is the one that counts."""
 
@@ -81,18 +87,20 @@ class Manifest:
             raise IndexDamaged(f"{path} is damaged: its checksum does not match")
         try:
             settings, effort = content["encoder"], content["effort"]
+            contract, generation = Contract.from_json(content["contract"]), _whole(content["generation"])
+            code_width(contract.dimension)
             return cls(
-                Contract.from_json(content["contract"]),
+                contract,
                 None if settings is None else EncoderSettings.from_json(settings),
-                content["vectors"] == "int8",
-                _whole(content["generation"]),
-                Plan(**content["plan"]),
-                _whole(content["counts"]["settled"]),
-                _whole(content["counts"]["gone"]),
-                None if effort is None else Effort(**effort),
-                {str(name): int(crc) for name, crc in content["checksums"].items()},
+                {"int8": True, "none": False}[content["vectors"]],
+                generation,
+                _plan(**content["plan"], arranged=generation > 0),
+                _whole(content["counts"]["settled"], most=_MOST if generation else 0),
+                _whole(content["counts"]["gone"], most=_MOST if generation else 0),
+                None if effort is None else Effort(**{name: _whole(value, 1) for name, value in effort.items()}),
+                _checksums(content["checksums"], generation),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise IndexDamaged(f"{path} cannot be read: {error}") from error
 
 
@@ -113,6 +121,8 @@ def read_manifest(folder: Path, generation: int) -> Manifest:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _LARGEST:
+            raise IndexDamaged(f"{path} is damaged: it is far too large")
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise IndexDamaged(f"{path} is missing") from error
@@ -123,10 +133,24 @@ def _parse(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
-def _whole(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise InvalidInput(f"not a count: {value!r}")
+def _whole(value: object, least: int = 0, most: int = _MOST) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidInput(f"not a count: {brief(value)}")
     return value
+
+
+def _plan(lists: object, seed: object, asked: object, *, arranged: bool) -> Plan:
+    return Plan(
+        _whole(lists, most=MOST_LISTS if arranged else 0), _whole(seed), {True: True, False: False}[cast("bool", asked)]
+    )
+
+
+def _checksums(given: Mapping[str, object], generation: int) -> dict[str, int]:
+    """Return the CRC-32 by file; a name of anything but a row file would be a path to who knows where."""
+    known = {named(name, generation) for name in FILES}
+    if not given.keys() <= known:
+        raise InvalidInput(f"checksums of other files: {brief(sorted(given.keys() - known))}")
+    return {name: _whole(crc) for name, crc in given.items()}
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -7,6 +7,9 @@ from typing import Literal
 
 from jinavec.errors import InvalidInput
 
+MOST_LISTS = 2**20
+"""More than anybody can train; a damaged manifest may ask for them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FaissOptions:
@@ -37,6 +40,8 @@ class FaissOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInput(f"option {name} must be at least 1, not {value}")
+        if self.lists is not None and self.lists > MOST_LISTS:
+            raise InvalidInput(f"option lists must be at most {MOST_LISTS}, not {self.lists}")
         if self.plan == "flat" and self.lists is not None:
             raise InvalidInput("a flat plan has no lists: leave out one of the options plan and lists")
         if self.seed < 0:

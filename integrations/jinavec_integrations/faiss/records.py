@@ -42,7 +42,11 @@ CREATE TABLE state (
 INSERT INTO state VALUES (0, 0, 0, 0);
 """
 _KNOWN_FIELD = "SELECT 1 FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?"
-_READING = ("PRAGMA query_only = ON", "SELECT 1 FROM sqlite_master")
+_READING = ("PRAGMA query_only = ON", "PRAGMA cell_size_check = ON")
+_PARTS = {"records", "sqlite_autoindex_records_1", "fields", "sqlite_autoindex_fields_1", "dead", "blocks", "state"}
+_OBJECTS = (
+    "SELECT type, name, (SELECT COUNT(*) FROM pragma_table_xinfo(sqlite_master.name) WHERE hidden) FROM sqlite_master"
+)
 _WRITING = (
     "PRAGMA synchronous = FULL",  # what was acknowledged survives a power cut
     f"PRAGMA journal_size_limit = {64 * 2**20}",
@@ -331,10 +335,19 @@ def _connect(folder: Path, mode: str, *statements: str) -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere brings no code that runs
         for statement in statements:
             connection.execute(statement).fetchone()
+        if mode != "mode=rwc":
+            _check_schema(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_schema(connection: sqlite3.Connection) -> None:
+    """Refuse views, triggers and computed columns: a query of them could take forever, or all memory."""
+    found = connection.execute(_OBJECTS).fetchall()
+    if {name for _, name, _ in found} - _PARTS or any(kind not in ("table", "index") or n for kind, _, n in found):
+        raise sqlite3.DatabaseError("it holds more than the tables of an index")
 
 
 def _has_log(folder: Path) -> bool:

@@ -9,13 +9,14 @@ import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.errors import IndexDamaged
+from jinavec.errors import IndexDamaged, InvalidDimension
 from jinavec_integrations.faiss.disk import replace_file
 from jinavec_integrations.faiss.generations import named
 
@@ -23,6 +24,10 @@ Rows = NDArray[np.int64]
 """Row numbers."""
 _BLOCK = 65_536
 """Rows read at a time."""
+_READERS = 16
+"""Threads that read rows, where the system cannot be asked for pages."""
+_WIDEST = 2**16
+"""Dimensions."""
 
 
 class RowFile(ABC):
@@ -80,9 +85,13 @@ class RowFile(ABC):
         return rows[:count]
 
     def prefetch(self, rows: Rows) -> None:
-        """Ask the system to read the pages of these rows (ascending) all at once, where it has a call for that."""
+        """Have the pages of these rows (ascending) read all at once: by a call of the system, else by many threads."""
         current = self._map
-        if current is None or not hasattr(mmap, "MADV_WILLNEED"):
+        if current is None:
+            return
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            with ThreadPoolExecutor(_READERS) as readers:
+                list(readers.map(self.read, np.array_split(rows, _READERS)))
             return
         memory, mapped = current
         starts = self.start + rows[rows < len(mapped)] * self.width
@@ -212,5 +221,11 @@ def _write(file: io.FileIO, offset: int, content: bytes) -> None:
 
 
 def code_width(dimension: int) -> int:
-    """Return the bytes of a packed code; a dimension that is no multiple of 8 is filled up with zeros."""
+    """Return the bytes of a packed code; a dimension that is no multiple of 8 is filled up with zeros.
+
+    Raises:
+        InvalidDimension: more than any model has.
+    """
+    if dimension > _WIDEST:
+        raise InvalidDimension(f"dimension {dimension} is more than the {_WIDEST} that an index holds")
     return (dimension + 7) // 8

@@ -74,7 +74,7 @@ def test_indexing_again_replaces(run: Run, notes: Path, write_jsonl: WriteJsonl)
     again = run("index", changed, notes.name, "--to", "faiss:index", "--id-field", "id")
     assert again.code == 1  # dog stands in both files
     again = run("index", changed, "--to", "faiss:index")
-    assert (again.code, again.err) == (0, "")
+    assert (again.code, again.err) == (0, "jinavec: plan: flat, by size\n")
     assert again.out == "indexed 2 records into faiss:index (lexical, retrieval, 768 dimensions; 1 replaced)\n"
     assert count() == 5
     assert stored()["dog"] == Record("dog", "The dog is asleep.")
@@ -198,7 +198,7 @@ def test_the_index_decides_model_task_and_dimension(run: Run, notes: Path) -> No
     run("index", notes, "--to", "faiss:index", "--model", "lexical", "--dimension", 128, "--task", "text-matching")
     again = run("index", notes, "--to", "faiss:index")
     assert again.out == "indexed 4 records into faiss:index (lexical, text-matching, 128 dimensions; 4 replaced)\n"
-    assert again.err == ""
+    assert again.err == "jinavec: plan: flat, by size\n"
     assert run("search", "faiss:index", "the owl hunts mice", "--json").lines[0]["id"] == "owl"
 
 
@@ -231,7 +231,7 @@ def test_a_user_defined_model_is_remembered(run: Run, notes: Path, tmp_path: Pat
     profile = tmp_path / "mine.toml"
     profile.write_text('name = "mine"\nwidth = 192\nbackend = "lexical"\n[prompts.retrieval]\nquery = "find: "\n')
     done = run("index", notes, "--to", "faiss:index", "--profile", profile)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "jinavec: plan: flat, by size\n")
     profile.unlink()
     assert run("search", "faiss:index", "the owl hunts mice", "--json").lines[0]["id"] == "owl"
     described = json.loads(run("info", "faiss:index", "--json").out)

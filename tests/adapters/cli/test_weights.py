@@ -59,7 +59,7 @@ def test_an_index_remembers_how_it_was_encoded(
 ) -> None:
     source = write_jsonl("a.jsonl", [{"id": text, "text": text} for text in SOME])
     done = run("index", source, *FLAGS, "--to", "faiss:i", "--backend-option", "workers=1", "--overflow", "error")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "jinavec: plan: flat, by size\n")
     (tmp_path / "tiny.toml").unlink()
 
     remembered = json.loads(run("info", "faiss:i", "--json").out)["encoder"]
@@ -118,7 +118,7 @@ def test_meaning_with_the_small_static_model(run: Run, write_jsonl: WriteJsonl) 
     notes = {"oven": "The cat sleeps on the stove.", "port": "Ships anchor in the harbour."}
     source = write_jsonl("a.jsonl", [{"id": id, "text": text} for id, text in notes.items()])
     done = run("index", source, "--to", "faiss:i", "--model", "wordllama-256", "--dimension", 64)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "jinavec: plan: flat, by size\n")
     assert run("search", "faiss:i", "where do boats stop?", "--json").lines[0]["id"] == "port"
     assert run("search", "faiss:i", "a kitten naps", "--json").lines[0]["id"] == "oven"
 

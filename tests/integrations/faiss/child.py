@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from jinavec import Contract, ModelProfile, Record
-from jinavec.errors import EngineError, IndexLocked, IndexNotFound
+from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
+from jinavec.backends.base import Backend
+from jinavec.errors import EngineError, IndexLocked, IndexNotFound, InvalidInput
 from jinavec.vectors import Float32, normalize
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 
@@ -48,9 +50,20 @@ def deleted(number: int) -> list[str]:
     return [str(id % 150) for id in range(number * 3, number * 3 + 20)]
 
 
+def merged(number: int) -> State:
+    """What the index holds that step ``number`` merges."""
+    return {str(id % 150): 10_000 + number % 3 for id in range(number % 3 * 40, number % 3 * 40 + 30)}
+
+
 def apply(index: BinaryIndex, number: int) -> None:
     if number % 10 == 9:
         index.compact()
+    elif number % 10 == 6:
+        with BinaryIndex.open_target(
+            str(index.folder.with_name(f"other {number % 3}")), contract=CONTRACT, encoder=None, options=None
+        ) as other:
+            add(other, merged(number))
+            index.merge(other)
     elif number % 4 == 3:
         index.delete(deleted(number))
     else:
@@ -62,7 +75,9 @@ def state_after(steps: int) -> State:
     for number in range(steps):
         if number % 10 == 9:
             continue
-        if number % 4 == 3:
+        if number % 10 == 6:
+            state |= merged(number)
+        elif number % 4 == 3:
             state = {id: revision for id, revision in state.items() if id not in deleted(number)}
         else:
             state |= added(number)
@@ -95,8 +110,9 @@ def say(*words: object) -> None:
 
 
 def work(folder: Path, first: str, last: str) -> None:
-    """Take step after step, and acknowledge each on standard output."""
-    with BinaryIndex.open(folder) as index:
+    """Take step after step, and acknowledge each on standard output; every other process arranges rows in lists."""
+    options = {"lists": 6} if int(first) % 2 else {"plan": "flat"}
+    with BinaryIndex.open(folder, options=options) as index:
         for number in range(int(first), int(last)):
             apply(index, number)
             say(number)
@@ -110,6 +126,227 @@ def build(folder: Path) -> None:
             builder.add([Record(id, "1", {"revision": 1}) for id in ids], [vector(id, 1) for id in ids])
             say(start + 100)
         builder.finish().close()
+    say("done")
+
+
+def build_large(folder: Path, form: str) -> None:
+    """Build an index of 50,000 vectors of 1024 dimensions, and say by how much the peak of memory grew."""
+    import resource
+
+    rows, width = 50_000, 1024
+    contract = Contract.of(ModelProfile(name="tests", width=width))
+    random = np.random.default_rng(0)
+
+    def blocks() -> Iterator[Any]:
+        for _ in range(0, rows, 5000):
+            yield random.standard_normal((5000, width), dtype=np.float32)
+
+    if form in ("map", "parquet"):
+        _write_large(folder.with_name("vectors"), form, blocks(), width)
+    for imported in ("faiss", "pyarrow.parquet"):
+        import_module(imported)
+    np.zeros((5000, width), np.float32)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _peak()
+    with BinaryIndexBuilder(folder, contract=contract) as builder:
+        if form == "parquet":
+            builder.add_parquet(folder.with_name("vectors"), vector="v")
+        elif form == "map":
+            builder.add_vectors(np.memmap(folder.with_name("vectors"), np.float32, "r", shape=(rows, width)))
+        elif form == "bits":
+            builder.add_vectors(np.packbits(block > 0, axis=1) for block in blocks())
+        else:
+            builder.add_vectors(blocks())
+        assert builder.finish().count() == rows
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
+    say(_peak() - before)
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def _write_large(path: Path, form: str, blocks: Iterator[Any], width: int) -> None:
+    if form == "map":
+        with path.open("wb") as file:
+            for block in blocks:
+                file.write(block.tobytes())
+        return
+    arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    schema = arrow.schema([("v", arrow.list_(arrow.float32(), width))])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for block in blocks:
+            writer.write_table(arrow.table({"v": arrow.FixedSizeListArray.from_arrays(block.reshape(-1), width)}))
+
+
+def build_texts(folder: Path, kill: str) -> None:
+    """Build an index of 3000 texts, note each one that is encoded, and die as soon as a phase begins."""
+    encoded, reported = folder.with_name(f"{folder.name}.encoded"), 0
+
+    class Noting(Backend):
+        name = "noting"
+
+        def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Any = None) -> Float32:
+            with encoded.open("a") as file:
+                file.writelines(f"{text}\n" for text in texts)
+            if kill == "encoding" and reported:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return np.array([vector(text.split()[-1], 1) for text in texts])
+
+    def report(phase: str, done: int, total: int) -> None:
+        nonlocal reported
+        if phase == "storing":
+            reported = done
+            say(done)
+        if phase == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    encoder = Encoder(ModelProfile(name="tests", width=DIMENSION), Noting())
+    records = [Record(str(id), f"text {id}") for id in range(3000)]
+    options = {"lists": 12}
+    with BinaryIndexBuilder(folder, contract=CONTRACT, options=options, resume=True, report=report) as builder:
+        builder.add_texts(records, encoder)
+        if kill == "switching":
+            sys.setprofile(_Crash(3, frozenset({"replace"})))  # two for the new row files; then the manifest's
+        builder.finish().close()
+    say("done")
+
+
+def make_sound(folder: Path, kind: str) -> None:
+    """Make an index of 300 records: flat, in lists with some rows outside them, or of bits alone."""
+    options = {"flat": {}, "lists": {"lists": 5}, "bits": {"vectors": "none"}}[kind]
+    with BinaryIndex.create(folder, CONTRACT, options=options) as index:
+        add(index, {str(id): 1 for id in range(250)}, "some text ")
+        if kind == "lists":
+            index.compact()
+        add(index, {str(id): 1 for id in range(230, 300)}, "some text ")
+        index.delete("0")
+
+
+def use(folder: Path) -> list[EngineError]:
+    """Do everything that an index can do, and return what it finds wrong; other errors are not allowed."""
+    found: list[EngineError] = []
+    actions: list[Callable[[BinaryIndex], object]] = [
+        lambda index: index.info(),
+        lambda index: index.ids(),
+        lambda index: index.search(vector("5", 1), 10),
+        lambda index: index.search(vector("5", 1), 400, {"revision": {"lte": 1}}),
+        lambda index: index.search_batch([vector("5", 1), vector("6", 1)], 400, {"not": {"revision": 2}}),
+        lambda index: index.range_search(vector("5", 1), 6),
+        lambda index: index.vectors(["5", "6"]),
+        lambda index: index.get([str(id) for id in range(300)]),
+        lambda index: index.verify(),
+        lambda index: index.calibrate(0.5, sample=3),
+        lambda index: add(index, {"1": 2, "4": 2, "1000": 2}),
+        lambda index: index.delete(["2", "5", "1000"]),
+        lambda index: index.compact(),
+        lambda index: index.search(vector("1", 2), 3),
+    ]
+    try:
+        with BinaryIndex.open(folder) as index:
+            for action in actions:
+                try:
+                    action(index)
+                except EngineError as error:
+                    found.append(error)
+            try:
+                index.reconstruct("7")
+            except (EngineError, InvalidInput):
+                pass
+    except EngineError as error:
+        found.append(error)
+    return found
+
+
+def fuzz(folder: Path, seed: str, rounds: str) -> None:
+    """Use indexes whose files were cut, changed, exchanged or replaced, in the memory of a sound one and a bit more."""
+    import resource
+
+    sound: list[Path] = []
+    for kind in ("flat", "lists", "bits"):
+        make_sound(folder / kind, kind)
+        assert use(shutil.copytree(folder / kind, folder / "copy")) == []
+        shutil.rmtree(folder / "copy")
+        sound.append(folder / kind)
+    size = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, resource.RLIM_INFINITY))
+    dice, refused = random.Random(int(seed)), 0
+    for number in range(int(rounds)):
+        copy = shutil.copytree(dice.choice(sound), folder / "copy")
+        path = dice.choice(sorted(path for path in copy.iterdir() if path.name != "lock.sqlite"))
+        how = dice.choice(DAMAGES)
+        how(path, dice, sound)
+        try:
+            refused += bool(use(copy))
+        except BaseException as error:
+            error.add_note(f"round {number}: {how.__name__} of {path.name}")
+            raise
+        shutil.rmtree(copy)
+    say("done", refused)
+
+
+def cut(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    size = path.stat().st_size
+    places = [0, 1, 4, 12, 20, 32, 33, 100, 4096, size - 1, size // 2, dice.randrange(size + 1)]
+    os.truncate(path, min(size, dice.choice(places)))
+
+
+def grow(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    with path.open("ab") as file:
+        file.write(dice.randbytes(dice.choice([1, 8, 4096])))
+
+
+def change(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    content = bytearray(path.read_bytes())
+    reach = dice.choice([40, 200, 5000, len(content)])
+    for _ in range(dice.choice([1, 3, 30])):
+        content[dice.randrange(min(reach, len(content)))] = dice.choice([0, 255, dice.randrange(256)])
+    path.write_bytes(content)
+
+
+def exchange(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    others = [file for folder in sound for file in folder.iterdir() if file.suffix == path.suffix]
+    shutil.copy(dice.choice(others), path)
+
+
+def put_elsewhere(path: Path, dice: random.Random, sound: list[Path]) -> None:
+    path.unlink()
+    target = dice.choice(
+        ["/dev/zero", "/dev/null", "/nowhere", str(path.parent), str(sound[0] / path.name), "fifo", ""]
+    )
+    if target == "fifo":
+        os.mkfifo(path)
+    elif target:
+        path.symlink_to(target)
+    else:
+        path.mkdir()
+
+
+DAMAGES = [cut, grow, change, change, exchange, put_elsewhere]
+
+
+def merge_in_parts(folder: Path) -> None:
+    """Merge another index in parts of 50 records, and acknowledge each."""
+    vars(import_module("jinavec_integrations.faiss.index"))["_BLOCK"] = 50
+    with BinaryIndex.open(folder) as index, BinaryIndex.open(folder.with_name("other")) as other:
+        index.merge(other, lambda phase, done, total: say(done))
+    say("done")
+
+
+def read_along(folder: Path) -> None:
+    """Read for as long as another process writes, and say each step whose state was seen; it is never half of one."""
+    states, step = [state_after(0)], 0
+    with BinaryIndex.open(folder) as index:
+        while "end" not in (state := state_of(index)):
+            while state != states[step]:
+                step += 1
+                if step == len(states):
+                    assert step < 1000, state
+                    states.append(state_after(step))
+            say(step)
+            near = index.search_batch([vector("1", 1), vector("2", 1)], 5, {"revision": {"gte": step - 20}})
+            assert all(hit.record.metadata["revision"] >= step - 20 for hits in near for hit in hits)
     say("done")
 
 
@@ -312,11 +549,11 @@ class _Crash:
         )
     )
 
-    def __init__(self, number: int) -> None:
-        self.left = number
+    def __init__(self, number: int, calls: frozenset[str] = CALLS) -> None:
+        self.left, self.calls = number, calls
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event in ("c_call", "c_return") and arg.__name__ in self.CALLS:
+        if event in ("c_call", "c_return") and arg.__name__ in self.calls:
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -326,9 +563,14 @@ if __name__ == "__main__":
     WHAT: dict[str, Callable[..., None]] = {
         "work": work,
         "build": build,
+        "build_large": build_large,
+        "build_texts": build_texts,
+        "merge_in_parts": merge_in_parts,
+        "fuzz": fuzz,
         "hold": hold,
         "fill": fill,
         "fork": fork,
+        "read_along": read_along,
         "read_only": read_only,
         "crash_everywhere": crash_everywhere,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import pytest
 
 from jinavec import Encoder, ModelProfile, Record, Role, Task
 from jinavec.backends.base import Backend, Report
-from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidType, InvalidVectors
+from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidRecord, InvalidType, InvalidVectors
+from jinavec.extras import require
 from jinavec.vectors import Float32, binarize
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 
 from .child import CONTRACT
+from .conftest import Start
 from .test_index import clustered, contract
+
+arrow: Any = require("pyarrow", "parquet")
+parquet: Any = require("pyarrow.parquet", "parquet")
 
 VECTORS = clustered(500, 64, 1)
 IDS = [f"id {row}" for row in range(500)]
@@ -54,6 +60,15 @@ def test_without_ids_vectors_are_numbered(tmp_path: Path) -> None:
         check(builder.finish(), [str(row) for row in range(500)])
 
 
+def test_vectors_given_again_on_resumption_are_there_once(tmp_path: Path) -> None:
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        builder.add_vectors(VECTORS[:300])
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64), resume=True) as builder:
+        builder.add_vectors(VECTORS[:250])
+        builder.add_vectors(VECTORS[250:])
+        check(builder.finish(), [str(row) for row in range(500)])
+
+
 def test_records_with_vectors(tmp_path: Path) -> None:
     builder = BinaryIndexBuilder(tmp_path / "index", contract=contract(64))
     builder.add((Record(id, f"text of {id}") for id in IDS[:300]), VECTORS[:300])
@@ -68,6 +83,67 @@ def test_as_many_vectors_as_records(tmp_path: Path, records: int) -> None:
     with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
         with pytest.raises(InvalidInput, match="more"):
             builder.add([Record(str(row)) for row in range(records)], VECTORS)
+
+
+@pytest.mark.parametrize("bits", [False, True])
+def test_parquet(tmp_path: Path, bits: bool) -> None:
+    rows = binarize(VECTORS) if bits else VECTORS
+    columns = {"key": IDS, "words": [f"text of {id}" for id in IDS], "n": range(500), "v": list(rows)}
+    parquet.write_table(arrow.table(columns), tmp_path / "a.parquet", row_group_size=99)
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        assert builder.add_parquet(tmp_path / "a.parquet", vector="v", id="key", text="words") == 500
+        index = builder.finish()
+    assert index.get("id 400") == Record("id 400", "text of id 400", {"n": 400})
+    assert index.info()["vectors"] == ("none" if bits else "int8")
+    check(index)
+    with BinaryIndexBuilder(tmp_path / "numbered", contract=contract(64)) as builder:
+        parquet.write_table(arrow.table({"v": list(rows)}), tmp_path / "b.parquet")
+        parquet.write_table(arrow.table({"v": list(rows[250:])}), tmp_path / "c.parquet")
+        builder.add_vectors(rows[:250])
+        assert builder.add_parquet(tmp_path / "c.parquet", vector="v") == 250
+        check(builder.finish(), [str(row) for row in range(500)])
+
+
+def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
+    parquet.write_table(arrow.table({"id": [None], "v": [[1.0] * 64], "w": ["x"]}), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        for name, columns, error in (
+            ("a.parquet", {"vector": "u"}, InvalidInput),
+            ("a.parquet", {"vector": "w"}, InvalidVectors),
+            ("a.parquet", {"vector": "v", "id": "id"}, InvalidRecord),
+            ("b.parquet", {"vector": "v"}, InvalidInput),
+            ("c.parquet", {"vector": "v"}, InvalidInput),
+        ):
+            with pytest.raises(error):
+                builder.add_parquet(tmp_path / name, **columns)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak as Linux counts it")
+@pytest.mark.parametrize("form", ["batches", "map", "parquet", "bits"])
+def test_the_memory_is_that_of_a_batch(tmp_path: Path, start: Start, form: str) -> None:
+    """200 MiB of vectors: far less comes to be in memory at once."""
+    output, _ = start("build_large", tmp_path / "index", form).communicate()
+    assert 0 < int(output) < 160 * 2**20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+def test_killed_in_every_phase_nothing_acknowledged_is_encoded_again(tmp_path: Path, start: Start) -> None:
+    folder, encoded = tmp_path / "index", tmp_path / "index.encoded"
+    for kill in ("encoding", "storing", "training", "assigning", "moving codes", "moving vectors", "switching"):
+        output, _ = start("build_texts", folder, kill).communicate()
+        assert "done" not in output
+        with BinaryIndex.open(folder, options={"probes": 10**6}) as index:
+            assert index.count() >= int((["0", *output.split()])[-1])
+            index.verify()
+    assert start("build_texts", folder, "never").communicate()[0].endswith("done\n")
+    seen = encoded.read_text().splitlines()
+    assert len(set(seen)) == 3000
+    twice = len(seen) - 3000
+    assert twice <= 1024, "more than the one batch that was under way was encoded again"
+    with BinaryIndex.open(folder) as index:
+        assert (index.count(), index.info()["plan"]) == (3000, "12 lists, as asked")
+        index.verify()
 
 
 class Letters(Backend):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -207,6 +208,16 @@ def test_packed_bits_are_rescored_by_the_float_query(tmp_path: Path) -> None:
             assert [h.score for h in hits] == pytest.approx([exact_scores[int(h.record.id)] for h in hits], abs=1e-5)
             index.add([Record("float")], VECTORS[:1])
             np.testing.assert_array_equal(index.reconstruct("float"), BITS[0])
+
+
+@pytest.mark.parametrize("filter", [None, {"third": 1}])
+def test_a_system_that_cannot_be_asked_for_pages(
+    built: BinaryIndex, monkeypatch: pytest.MonkeyPatch, filter: Any
+) -> None:
+    monkeypatch.delattr(mmap, "MADV_WILLNEED", raising=False)
+    with BinaryIndex.open(built.folder, options=EVERYTHING) as index:
+        rows = np.arange(COUNT) if filter is None else np.arange(1, COUNT, 3)
+        assert found(index, QUERIES[0], 30, filter) == exact(QUERIES[0], 30, rows)
 
 
 # merge

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jinavec import Record
 from jinavec.errors import IndexLocked
 from jinavec_integrations.faiss import BinaryIndex
 
@@ -38,13 +39,41 @@ def test_other_processes_read_while_one_writes(tmp_path: Path, start: Start) -> 
     assert step == STEPS
 
 
+def test_processes_read_while_this_one_writes_merges_and_compacts(tmp_path: Path, start: Start) -> None:
+    """It goes on until each reader has seen a dozen different states, so that they surely overlap."""
+    folder = tmp_path / "index"
+    BinaryIndex.create(folder, CONTRACT).close()
+    readers = [start("read_along", folder) for _ in range(2)]
+    seen: list[set[str]] = [set() for _ in readers]
+
+    def follow_reader(number: int) -> None:
+        output = readers[number].stdout
+        assert output is not None
+        for line in output:
+            seen[number].add(line.strip())
+
+    with ThreadPoolExecutor(2) as pool, BinaryIndex.open(folder, options={"lists": 6}) as index:
+        followers = [pool.submit(follow_reader, number) for number in range(2)]
+        step = 0
+        while any(len(steps) < 12 for steps in seen) and all(reader.poll() is None for reader in readers):
+            apply(index, step)
+            step += 1
+        index.add([Record("end", "0", {"revision": 0})], [vector("1", 1)])
+        for follower in followers:
+            follower.result()
+    assert [reader.wait() for reader in readers] == [0, 0]
+    assert all("done" in steps and len(steps) > 12 for steps in seen)
+
+
 def test_threads_read_while_one_writes(index: BinaryIndex) -> None:
     written = threading.Event()
+    seen: set[int] = set()
 
     def read(thread: int) -> int:
         step = 0
         while not written.is_set():
             step = follow(index, step)
+            seen.add(step)
             hits = index.search(vector("1", thread), 5, {"revision": {"lt": 10}})
             assert all(hit.record.metadata["revision"] < 10 for hit in hits)
         return follow(index, step)
@@ -57,6 +86,7 @@ def test_threads_read_while_one_writes(index: BinaryIndex) -> None:
         finally:
             written.set()
         assert [reader.result() for reader in readers] == [STEPS] * 8
+    assert len(seen) > 5, "nobody read while the index was written"
 
 
 def test_threads_may_add_at_the_same_time(index: BinaryIndex) -> None:

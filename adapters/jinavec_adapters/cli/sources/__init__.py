@@ -1,4 +1,4 @@
-"""What the command line reads: JSON lines, CSV, Parquet, and folders of text, as one stream of records."""
+"""What the command line reads: JSON lines, CSV, Parquet, NumPy and folders of text, as one stream of records."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jinavec_adapters.cli.sources.delimited import read_delimited
 from jinavec_adapters.cli.sources.fields import Fields, Item, Row
 from jinavec_adapters.cli.sources.files import FORMATS, File, decompressed, find_file, reading
 from jinavec_adapters.cli.sources.jsonl import read_jsonl
+from jinavec_adapters.cli.sources.npy import read_vectors
 from jinavec_adapters.cli.sources.parquet import read_parquet
 from jinavec_adapters.cli.sources.passages import read_passages
 from jinavec_adapters.cli.sources.seen import Seen
@@ -38,6 +39,7 @@ class Sources:
         self._sources = [_find(name) for name in names]
         self._fields = fields
         self._bad = bad
+        self._rows = 0
         self._done = 0
         self._tell: Callable[[], int] = int
 
@@ -100,12 +102,15 @@ class Sources:
             return self._items(read_jsonl(stream, name, self._bad))
         if file.format == "parquet":
             return self._items(read_parquet(stream, name, self._bad, self._fields))
+        if file.format == "npy":
+            return self._items(read_vectors(stream, name))
         delimiter = "\t" if file.format == "tsv" else ","
         return self._items(read_delimited(stream, name, self._bad, self._fields, delimiter))
 
     def _items(self, rows: Iterator[Row]) -> Iterator[Item]:
         for row in rows:
-            item = self._fields.item(row, self._bad)
+            item = self._fields.item(row, self._bad, self._rows)
+            self._rows += 1
             if item is not None:
                 yield item
 

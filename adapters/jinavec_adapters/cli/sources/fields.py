@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jinavec.errors import InvalidRecord, brief
 from jinavec.records import Record
 from jinavec_adapters.cli.sources.bad import BadRecords
@@ -17,6 +20,8 @@ class Row(NamedTuple):
     place: str
     """Where it stands, such as ``notes.jsonl:3``."""
     fields: dict[str, Any]
+    vector: NDArray[Any] | None = None
+    """The vector (width,) where the file has one."""
 
 
 class Item(NamedTuple):
@@ -28,6 +33,8 @@ class Item(NamedTuple):
     """Whether the id was derived from the text."""
     size: int = 0
     """Characters of text and metadata, about."""
+    vector: NDArray[Any] | None = None
+    """The vector (width,), where it need not be encoded."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +46,52 @@ class Fields:
     """
 
     id: str | None = None
-    """None: ``id`` where a record has it, else the SHA-256 of the text's UTF-8, in hex."""
+    """None: ``id`` where a record has it, else the SHA-256 of the text's UTF-8, in hex; of a vector without a text, the
+    number of records before it."""
     text: str = "text"
+    vector: str | None = None
+    """The field that holds the vector; None: texts are to be encoded, unless a file has nothing but vectors."""
 
     @property
     def id_name(self) -> str:
         """The field that holds the id."""
         return "id" if self.id is None else self.id
 
-    def item(self, row: Row, bad: BadRecords) -> Item | None:
-        """Return the record of a row, or None after reporting why there is none."""
+    def item(self, row: Row, bad: BadRecords, number: int = 0) -> Item | None:
+        """Return the record of a row, the ``number``-th of all; or None after reporting why there is none."""
         try:
-            return self._item(row)
+            return self._item(row, number)
         except InvalidRecord as error:
             bad(row.place, str(error))
         return None
 
-    def _item(self, row: Row) -> Item:
-        text = self._text(row.fields)
+    def _item(self, row: Row, number: int) -> Item:
+        vector = self._vector(row)
+        text = "" if vector is not None and self.text not in row.fields else self._text(row.fields)
         derived = self.id is None and "id" not in row.fields
-        id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if derived else self._id(row.fields)
+        if not derived:
+            id = self._id(row.fields)
+        elif text or vector is None:
+            id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        else:
+            id, derived = str(number), False
         record = Record(id, text, self._metadata(row.fields))
         metadata = record.metadata_json()  # what is not JSON is refused here, where the place is known
-        return Item(row.place, record, derived, len(text) + len(metadata))
+        return Item(row.place, record, derived, len(text) + len(metadata), vector)
+
+    def _vector(self, row: Row) -> NDArray[Any] | None:
+        if row.vector is not None or self.vector is None:
+            return row.vector
+        if self.vector not in row.fields:
+            raise InvalidRecord(f"no field {self.vector!r} for the vector; it has: {_names(row.fields)}")
+        given = row.fields.pop(self.vector)
+        try:
+            vector = np.asarray(given, np.float32)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidRecord(f"the vector must be a list of numbers, not {brief(given)}") from error
+        if vector.ndim != 1 or not isinstance(given, list):
+            raise InvalidRecord(f"the vector must be a list of numbers, not {brief(given)}")
+        return vector
 
     def _text(self, fields: dict[str, Any]) -> str:
         if self.text not in fields:

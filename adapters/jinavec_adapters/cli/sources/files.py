@@ -22,6 +22,7 @@ FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
+    ".npy": "npy",
     ".txt": "text",
     ".md": "markdown",
     ".markdown": "markdown",

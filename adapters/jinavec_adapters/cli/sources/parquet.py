@@ -9,6 +9,9 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
+from numpy.typing import NDArray
+
+from jinavec.arrays import holds_vectors, list_matrix
 from jinavec.errors import InvalidInput, InvalidRecord
 from jinavec.extras import require
 from jinavec_adapters.cli.sources.bad import BadRecords
@@ -20,46 +23,65 @@ _BATCH = 1024  # rows
 def read_parquet(stream: BinaryIO, name: str, bad: BadRecords, fields: Fields) -> Iterator[Row]:
     """Read a seekable Parquet file.
 
-    Dates and times become ISO 8601 text, decimals numbers, NaN null; bytes are refused.
+    Dates and times become ISO 8601 text, decimals numbers, NaN null; bytes are refused. Without a column for the text,
+    the one column of vectors is what there is to store.
 
     Raises:
-        InvalidInput: the file is damaged, or has no column for the text.
+        InvalidInput: the file is damaged, or has no column for the text or the vector.
+        InvalidVectors: a column that cannot be read as vectors.
         MissingExtra: pyarrow is not installed.
     """
     number = 0
-    for batch in _batches(stream, name, fields):
-        for values in batch:
+    for values, vectors in _batches(stream, name, fields):
+        for position, value in enumerate(values):
             number += 1
-            yield from _row(f"{name}, row {number}", values, bad)
+            yield from _row(f"{name}, row {number}", value, None if vectors is None else vectors[position], bad)
 
 
-def _batches(stream: BinaryIO, name: str, fields: Fields) -> Iterator[list[dict[str, Any]]]:
+def _batches(stream: BinaryIO, name: str, fields: Fields) -> Iterator[tuple[list[dict[str, Any]], NDArray[Any] | None]]:
     arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
     try:
-        file = parquet.ParquetFile(stream, buffer_size=1 << 20)
-        _check_columns(file.schema_arrow.names, name, fields)
+        file = parquet.ParquetFile(stream, buffer_size=1 << 20, pre_buffer=False)  # else all of it is held
+        vector = _vector_column(file.schema_arrow, fields)
+        _check_columns(file.schema_arrow.names, name, fields, vector)
         for batch in file.iter_batches(batch_size=_BATCH):
-            yield _microseconds(arrow, batch).to_pylist()
+            vectors = None
+            if vector is not None:
+                vectors = list_matrix(batch.column(vector), vector)
+                batch = batch.drop_columns([vector])
+            rows = _microseconds(arrow, batch).to_pylist() if batch.num_columns else [dict[str, Any]()] * len(batch)
+            yield rows, vectors
     except InvalidInput:
         raise
     except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise InvalidInput(f"cannot read {name} as Parquet: {error}") from error
 
 
-def _row(place: str, values: dict[str, Any], bad: BadRecords) -> Iterator[Row]:
+def _row(place: str, values: dict[str, Any], vector: NDArray[Any] | None, bad: BadRecords) -> Iterator[Row]:
     try:
-        row = Row(place, {column: _plain(value) for column, value in values.items()})
+        row = Row(place, {column: _plain(value) for column, value in values.items()}, vector)
     except InvalidRecord as error:
         bad(place, str(error))
     else:
         yield row
 
 
-def _check_columns(columns: list[str], name: str, fields: Fields) -> None:
-    for wanted in (fields.text, fields.id):
+def _vector_column(schema: Any, fields: Fields) -> str | None:
+    if fields.vector is not None or fields.text in schema.names:
+        return fields.vector
+    offered = {column.name: str(column.type) for column in schema if holds_vectors(column.type)}
+    floats = [name for name, kind in offered.items() if "float" in kind or "double" in kind]
+    chosen = floats or list(offered)
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _check_columns(columns: list[str], name: str, fields: Fields, vector: str | None) -> None:
+    text = fields.text if vector is None else None
+    for wanted in (text, fields.id, vector):
         if wanted is not None and wanted not in columns:
             offered = ", ".join(repr(column) for column in columns)
-            raise InvalidInput(f"{name}: no column {wanted!r}; it has: {offered} (--text-field, --id-field)")
+            flags = "--text-field, --id-field, --vector-field"
+            raise InvalidInput(f"{name}: no column {wanted!r}; it has: {offered} ({flags})")
     if twice := [column for column in columns if columns.count(column) > 1]:
         raise InvalidInput(f"{name}: two columns are named {twice[0]!r}")
 
