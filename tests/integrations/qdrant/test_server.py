@@ -151,11 +151,13 @@ def test_shards_replicas_and_graph(server: QdrantServer) -> None:
 
 @pytest.mark.parametrize("option", ["shard_number", "replication_factor", "write_consistency_factor", "hnsw_m"])
 def test_settings_of_a_cluster_that_contradict_it_are_refused(server: QdrantServer, option: str) -> None:
-    opened(server, **{option: 2}).close()
-    opened(server, **{option: 2}).close()
+    two: dict[str, Any] = {option: 2}
+    three: dict[str, Any] = {option: 3}
+    opened(server, **two).close()
+    opened(server, **two).close()
     opened(server).close()
     with pytest.raises(InvalidInput, match=f"was made with {option}=2, not 3"):
-        opened(server, **{option: 3})
+        opened(server, **three)
 
 
 def test_what_always_scans_has_no_graph(server: QdrantServer) -> None:
