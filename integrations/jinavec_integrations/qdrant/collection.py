@@ -142,7 +142,7 @@ def _find(connection: Connection) -> Any | None:
 
 def _create(connection: Connection, contract: Contract, encoder: Encoder | None, options: QdrantOptions) -> Any:
     version, preset = connection.version, options.preset or presets.DEFAULT
-    presets.check_preset(preset, version)
+    presets.check_version(preset, version)
     _check_short(contract, options.matryoshka)
     manifest = Manifest(
         contract,
@@ -267,6 +267,7 @@ def _adopt(
         raise ContractMismatch(f"{where} needs one vector that fits the contract: {found or 'it has no dense vector'}")
     settings = None if encoder is None else encoder.settings
     manifest = Manifest(contract, settings, _preset_of(info, fitting[0]), vector=fitting[0], ids="native")
+    presets.check_version(manifest.preset, connection.version)
     _check_options(connection, info, manifest, options)
     _make_indexes(connection, options, set(info.payload_schema or {}))
     _adopt_points(connection)

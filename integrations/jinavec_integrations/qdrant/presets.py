@@ -28,23 +28,26 @@ STEPS: dict[Preset, list[Step]] = {
 }
 """By preset: (recall@10 reached, oversampling, hnsw_ef), as ``benchmarks/qdrant_recall.py`` measures it."""
 
-_BINARY = (1, 15)  # query_encoding
+_METADATA = (1, 16)  # of a collection
 _TURBO = (1, 18)
 _MEMORY = (1, 19)  # memory placement by name
 
 
-def check_preset(preset: Preset, version: Version) -> None:
+def check_version(preset: Preset, version: Version) -> None:
     """Refuse what client and server cannot do.
 
     Raises:
-        InvalidInput: the preset needs a later version; the message names it.
+        InvalidInput: the collection needs a later version; the message names it.
     """
-    needed = {"turbo": _TURBO, "binary_asymmetric": _BINARY}.get(preset, (1, 0))
-    if version < needed:
-        raise InvalidInput(
-            f"the preset {preset!r} needs Qdrant and qdrant-client {needed[0]}.{needed[1]} or later, not"
-            f" {version[0]}.{version[1]}; use 'binary' or 'scalar'"
-        )
+    if version < _METADATA:
+        raise InvalidInput(_needs("metadata of collections, which hold the contract,", _METADATA, version))
+    if preset == "turbo" and version < _TURBO:
+        raise InvalidInput(_needs("collections of the preset 'turbo'", _TURBO, version) + "; use 'binary' or 'scalar'")
+
+
+def _needs(what: str, needed: Version, version: Version) -> str:
+    has, wants = (".".join(map(str, v)) for v in (version, needed))
+    return f"{what} need Qdrant and qdrant-client {wants} or later, not {has}"
 
 
 def vectors(dimension: int, options: QdrantOptions, version: Version, *, distance: str = "Cosine") -> dict[str, Any]:

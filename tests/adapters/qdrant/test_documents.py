@@ -113,7 +113,12 @@ def test_every_way_to_query(recorder: Recorder, client: QdrantClient) -> None:
     recommend = models.RecommendQuery(recommend=models.RecommendInput(positive=[document("g")], negative=[]))
     client.query_points("c", query=recommend)
     client.query_points_groups("c", group_by="text", query=document("h"))
-    assert sorted(set(recorder.texts)) == [f"Query: {letter}" for letter in "abdegh"]
+    pair = models.ContextPair(positive=document("k"), negative=document("l"))
+    client.query_points(
+        "c", query=models.DiscoverQuery(discover=models.DiscoverInput(target=document("j"), context=pair))
+    )
+    client.query_points("c", query=models.InferenceObject(object="m", model=V5, options={"dimensions": 256}))
+    assert sorted(set(recorder.texts)) == [f"Query: {letter}" for letter in "abdeghjklm"]
 
 
 async def test_the_async_client(recorder: Recorder) -> None:

@@ -128,16 +128,26 @@ def test_more_recall_takes_more_candidates(server: QdrantServer) -> None:
     assert asked[0] < asked[-1]
 
 
+@pytest.mark.filterwarnings("ignore:Qdrant 1.16 at .* is too far")
 def test_an_older_server_gets_what_it_knows(server: QdrantServer) -> None:
-    server.version = "1.14.2"
-    with pytest.warns(JinavecWarning, match="too far"), pytest.raises(InvalidInput, match="'turbo' needs Qdrant"):
+    server.version = "1.16.3"
+    with pytest.raises(InvalidInput, match=r"'turbo' need Qdrant and qdrant-client 1\.18 or later, not 1\.16"):
         opened(server, preset="turbo")
     assert not server.collections
-    with pytest.warns(JinavecWarning, match="too far"), opened(server, preset="binary"):
-        pass
+    opened(server, preset="binary").close()
     (made,) = server.sent("PUT /collections/notes$")
     assert made["vectors"]["on_disk"] is True
     assert made["vectors"]["quantization_config"] == {"binary": {"always_ram": True}}
+
+
+def test_a_server_that_keeps_no_metadata_is_refused(server: QdrantServer) -> None:
+    server.version = "1.14.2"
+    with (
+        pytest.warns(JinavecWarning, match="too far"),
+        pytest.raises(InvalidInput, match=r"which hold the contract, need Qdrant .* 1\.16 or later, not 1\.14"),
+    ):
+        opened(server)
+    assert not server.collections
 
 
 def test_shards_replicas_and_graph(server: QdrantServer) -> None:
