@@ -53,6 +53,7 @@ class QdrantServer:
         self.collections: dict[str, dict[str, Any]] = {}
         """The request that made each one, with the metadata it has now."""
         self.indexes: dict[str, Any] = {}
+        self.shard_keys: list[str] = []
         self.requests: list[tuple[str, str, str, dict[str, str], Any]] = []
         self.failures: deque[tuple[str, Answer]] = deque()
         """(pattern of METHOD PATH, answer): the next request that fits gets the answer."""
@@ -127,6 +128,23 @@ class QdrantServer:
         self._shards.pop(name).shard.close()
         return True
 
+    def _shard(self, name: str, body: Any) -> bool:
+        self.shard_keys.append(body["shard_key"])
+        return True
+
+    def _cluster(self, name: str, _: Any) -> object:
+        shards = [
+            {"shard_id": number, "shard_key": key, "points_count": 0, "state": "Active"}
+            for number, key in enumerate(self.shard_keys)
+        ]
+        return {
+            "peer_id": 1,
+            "shard_count": len(shards),
+            "local_shards": shards,
+            "remote_shards": [],
+            "shard_transfers": [],
+        }
+
     def _index(self, name: str, body: Any) -> object:
         self.indexes[body["field_name"]] = body["field_schema"]
         self._shards[name].index(body["field_name"], body["field_schema"]["type"])
@@ -175,7 +193,7 @@ class QdrantServer:
             "points_count": shard.points_count,
             "segments_count": shard.segments_count,
             "config": {
-                "params": {"vectors": made["vectors"], **params},
+                "params": {"vectors": made["vectors"], "sharding_method": made.get("sharding_method"), **params},
                 "hnsw_config": hnsw | asked,
                 "optimizer_config": {
                     "deleted_threshold": 0.2,
@@ -225,6 +243,8 @@ ROUTES: dict[str, tuple[Any, Callable[[QdrantServer, str, Any], object]]] = {
     "PUT": (models.CreateCollection, QdrantServer._create),
     "PATCH": (models.UpdateCollection, QdrantServer._update),
     "DELETE": (None, QdrantServer._drop),
+    "GET cluster": (None, QdrantServer._cluster),
+    "PUT shards": (models.CreateShardingKey, QdrantServer._shard),
     "PUT index": (models.CreateFieldIndex, QdrantServer._index),
     "PUT points": (models.PointsBatch | models.PointsList, QdrantServer._upsert),
     "POST points": (models.PointRequest, QdrantServer._retrieve),

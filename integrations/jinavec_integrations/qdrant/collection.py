@@ -97,6 +97,8 @@ def open_collection(
         IndexDamaged: it was made by somebody else, or does not fit its contract.
     """
     info = _find(connection)
+    if options.shard_key is not None and connection.local:
+        raise InvalidInput(f"{connection.location} is local and has no shards; leave the option shard_key out")
     if info is None and contract is not None:
         info = _create(connection, contract, encoder, options)
     if info is None:
@@ -110,6 +112,7 @@ def open_collection(
         manifest.contract.check(contract, theirs="the contract" if encoder is None else "the encoder")
     _check_options(connection, info, manifest, options)
     if contract is not None:
+        _make_shard(connection, info, options)
         _make_indexes(connection, options, set(info.payload_schema or {}))
     return manifest
 
@@ -163,6 +166,7 @@ def _create(connection: Connection, contract: Contract, encoder: Encoder | None,
             if named
             else models.VectorParams(**params),
             hnsw_config=models.HnswConfigDiff(m=options.hnsw_m, ef_construct=options.hnsw_ef_construct),
+            sharding_method=None if options.shard_key is None else models.ShardingMethod.CUSTOM,
             **{name: getattr(options, name) for name in _CLUSTER},
             on_disk_payload=True,
             metadata=manifest.to_json(),
@@ -173,6 +177,7 @@ def _create(connection: Connection, contract: Contract, encoder: Encoder | None,
             raise
         return info  # somebody else was quicker
     try:
+        _make_shard(connection, connection.call("get_collection"), options)
         _make_indexes(connection, options, set())
     except BaseException:
         connection.call("delete_collection")  # it is empty: nothing half-made is left
@@ -197,6 +202,22 @@ def _check_options(connection: Connection, info: Any, manifest: Manifest, option
                 f"{connection.location} was made with {name}={value}, not {asked}; leave the option out, or make"
                 " another collection"
             )
+
+
+def _make_shard(connection: Connection, info: Any, options: QdrantOptions) -> None:
+    """Make the shards of a key, if it is a new one.
+
+    Raises:
+        InvalidInput: the collection is not sharded by keys.
+    """
+    if options.shard_key is None:
+        return
+    method = info.config.params.sharding_method
+    if str(getattr(method, "value", method)) != "custom":
+        raise InvalidInput(f"{connection.location} is not sharded by keys; leave the option shard_key out")
+    cluster = connection.call("collection_cluster_info")
+    if options.shard_key not in {shard.shard_key for shard in (*cluster.local_shards, *cluster.remote_shards)}:
+        connection.call("create_shard_key", shard_key=options.shard_key)
 
 
 def _make_indexes(connection: Connection, options: QdrantOptions, present: set[str]) -> None:
@@ -270,7 +291,7 @@ def _adopt(
     presets.check_version(manifest.preset, connection.version)
     _check_options(connection, info, manifest, options)
     _make_indexes(connection, options, set(info.payload_schema or {}))
-    _adopt_points(connection)
+    _adopt_points(connection, options.shard_key)
     write_manifest(connection, manifest)  # last: before it, an adoption that was interrupted can be repeated
     return manifest
 
@@ -284,7 +305,7 @@ def _preset_of(info: Any, vector: str) -> Preset:
     return "turbo" if hasattr(found, "turbo") else "scalar"
 
 
-def _adopt_points(connection: Connection) -> None:
+def _adopt_points(connection: Connection, shard_key: str | None) -> None:
     """Give each point of somebody else what filters find; its text, metadata and vectors stay as they are."""
     models = require("qdrant_client.models", "qdrant")
     offset = None
@@ -295,6 +316,7 @@ def _adopt_points(connection: Connection) -> None:
                 set_payload=models.SetPayload(
                     payload={convert.INNER: convert.to_inner(str(p.id), convert.foreign_metadata(p.payload or {}))},
                     points=[p.id],
+                    shard_key=shard_key,
                 )
             )
             for p in points

@@ -19,6 +19,8 @@ from jinavec_integrations.qdrant.options import QdrantOptions
 
 Version = tuple[int, int]
 _KEYS = ("QDRANT_API_KEY", "JINAVEC_API_KEY")
+_OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
+"""Methods that take a shard key; a query carries it in itself."""
 _LONGEST_WAIT = 30.0  # seconds, of the growing waits between tries
 
 
@@ -35,6 +37,7 @@ class Connection:
         """
         self.location = location
         self._retries = options.retries
+        self._shard_key = options.shard_key
         self._key = next((key for name in _KEYS if (key := os.environ.get(name))), None) if location.url else None
         self._closed = False
         require("qdrant_client", "qdrant")
@@ -65,6 +68,8 @@ class Connection:
         if self._closed:
             raise EngineError(f"the index {self.location} is closed; open it again")
         arguments["collection_name"] = self.location.collection
+        if self._shard_key is not None and method in _OF_A_SHARD:
+            arguments["shard_key_selector"] = self._shard_key
         run: Callable[..., Any] = getattr(self.client, method)
         try:
             if self.local:

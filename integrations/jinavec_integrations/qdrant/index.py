@@ -258,7 +258,12 @@ class QdrantIndex(Engine):
 
     def _request(self, query: Float32, limit: int, passing: Any) -> dict[str, Any]:
         params = presets.search_params(self._manifest.preset, self.options.recall, limit)
-        common = {"limit": limit, "with_payload": True, "using": self._manifest.vector or None}
+        common = {
+            "limit": limit,
+            "with_payload": True,
+            "using": self._manifest.vector or None,
+            "shard_key": self.options.shard_key,
+        }
         if self._manifest.matryoshka is None:
             return {"query": query.tolist(), "filter": passing, "params": params, **common}
         candidates = presets.candidates(self.options.recall, limit)

@@ -37,6 +37,8 @@ class QdrantOptions:
     """Copies of each shard in a cluster."""
     write_consistency_factor: int | None = None
     """Copies that must acknowledge a write."""
+    shard_key: str | None = None
+    """In a cluster: shard the collection by keys; write to and search the shards of this one, made where missing."""
 
     adopt: bool = False
     """Take over a collection made by somebody else: write the contract into its metadata, make its points findable."""
@@ -61,6 +63,8 @@ class QdrantOptions:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
                 raise InvalidInput(f"{name} must be a whole number of at least {least}, not {brief(value)}")
+        if self.shard_key is not None and (not isinstance(self.shard_key, str) or not self.shard_key):
+            raise InvalidInput(f"shard_key must be a string, not {brief(self.shard_key)}")
         if not isinstance(self.range_fields, list) or not all(isinstance(name, str) for name in self.range_fields):
             raise InvalidInput(f"range_fields must be a list of names, not {brief(self.range_fields)}")
 

@@ -159,6 +159,41 @@ def test_shards_replicas_and_graph(server: QdrantServer) -> None:
     assert made["hnsw_config"] == {"m": 32, "ef_construct": 200}
 
 
+def test_a_shard_of_ones_own(server: QdrantServer) -> None:
+    with opened(server, shard_key="tenant a", matryoshka=16) as index:
+        index.add(RECORDS, VECTORS)
+        index.search(VECTORS[0], 3)
+        index.delete("id 1")
+        assert index.count() == 9
+    (made,) = server.sent("PUT /collections/notes$")
+    assert made["sharding_method"] == "custom"
+    assert server.sent("PUT .*/shards") == [{"shard_key": "tenant a"}]
+    for route in (UPSERT, "POST .*/points$", "points/delete", "points/count"):
+        assert {body["shard_key"] for body in server.sent(route)} == {"tenant a"}
+    assert server.sent("query/batch")[0]["searches"][0]["shard_key"] == "tenant a"
+    opened(server, shard_key="tenant a").close()
+    opened(server, shard_key="tenant b").close()
+    assert server.shard_keys == ["tenant a", "tenant b"]
+    with opened(server, None) as index:  # all shards
+        index.search(VECTORS[0], 3)
+    assert "shard_key" not in server.sent("query/batch")[1]["searches"][0]
+
+
+def test_a_shard_key_needs_a_collection_that_has_them(server: QdrantServer) -> None:
+    opened(server).close()
+    with pytest.raises(InvalidInput, match="notes is not sharded by keys"):
+        opened(server, shard_key="a")
+    with pytest.raises(InvalidInput, match="local and has no shards"):
+        open_engine("qdrant::memory:/notes", contract=CONTRACT, options=QdrantOptions(shard_key="a"))
+
+
+def test_a_server_without_shards_leaves_nothing(server: QdrantServer) -> None:
+    server.fail("PUT .*/shards", failed(400, "Distributed mode disabled"))
+    with pytest.raises(EngineError, match="Distributed mode disabled"):
+        opened(server, shard_key="a")
+    assert not server.collections
+
+
 @pytest.mark.parametrize("option", ["shard_number", "replication_factor", "write_consistency_factor", "hnsw_m"])
 def test_settings_of_a_cluster_that_contradict_it_are_refused(server: QdrantServer, option: str) -> None:
     two: dict[str, Any] = {option: 2}
