@@ -276,24 +276,34 @@ def _adopt(
     connection: Connection, info: Any, contract: Contract | None, encoder: Encoder | None, options: QdrantOptions
 ) -> Manifest:
     where = str(connection.location)
-    if not options.adopt or contract is None:
+    fitting = None if contract is None else _fitting(info, contract, where)
+    if contract is None or fitting is None or not options.adopt:
         raise IndexDamaged(
             f"{where} was not made by jinavec: its metadata has no contract; if its vectors were made under yours, take"
             " it over with the contract and the option adopt=true"
         )
-    problems = {name: _problem(params, contract.dimension) for name, params in _dense(info).items()}
-    fitting = [name for name, problem in problems.items() if not problem]
-    if len(fitting) != 1:
-        found = "; ".join(f"the vector {name!r} {problem or 'fits'}" for name, problem in problems.items())
-        raise ContractMismatch(f"{where} needs one vector that fits the contract: {found or 'it has no dense vector'}")
     settings = None if encoder is None else encoder.settings
-    manifest = Manifest(contract, settings, _preset_of(info, fitting[0]), vector=fitting[0], ids="native")
+    manifest = Manifest(contract, settings, _preset_of(info, fitting), vector=fitting, ids="native")
     presets.check_version(manifest.preset, connection.version)
     _check_options(connection, info, manifest, options)
     _make_indexes(connection, options, set(info.payload_schema or {}))
     _adopt_points(connection, options.shard_key)
     write_manifest(connection, manifest)  # last: before it, an adoption that was interrupted can be repeated
     return manifest
+
+
+def _fitting(info: Any, contract: Contract, where: str) -> str:
+    """Return the name of the one vector that fits a contract.
+
+    Raises:
+        ContractMismatch: none does, or several do; the message goes through them.
+    """
+    problems = {name: _problem(params, contract.dimension) for name, params in _dense(info).items()}
+    fitting = [name for name, problem in problems.items() if not problem]
+    if len(fitting) != 1:
+        found = "; ".join(f"the vector {name!r} {problem or 'fits'}" for name, problem in problems.items())
+        raise ContractMismatch(f"{where} needs one vector that fits the contract: {found or 'it has no dense vector'}")
+    return fitting[0]
 
 
 def _preset_of(info: Any, vector: str) -> Preset:

@@ -56,7 +56,7 @@ def table() -> list[tuple[type[Exception], Translate]]:
         (OSError, lambda where, error: EngineError(f"{where}: {error}")),
         (RecursionError, lambda where, error: InvalidFilter("the filter is nested too deeply for Qdrant")),
         (RuntimeError, _local),
-        (json.JSONDecodeError, _damaged),
+        (json.JSONDecodeError, _unreadable),
         (_validation_error(), lambda where, error: EngineError(f"{where}: not an answer of Qdrant: {_first(error)}")),
         (AssertionError, lambda where, error: EngineError(f"{where}: not an answer of Qdrant: {error}")),
         (KeyError, _damaged),  # of a meta.json
@@ -129,6 +129,11 @@ def _local(where: str, error: Exception) -> JinavecError:
     if isinstance(error, RuntimeError):
         return EngineError(f"{where}: {text}")
     return InvalidInput(f"{where}: {text}")
+
+
+def _unreadable(where: str, error: Exception) -> JinavecError:
+    """Tell an answer from a file: a server's place is a URL."""
+    return EngineError(f"{where}: not an answer of Qdrant: {error}") if "://" in where else _damaged(where, error)
 
 
 def _damaged(where: str, error: Exception) -> JinavecError:

@@ -106,7 +106,11 @@ class QdrantIndex(Engine):
             ContractMismatch: the encoder has another contract.
             EngineError: an upload failed, or the collection does not hold what was stored.
         """
+        if not isinstance(records, Iterable):
+            raise InvalidType(f"records must be Record objects, not {type(records).__name__}")
         if encoder is not None:
+            if not isinstance(encoder, Encoder):
+                raise InvalidType(f"an Encoder is needed, not {type(encoder).__name__}")
             self.contract.check(encoder.contract)
         used = encoder or self._need_encoder("encoder=")
         self._check_still(0)
@@ -122,8 +126,8 @@ class QdrantIndex(Engine):
             The hits of each query, in their order.
         """
         condition = None if filter is None else parse_filter(filter)
-        if isinstance(queries, str):
-            raise InvalidType("search_many takes several queries; for one text, use search")
+        if isinstance(queries, str) or not isinstance(queries, Iterable):
+            raise InvalidType(f"search_many takes several queries, not {brief(queries)}; for one, use search")
         given: list[Any] = list(cast("Iterable[Any]", queries))
         if given and all(isinstance(query, str) for query in given):
             vectors = self._need_encoder("query vectors").encode_queries(given)

@@ -217,6 +217,8 @@ def test_several_queries_at_once(memory: str, encoder: Encoder) -> None:
             index.search_many(VECTORS[:3], 0)
         with pytest.raises(InvalidType, match="use search"):
             index.search_many("a text")
+        with pytest.raises(InvalidType, match="use search"):
+            index.search_many(None)  # pyright: ignore[reportArgumentType]
 
 
 # ingest
@@ -258,6 +260,10 @@ def test_ingest_checks_what_it_gets(memory: str, encoder: Encoder) -> None:
             index.ingest(RECORDS, encoder=Encoder(PROFILE, Counted(), dimension=8))
         with pytest.raises(InvalidInput, match="encoder="):
             index.ingest(RECORDS)
+        with pytest.raises(InvalidType):
+            index.ingest(None, encoder=encoder)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InvalidType, match="an Encoder is needed"):
+            index.ingest(RECORDS, encoder="lexical")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -333,8 +339,9 @@ def test_a_foreign_collection_is_refused(foreign: str) -> None:
     for contract in (None, CONTRACT):
         with pytest.raises(IndexDamaged, match="adopt=true" if contract else "not made by jinavec"):
             open_engine(foreign, contract=contract)
-    with pytest.raises(ContractMismatch, match="has size 32, not 8"):
-        open_engine(foreign, contract=Contract.of(PROFILE, dimension=8), options={"adopt": True})
+    for options in ({}, {"adopt": True}):
+        with pytest.raises(ContractMismatch, match="has size 32, not 8"):
+            open_engine(foreign, contract=Contract.of(PROFILE, dimension=8), options=options)
     with pytest.raises(IndexDamaged):
         open_engine(foreign)  # a refused adoption leaves no trace
 

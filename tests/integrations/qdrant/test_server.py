@@ -366,8 +366,12 @@ def test_an_unreachable_server_says_so() -> None:
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"{}", b'{"result": {"status": 5}}'])
 def test_what_is_no_qdrant_says_so(server: QdrantServer, body: bytes) -> None:
     server.fail("GET /collections/notes", (200, {"Content-Type": "text/html"}, body))
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="not an answer of Qdrant"):
         opened(server)
+    with opened(server) as index:
+        server.fail("query/batch", (200, {"Content-Type": "text/html"}, body))
+        with pytest.raises(EngineError, match="not an answer of Qdrant"):
+            index.search(VECTORS[0])
 
 
 def test_nothing_is_made_without_a_contract(server: QdrantServer) -> None:
