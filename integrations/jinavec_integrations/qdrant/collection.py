@@ -180,7 +180,8 @@ def _create(connection: Connection, contract: Contract, encoder: Encoder | None,
         _make_shard(connection, connection.call("get_collection"), options)
         _make_indexes(connection, options, set())
     except BaseException:
-        connection.call("delete_collection")  # it is empty: nothing half-made is left
+        if not connection.call("get_collection").points_count:  # somebody else may have found and filled it by now
+            connection.call("delete_collection")  # nothing half-made is left
         raise
     return connection.call("get_collection")
 

@@ -90,7 +90,11 @@ def temporary(error: Any) -> bool:
         return bool(error.status_code == 429 or error.status_code >= 500)
     if isinstance(error, client.ResponseHandlingException):
         return isinstance(error.source, httpx.TransportError)
-    return isinstance(error, common.ResourceExhaustedResponse)
+    if isinstance(error, common.ResourceExhaustedResponse):
+        return True
+    return isinstance(error, common.QdrantException) and "Retry-After" in str(
+        error
+    )  # 429 until a date, not for seconds
 
 
 def wait_asked(error: BaseException | None) -> float | None:

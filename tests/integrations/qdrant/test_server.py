@@ -298,10 +298,11 @@ def test_uploads_come_in_batches(server: QdrantServer) -> None:
 
 def test_too_many_requests_and_a_server_in_trouble_are_tried_again(server: QdrantServer) -> None:
     server.fail(UPSERT, failed(429, "slow down", Retry_After="0"), failed(503, "busy"), failed(429, "no header"))
+    server.fail(UPSERT, failed(429, "until a date", Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"))
     with opened(server) as index:
         assert index.add(RECORDS, VECTORS) == 10
         assert index.count() == 10
-    assert len(server.sent(UPSERT)) == 4
+    assert len(server.sent(UPSERT)) == 5
 
 
 def test_after_all_retries_the_error_says_what_to_do(server: QdrantServer) -> None:
