@@ -216,7 +216,7 @@ def _make_shard(connection: Connection, info: Any, options: QdrantOptions) -> No
     method = info.config.params.sharding_method
     if str(getattr(method, "value", method)) != "custom":
         raise InvalidInput(f"{connection.location} is not sharded by keys; leave the option shard_key out")
-    cluster = connection.call("collection_cluster_info")
+    cluster = connection.call("http.distributed_api.collection_cluster_info").result  # the client has it later only
     if options.shard_key not in {shard.shard_key for shard in (*cluster.local_shards, *cluster.remote_shards)}:
         connection.call("create_shard_key", shard_key=options.shard_key)
 

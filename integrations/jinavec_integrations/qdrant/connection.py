@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, NoReturn
@@ -57,7 +58,7 @@ class Connection:
         """Call a method of the client on the collection.
 
         Args:
-            method: its name.
+            method: its name, dotted where it is a part's.
             undone: what did not happen if it fails, for the message.
             retry: whether a failure that may pass is tried again.
             arguments: of the method, without the name of the collection.
@@ -70,7 +71,7 @@ class Connection:
         arguments["collection_name"] = self.location.collection
         if self._shard_key is not None and method in _OF_A_SHARD:
             arguments["shard_key_selector"] = self._shard_key
-        run: Callable[..., Any] = getattr(self.client, method)
+        run: Callable[..., Any] = attrgetter(method)(self.client)
         try:
             if self.local:
                 with _POOL.using, warnings.catch_warnings():
