@@ -177,6 +177,7 @@ def test_a_suffix_that_contradicts_a_query_is_refused(recorder: Recorder, client
     [
         ({"task": "separation"}, UnknownTask, "clustering"),
         ({"dimensions": 100}, InvalidDimension, "it offers: 32, 64"),
+        ({"mrl": [64]}, InvalidDimension, "it offers: 32, 64"),
         ({"dimension": 256}, InvalidInput, "known: task, dimensions, mrl"),
     ],
 )
