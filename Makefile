@@ -10,7 +10,7 @@ EXTRAS := static,onnx,remote,elasticsearch,server,kernel,parquet,zstd,text,faste
 FRAMEWORKS := chroma haystack lancedb langchain
 OFFLINE := not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
 
-.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-mcp \
+.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
 	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
@@ -53,6 +53,9 @@ test-qdrant: $(BIN)/uv  ## the Qdrant tests with the lowest and the newest suppo
 		$(VENV)/qdrant/bin/python -m pytest -n 2 -m "not qdrant" tests/integrations/qdrant tests/adapters/qdrant $(ARGS) \
 			|| exit 1; \
 	done
+
+test-qdrant-server: $(VENV)/.test  ## the tests that need a Qdrant server, at QDRANT_URL or a stand-in over its engine
+	$(BIN)/python -m tests.edge_server $(BIN)/python -m pytest -m qdrant $(ARGS)
 
 test-mcp: $(BIN)/uv  ## the embedding provider with mcp-server-qdrant, in an environment of its own
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/mcp

@@ -21,16 +21,20 @@ import numpy as np
 import qdrant_edge as edge
 
 from jinavec import Contract, ModelProfile, Record
-from jinavec.vectors import Float32, normalize
+from jinavec.vectors import Float32, narrow, normalize
 from jinavec_integrations.faiss import BinaryIndex
 from jinavec_integrations.qdrant import presets
 from jinavec_integrations.qdrant.options import Preset, QdrantOptions
 
 K = 10
 VERSION = (1, 20)
-OVERSAMPLING = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
-WIDTHS = (64, 128, 256)  # hnsw_ef
+KS = (1, 10, 100)
+OVERSAMPLING = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 6.0, 8.0)
+HNSW = (16, 100, 10_000)  # a server's defaults: m, ef_construct, full_scan_threshold
+WIDTHS = (128, 256)  # hnsw_ef
 TARGET = 0.95
+SHORT = 256  # of the Matryoshka collections
+Find = Callable[[Float32, int], Iterable[int]]
 
 
 @dataclass
@@ -39,8 +43,10 @@ class Row:
 
     way: str
     params: str
-    recall: float
+    recall: list[float]
+    """By KS."""
     milliseconds: float
+    """Median of the searches for K hits."""
     note: str = ""
 
 
@@ -59,37 +65,53 @@ def clustered(count: int, dimension: int, queries: int, seed: int = 7) -> tuple[
     return documents, normalize(asked)
 
 
-def exact(documents: Float32, queries: Float32) -> list[set[int]]:
-    """Return the best ten of each query."""
+def exact(documents: Float32, queries: Float32) -> list[list[int]]:
+    """Return the best hundred of each query, best first."""
     scores = queries @ documents.T
-    return [set(row) for row in np.argpartition(-scores, K, axis=1)[:, :K].tolist()]
+    best = np.argpartition(-scores, max(KS), axis=1)[:, : max(KS)]
+    return np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1), 1).tolist()
 
 
-def build(preset: Preset, documents: Float32, folder: Path) -> tuple[Any, float]:
-    """Return a shard with one segment, indexed as the preset says, and the seconds it took."""
-    options = QdrantOptions(preset=preset)
-    hnsw = edge.HnswIndexConfig(options.hnsw_m, options.hnsw_ef_construct, 10_000)
+def build(options: QdrantOptions, documents: Float32, folder: Path) -> tuple[Any, float]:
+    """Return a shard with one segment, made as the options say, and the seconds it took."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    params = presets.vectors(documents.shape[1], options, VERSION)
+    named = options.matryoshka is not None
     config = edge.EdgeConfig(
-        vectors=edge.EdgeVectorParams(size=documents.shape[1], distance=edge.Distance.Cosine, memory=edge.Memory.Cold),
-        hnsw_config=hnsw,
-        quantization_config=quantization(preset),
+        vectors={name: vector_params(given) for name, given in params.items()} if named else vector_params(params),
+        hnsw_config=edge.HnswIndexConfig(*HNSW),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=1000, default_segment_number=1),
     )
     started = time.perf_counter()
     shard = edge.EdgeShard.create(str(folder), config)
     for start in range(0, len(documents), 1000):
         rows = documents[start : start + 1000]
-        points = [edge.Point(start + number, row) for number, row in enumerate(rows)]
+        vectors: Any = rows
+        if options.matryoshka is not None:
+            short = narrow(rows, options.matryoshka)
+            vectors = [{presets.FULL: row, presets.SHORT: cut} for row, cut in zip(rows, short, strict=True)]
+        points = [edge.Point(start + number, vector) for number, vector in enumerate(vectors)]
         shard.update(edge.UpdateOperation.upsert_points(points))
     shard.optimize()
     return shard, time.perf_counter() - started
 
 
-def quantization(preset: Preset) -> Any:
+def vector_params(given: dict[str, Any]) -> Any:
+    """Return the parameters of a vector, in the words of the edge engine."""
+    hnsw = given.get("hnsw_config")
+    return edge.EdgeVectorParams(
+        size=given["size"],
+        distance=edge.Distance.Cosine,
+        memory={"cold": edge.Memory.Cold, "cached": edge.Memory.Cached}[given["memory"]],
+        hnsw_config=None if hnsw is None else edge.HnswIndexConfig(hnsw["m"], *HNSW[1:]),
+        quantization_config=quantization(given.get("quantization_config")),
+    )
+
+
+def quantization(config: dict[str, Any] | None) -> Any:
     """Return what ``presets.quantize`` says, in the words of the edge engine."""
-    ((kind, given),) = (presets.quantize(preset, VERSION) or {"none": {}}).items()
+    ((kind, given),) = (config or {"none": {}}).items()
     memory = {"memory": edge.Memory.Pinned}
     if kind == "scalar":
         return edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=given["quantile"], **memory)
@@ -111,62 +133,88 @@ def search_params(given: dict[str, Any]) -> Any:
     )
 
 
-def measure(find: Callable[[Float32], Iterable[int]], queries: Float32, truth: list[set[int]]) -> tuple[float, float]:
-    """Return recall@10 and the median milliseconds of a query."""
-    hits, seconds = 0, list[float]()
-    for query, wanted in zip(queries, truth, strict=True):
-        started = time.perf_counter()
-        found = find(query)
-        seconds.append(time.perf_counter() - started)
-        hits += len(wanted & set(found))
-    return hits / (K * len(truth)), 1000 * statistics.median(seconds)
+def measure(find: Find, queries: Float32, truth: list[list[int]], ks: Iterable[int] = KS) -> tuple[list[float], float]:
+    """Return the recall of the best k for each k, and the median milliseconds of a query for K hits."""
+    recall, seconds = list[float](), list[float]()
+    for k in ks:
+        hits = 0
+        for query, wanted in zip(queries, truth, strict=True):
+            started = time.perf_counter()
+            found = find(query, k)
+            if k == K:
+                seconds.append(time.perf_counter() - started)
+            hits += len(set(wanted[:k]) & set(found))
+        recall.append(hits / (k * len(truth)))
+    return recall, 1000 * statistics.median(seconds)
 
 
-def searcher(shard: Any, params: dict[str, Any]) -> Callable[[Float32], list[int]]:
-    """Return a function from a query to the ids of its hits."""
-    chosen = search_params(params)
+def searcher(shard: Any, params: Callable[[int], dict[str, Any]]) -> Find:
+    """Return a function from a query and k to the ids of its hits, with the search parameters for each k."""
 
-    def find(query: Float32) -> list[int]:
-        request = edge.QueryRequest(limit=K, query=edge.Query.Nearest(query), params=chosen)
+    def find(query: Float32, k: int) -> list[int]:
+        request = edge.QueryRequest(limit=k, query=edge.Query.Nearest(query), params=search_params(params(k)))
         return [point.id for point in shard.query(request)]
 
     return find
 
 
-def sweep(shard: Any, queries: Float32, truth: list[set[int]]) -> list[tuple[float, int, float, float]]:
+def two_stages(shard: Any, preset: Preset) -> Find:
+    """Return the search of a Matryoshka collection, as ``QdrantIndex`` asks for it."""
+
+    def find(query: Float32, k: int) -> list[int]:
+        candidates = presets.candidates(TARGET, k)
+        first = edge.Prefetch(
+            limit=candidates,
+            query=edge.Query.Nearest(narrow(query, SHORT), using=presets.SHORT),
+            params=search_params(presets.search_params(preset, TARGET, candidates)),
+        )
+        nearest = edge.Query.Nearest(query, using=presets.FULL)
+        return [point.id for point in shard.query(edge.QueryRequest(limit=k, query=nearest, prefetches=[first]))]
+
+    return find
+
+
+def sweep(shard: Any, queries: Float32, truth: list[list[int]]) -> list[tuple[float, int, float, float]]:
     """Return (oversampling, hnsw_ef, recall, milliseconds)."""
     rows: list[tuple[float, int, float, float]] = []
     for oversampling in OVERSAMPLING:
         for width in WIDTHS:
             params = {"hnsw_ef": width, "quantization": {"rescore": True, "oversampling": oversampling}}
-            rows.append((oversampling, width, *measure(searcher(shard, params), queries, truth)))
+            (recall,), ms = measure(searcher(shard, lambda _, given=params: given), queries, truth, [K])
+            rows.append((oversampling, width, recall, ms))
     return rows
 
 
 def run_qdrant(
-    documents: Float32, queries: Float32, truth: list[set[int]], work: Path, *, sweeps: bool
+    documents: Float32, queries: Float32, truth: list[list[int]], work: Path, *, sweeps: bool
 ) -> tuple[list[Row], Any]:
     """Measure every preset with its own search parameters and without rescoring, and its sweep."""
     rows: list[Row] = []
     curves: dict[str, list[tuple[float, int, float, float]]] = {}
     for preset in get_args(Preset):
-        shard, seconds = build(preset, documents, work / preset)
-        searcher(shard, {})(queries[0])
-        shipped = presets.search_params(preset, TARGET)
-        rows.append(
-            Row(preset, describe(shipped), *measure(searcher(shard, shipped), queries, truth), f"{seconds:.0f} s")
-        )
+        shard, seconds = build(QdrantOptions(preset=preset), documents, work / "shard")
+        shipped = searcher(shard, lambda k, preset=preset: presets.search_params(preset, TARGET, k))
+        shipped(queries[0], K)
+        words = describe(presets.search_params(preset, TARGET))
+        rows.append(Row(preset, words, *measure(shipped, queries, truth), f"{seconds:.0f} s"))
         if preset != "exact":
             if sweeps:
                 curves[preset] = sweep(shard, queries, truth)
             bare = {"hnsw_ef": 128, "quantization": {"rescore": False}}
-            rows.append(Row(f"{preset}, not rescored", describe(bare), *measure(searcher(shard, bare), queries, truth)))
+            found = measure(searcher(shard, lambda _, given=bare: given), queries, truth)
+            rows.append(Row(f"{preset}, not rescored", describe(bare), *found))
         shard.close()
-        shutil.rmtree(work / preset)
+    for preset in ("scalar", "binary"):
+        shard, seconds = build(QdrantOptions(preset=preset, matryoshka=SHORT), documents, work / "shard")
+        find = two_stages(shard, preset)
+        find(queries[0], K)
+        words = f"{presets.candidates(TARGET, K)} candidates"
+        rows.append(Row(f"{preset}, matryoshka={SHORT}", words, *measure(find, queries, truth), f"{seconds:.0f} s"))
+        shard.close()
     return rows, curves
 
 
-def run_faiss(documents: Float32, queries: Float32, truth: list[set[int]], work: Path) -> Row:
+def run_faiss(documents: Float32, queries: Float32, truth: list[list[int]], work: Path) -> Row:
     """Measure the FAISS binary index as it is."""
     contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
     started = time.perf_counter()
@@ -174,7 +222,7 @@ def run_faiss(documents: Float32, queries: Float32, truth: list[set[int]], work:
         index.add([Record(str(number)) for number in range(len(documents))], documents)
         seconds = time.perf_counter() - started
         index.search(queries[0], K)
-        recall, ms = measure(lambda query: [int(hit.record.id) for hit in index.search(query, K)], queries, truth)
+        recall, ms = measure(lambda query, k: [int(hit.record.id) for hit in index.search(query, k)], queries, truth)
     return Row("FAISS binary index", "exact Hamming, int8 rescoring", recall, ms, f"{seconds:.0f} s")
 
 
@@ -191,12 +239,13 @@ def describe(params: dict[str, Any]) -> str:
 def report(dimension: int, rows: list[Row], curves: dict[str, list[tuple[float, int, float, float]]]) -> None:
     """Print the tables."""
     print(f"\n### {dimension} dimensions\n")
-    print("| Preset | Search parameters | recall@10 | ms a query | against exact | built in |")
-    print("|---|---|---|---|---|---|")
+    print("| Preset | Search parameters | recall@1 | @10 | @100 | ms a query | against exact | built in |")
+    print("|---|---|---|---|---|---|---|---|")
     base = next(row.milliseconds for row in rows if row.way == "exact")
     for row in rows:
-        ratio = f"{base / row.milliseconds:.0f}x"
-        print(f"| {row.way} | {row.params} | {row.recall:.3f} | {row.milliseconds:.2f} | {ratio} | {row.note} |")
+        recall = " | ".join(f"{value:.3f}" for value in row.recall)
+        ratio = f"{base / row.milliseconds:.3g}x"
+        print(f"| {row.way} | {row.params} | {recall} | {row.milliseconds:.2f} | {ratio} | {row.note} |")
     if not curves:
         return
     print("\nRecall@10 by oversampling, at hnsw_ef " + ", ".join(map(str, WIDTHS)) + ":\n")
@@ -224,8 +273,8 @@ def plot(path: Path, all_rows: dict[int, list[Row]], all_curves: dict[int, Any])
                     front.append((ms, recall))
             axis.plot(*zip(*front, strict=True), marker="o", label=preset)
         for row in rows:
-            if row.way in ("exact", "FAISS binary index"):
-                axis.plot(row.milliseconds, row.recall, "*", markersize=12, label=row.way)
+            if row.way in ("exact", "FAISS binary index") or "matryoshka" in row.way:
+                axis.plot(row.milliseconds, row.recall[KS.index(K)], "*", markersize=12, label=row.way)
         axis.axhline(TARGET, color="grey", linestyle=":")
         axis.set(
             title=f"{dimension} dimensions", xlabel="ms a query", xscale="log", ylabel="recall@10", ylim=(0.5, 1.01)

@@ -15,7 +15,7 @@ from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.errors import EngineError, InvalidInput, InvalidTarget, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
-from jinavec.records import Hit, Record
+from jinavec.records import Hit, Record, same_content
 from jinavec.settings import EncoderSettings
 from jinavec.vectors import Float32, normalize
 
@@ -115,7 +115,7 @@ class Engine(ABC):
         """Return those records that are not there as they are: what is left to add after an interruption."""
         given = list(records)
         known = {record.id: record for record in self.get([record.id for record in given])}
-        return [record for record in given if not _same(record, known.get(record.id))]
+        return [record for record in given if not (record.id in known and same_content(record, known[record.id]))]
 
     def finish(self, report: Callable[[str, int, int], None] | None = None) -> object:
         """Arrange what was added, where an engine gains by it: to be called once after much of it.
@@ -227,10 +227,6 @@ def find_engine(target: str) -> tuple[type[Engine], str]:
         return getattr(import_module(module), name), location
     except ModuleNotFoundError as error:
         raise EngineError(f"the engine {scheme!r} is not part of this installation: {error}") from error
-
-
-def _same(record: Record, known: Record | None) -> bool:
-    return known is not None and (record.text, record.metadata_json()) == (known.text, known.metadata_json())
 
 
 def check_k(k: int) -> int:

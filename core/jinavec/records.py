@@ -53,6 +53,15 @@ class Record:
         raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {problem}")
 
 
+def same_content(one: Record, other: Record) -> bool:
+    """Return whether two records hold the same text and metadata; the order of names does not count."""
+    return one.text == other.text and _in_order(one) == _in_order(other)
+
+
+def _in_order(record: Record) -> str:
+    return json.dumps(json.loads(record.metadata_json()), sort_keys=True)
+
+
 def _string_keys(value: object) -> bool:
     """Return whether every key inside is a string; json.dumps would make "1" of 1."""
     if isinstance(value, Mapping):

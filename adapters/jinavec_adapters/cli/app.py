@@ -131,13 +131,14 @@ def search(
             " repeated, all must match. [default: none]",
         ),
     ] = [],  # noqa: B006
+    option: EngineOption = [],  # noqa: B006
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Print the records that answer a question best; the index knows its model, task and dimension."""
     from jinavec_adapters.cli.search import run_search
 
-    run_search(target, question, k, filter, as_json, asked)
+    run_search(target, question, k, filter, option, as_json, asked)
 
 
 @app.command()

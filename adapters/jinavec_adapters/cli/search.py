@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jinavec import Hit, open_engine
 from jinavec.filters import parse_expressions
 from jinavec_adapters.cli.encoders import Existing, load, settle
+from jinavec_adapters.cli.engineoptions import engine_options
 from jinavec_adapters.cli.flags import EncoderFlags
 from jinavec_adapters.cli.lines import one_line
 from jinavec_adapters.cli.output import aligned, note, say_json, table
@@ -16,11 +17,17 @@ _SNIPPET = 100  # characters
 
 
 def run_search(
-    target: str, question: str, k: int, expressions: Sequence[str], as_json: bool, asked: EncoderFlags
+    target: str,
+    question: str,
+    k: int,
+    expressions: Sequence[str],
+    options: Sequence[str],
+    as_json: bool,
+    asked: EncoderFlags,
 ) -> None:
     """Print the best records for a question; see ``jinavec search --help``."""
     condition = parse_expressions(expressions) if expressions else None
-    with open_engine(target) as engine:
+    with open_engine(target, options=engine_options(target, options)) as engine:
         with load(settle(asked, Existing(engine.contract, engine.settings))) as encoder:
             engine.contract.check(encoder.contract)
             query = encoder.encode_queries([question])[0]

@@ -35,10 +35,10 @@ class DocumentOptions:
         if unknown := sorted(given.keys() - set(_NAMES)):
             raise InvalidInput(f"unknown option {unknown[0]!r} for {profile.name}; known: {', '.join(_NAMES)}")
         asked, role = (None, None) if given.get("task") is None else parse_task(given["task"])
-        widths = {given[name] for name in ("dimensions", "mrl") if given.get(name) is not None}
-        if len(widths) > 1:
-            raise InvalidInput(f"'dimensions' and 'mrl' mean the same, but were given {brief(sorted(widths, key=str))}")
-        return cls(profile.check_task(asked), profile.check_dimension(next(iter(widths), None)), role)
+        widths = [given[name] for name in ("dimensions", "mrl") if given.get(name) is not None] or [None]
+        if widths[0] != widths[-1]:
+            raise InvalidInput(f"'dimensions' and 'mrl' mean the same, but were given {brief(widths)}")
+        return cls(profile.check_task(asked), profile.check_dimension(widths[0]), role)
 
     def check_role(self, profile: ModelProfile, role: Role) -> None:
         """Refuse an operation that contradicts the side the task names.
@@ -55,11 +55,11 @@ def vector_params(model: str | ModelProfile, options: Mapping[str, Any] | None =
     Args:
         model: as in ``models.Document``.
         options: as in ``models.Document``; ``get_embedding_size`` of the client knows nothing of them.
-        params: anything else that ``models.VectorParams`` takes.
+        params: anything else that ``models.VectorParams`` takes, but the size.
 
     Raises:
         UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
     """
     models = require("qdrant_client.models", "qdrant")
     size = DocumentOptions.read(find_model(model), options).dimension
-    return models.VectorParams(**{"size": size, "distance": models.Distance.COSINE} | params)
+    return models.VectorParams(size=size, **{"distance": models.Distance.COSINE} | params)

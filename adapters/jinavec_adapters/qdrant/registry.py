@@ -22,9 +22,9 @@ def register(*encoders: Encoder) -> None:
     the document prefix, queries (prefetch and recommend included) the query prefix.
 
     Two limits are the client's. It is not safe to embed Documents in several threads through one client, and
-    ``AsyncQdrantClient`` blocks the event loop while it embeds. Where that matters, embed with an ``Encoder``
-    (``encode_queries``, or ``await aencode_queries``) and give the client the vectors. For ``parallel=`` put
-    ``import jinavec_adapters.qdrant.registered`` at the top of the script.
+    ``AsyncQdrantClient`` blocks the event loop while it embeds. Where that matters, give each thread a client of its
+    own, or embed with an ``Encoder`` (``encode_queries``, ``await aencode_queries``) and give the client the vectors.
+    For ``parallel=`` put ``import jinavec_adapters.qdrant.registered`` at the top of the script.
 
     Args:
         encoders: models loaded in a way of one's own (other weights, a server), or outside the catalogue; each takes

@@ -29,6 +29,7 @@ KEY = "jinavec"
 VERSION = 1
 _DISTANCES = ("Cosine", "Dot")
 """The same for vectors of unit length; local mode gets the second: by the first its scores change when reopened."""
+_CLUSTER = ("shard_number", "replication_factor", "write_consistency_factor")
 _PAGE = 256
 
 
@@ -76,7 +77,7 @@ class Manifest:
             return cls(
                 contract=Contract.from_json(found["contract"]),
                 settings=None if settings is None else EncoderSettings.from_json(settings),
-                preset=QdrantOptions(preset=found["preset"]).preset,
+                preset=QdrantOptions(preset=found["preset"]).preset or presets.DEFAULT,
                 matryoshka=found["matryoshka"],
                 vector=found["vector"],
                 ids=found["ids"],
@@ -96,6 +97,8 @@ def open_collection(
         IndexDamaged: it was made by somebody else, or does not fit its contract.
     """
     info = _find(connection)
+    if options.shard_key is not None and connection.local:
+        raise InvalidInput(f"{connection.location} is local and has no shards; leave the option shard_key out")
     if info is None and contract is not None:
         info = _create(connection, contract, encoder, options)
     if info is None:
@@ -107,14 +110,24 @@ def open_collection(
     _check_vectors(info, manifest, where)
     if contract is not None:
         manifest.contract.check(contract, theirs="the contract" if encoder is None else "the encoder")
-    if options.preset not in (manifest.preset, QdrantOptions.preset):
-        raise InvalidInput(
-            f"{where} has the preset {manifest.preset!r}; {options.preset!r} can be chosen for a new one"
-        )
-    if options.matryoshka not in (manifest.matryoshka, None):
-        raise InvalidInput(f"{where} was made with matryoshka={manifest.matryoshka}, not {options.matryoshka}")
+    _check_options(connection, info, manifest, options)
     if contract is not None:
+        _make_shard(connection, info, options)
         _make_indexes(connection, options, set(info.payload_schema or {}))
+    return manifest
+
+
+def read_manifest(connection: Connection) -> Manifest:
+    """Return what is true of a collection now.
+
+    Raises:
+        IndexNotFound: it was deleted.
+        IndexDamaged: it is no longer of jinavec.
+    """
+    where = str(connection.location)
+    manifest = Manifest.from_json(connection.call("get_collection").config.metadata, where)
+    if manifest is None:
+        raise IndexDamaged(f"{where} has no contract any more: somebody else made it anew; open it again")
     return manifest
 
 
@@ -131,13 +144,13 @@ def _find(connection: Connection) -> Any | None:
 
 
 def _create(connection: Connection, contract: Contract, encoder: Encoder | None, options: QdrantOptions) -> Any:
-    version = connection.version
-    presets.check_preset(options.preset, version)
+    version, preset = connection.version, options.preset or presets.DEFAULT
+    presets.check_version(preset, version)
     _check_short(contract, options.matryoshka)
     manifest = Manifest(
         contract,
         None if encoder is None else encoder.settings,
-        options.preset,
+        preset,
         options.matryoshka,
         vector="" if options.matryoshka is None else presets.FULL,
     )
@@ -153,9 +166,8 @@ def _create(connection: Connection, contract: Contract, encoder: Encoder | None,
             if named
             else models.VectorParams(**params),
             hnsw_config=models.HnswConfigDiff(m=options.hnsw_m, ef_construct=options.hnsw_ef_construct),
-            shard_number=options.shard_number,
-            replication_factor=options.replication_factor,
-            write_consistency_factor=options.write_consistency_factor,
+            sharding_method=None if options.shard_key is None else models.ShardingMethod.CUSTOM,
+            **{name: getattr(options, name) for name in _CLUSTER},
             on_disk_payload=True,
             metadata=manifest.to_json(),
         )
@@ -165,11 +177,48 @@ def _create(connection: Connection, contract: Contract, encoder: Encoder | None,
             raise
         return info  # somebody else was quicker
     try:
+        _make_shard(connection, connection.call("get_collection"), options)
         _make_indexes(connection, options, set())
     except BaseException:
-        connection.call("delete_collection")  # it is empty: nothing half-made is left
+        if not connection.call("get_collection").points_count:  # somebody else may have found and filled it by now
+            connection.call("delete_collection")  # nothing half-made is left
         raise
     return connection.call("get_collection")
+
+
+def _check_options(connection: Connection, info: Any, manifest: Manifest, options: QdrantOptions) -> None:
+    """Refuse options that contradict a collection.
+
+    Raises:
+        InvalidInput: an option that was given, and what the collection has.
+    """
+    has = {"preset": manifest.preset, "matryoshka": manifest.matryoshka}
+    if not connection.local:  # which has neither a graph nor shards
+        graph, params = info.config.hnsw_config, info.config.params
+        has |= {"hnsw_m": graph.m, "hnsw_ef_construct": graph.ef_construct}
+        has |= {name: getattr(params, name) for name in _CLUSTER}
+    for name, value in has.items():
+        if (asked := getattr(options, name)) not in (None, value):
+            raise InvalidInput(
+                f"{connection.location} was made with {name}={value}, not {asked}; leave the option out, or make"
+                " another collection"
+            )
+
+
+def _make_shard(connection: Connection, info: Any, options: QdrantOptions) -> None:
+    """Make the shards of a key, if it is a new one.
+
+    Raises:
+        InvalidInput: the collection is not sharded by keys.
+    """
+    if options.shard_key is None:
+        return
+    method = info.config.params.sharding_method
+    if str(getattr(method, "value", method)) != "custom":
+        raise InvalidInput(f"{connection.location} is not sharded by keys; leave the option shard_key out")
+    cluster = connection.call("http.distributed_api.collection_cluster_info").result  # the client has it later only
+    if options.shard_key not in {shard.shard_key for shard in (*cluster.local_shards, *cluster.remote_shards)}:
+        connection.call("create_shard_key", shard_key=options.shard_key)
 
 
 def _make_indexes(connection: Connection, options: QdrantOptions, present: set[str]) -> None:
@@ -228,31 +277,46 @@ def _adopt(
     connection: Connection, info: Any, contract: Contract | None, encoder: Encoder | None, options: QdrantOptions
 ) -> Manifest:
     where = str(connection.location)
-    if not options.adopt or contract is None:
+    fitting = None if contract is None else _fitting(info, contract, where)
+    if contract is None or fitting is None or not options.adopt:
         raise IndexDamaged(
             f"{where} was not made by jinavec: its metadata has no contract; if its vectors were made under yours, take"
             " it over with the contract and the option adopt=true"
         )
+    settings = None if encoder is None else encoder.settings
+    manifest = Manifest(contract, settings, _preset_of(info, fitting), vector=fitting, ids="native")
+    presets.check_version(manifest.preset, connection.version)
+    _check_options(connection, info, manifest, options)
+    _make_indexes(connection, options, set(info.payload_schema or {}))
+    _adopt_points(connection, options.shard_key)
+    write_manifest(connection, manifest)  # last: before it, an adoption that was interrupted can be repeated
+    return manifest
+
+
+def _fitting(info: Any, contract: Contract, where: str) -> str:
+    """Return the name of the one vector that fits a contract.
+
+    Raises:
+        ContractMismatch: none does, or several do; the message goes through them.
+    """
     problems = {name: _problem(params, contract.dimension) for name, params in _dense(info).items()}
     fitting = [name for name, problem in problems.items() if not problem]
     if len(fitting) != 1:
         found = "; ".join(f"the vector {name!r} {problem or 'fits'}" for name, problem in problems.items())
         raise ContractMismatch(f"{where} needs one vector that fits the contract: {found or 'it has no dense vector'}")
-    settings = None if encoder is None else encoder.settings
-    manifest = Manifest(contract, settings, _preset_of(info, fitting[0]), vector=fitting[0], ids="native")
-    _make_indexes(connection, options, set(info.payload_schema or {}))
-    _adopt_points(connection)
-    write_manifest(connection, manifest)  # last: before it, an adoption that was interrupted can be repeated
-    return manifest
+    return fitting[0]
 
 
 def _preset_of(info: Any, vector: str) -> Preset:
     """Return the preset whose search parameters fit the quantisation of a collection of somebody else."""
     found = _dense(info)[vector].quantization_config or info.config.quantization_config
-    return "binary" if hasattr(found, "binary") else "turbo" if hasattr(found, "turbo") else "scalar"
+    if hasattr(found, "binary"):
+        encoding = str(getattr(found.binary.query_encoding, "value", found.binary.query_encoding))
+        return "binary_asymmetric" if encoding.startswith("scalar") else "binary"
+    return "turbo" if hasattr(found, "turbo") else "scalar"
 
 
-def _adopt_points(connection: Connection) -> None:
+def _adopt_points(connection: Connection, shard_key: str | None) -> None:
     """Give each point of somebody else what filters find; its text, metadata and vectors stay as they are."""
     models = require("qdrant_client.models", "qdrant")
     offset = None
@@ -263,6 +327,7 @@ def _adopt_points(connection: Connection) -> None:
                 set_payload=models.SetPayload(
                     payload={convert.INNER: convert.to_inner(str(p.id), convert.foreign_metadata(p.payload or {}))},
                     points=[p.id],
+                    shard_key=shard_key,
                 )
             )
             for p in points

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ from jinavec_integrations.qdrant.options import QdrantOptions
 
 Version = tuple[int, int]
 _KEYS = ("QDRANT_API_KEY", "JINAVEC_API_KEY")
+_OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
+"""Methods that take a shard key; a query carries it in itself."""
 _LONGEST_WAIT = 30.0  # seconds, of the growing waits between tries
 
 
@@ -35,6 +38,7 @@ class Connection:
         """
         self.location = location
         self._retries = options.retries
+        self._shard_key = options.shard_key
         self._key = next((key for name in _KEYS if (key := os.environ.get(name))), None) if location.url else None
         self._closed = False
         require("qdrant_client", "qdrant")
@@ -54,7 +58,7 @@ class Connection:
         """Call a method of the client on the collection.
 
         Args:
-            method: its name.
+            method: its name, dotted where it is a part's.
             undone: what did not happen if it fails, for the message.
             retry: whether a failure that may pass is tried again.
             arguments: of the method, without the name of the collection.
@@ -65,7 +69,9 @@ class Connection:
         if self._closed:
             raise EngineError(f"the index {self.location} is closed; open it again")
         arguments["collection_name"] = self.location.collection
-        run: Callable[..., Any] = getattr(self.client, method)
+        if self._shard_key is not None and method in _OF_A_SHARD:
+            arguments["shard_key_selector"] = self._shard_key
+        run: Callable[..., Any] = attrgetter(method)(self.client)
         try:
             if self.local:
                 with _POOL.using, warnings.catch_warnings():

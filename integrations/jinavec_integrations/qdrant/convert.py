@@ -72,6 +72,12 @@ def to_record(point: PointId, payload: Mapping[str, Any] | None) -> Record:
         raise IndexDamaged(f"the point {point!r} cannot be read: {error}") from error
 
 
+def owner(payload: Mapping[str, Any] | None) -> str | None:
+    """Return the id of the record that a payload belongs to; None where jinavec did not write it."""
+    inner = (payload or {}).get(INNER)
+    return cast("dict[str, Any]", inner).get("id") if isinstance(inner, dict) else None
+
+
 def foreign_text(payload: Mapping[str, Any]) -> str:
     """Return the text in a payload, whoever wrote it."""
     return next((text for key in TEXT_KEYS if isinstance(text := payload.get(key), str)), "")

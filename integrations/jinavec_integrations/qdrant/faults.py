@@ -56,7 +56,7 @@ def table() -> list[tuple[type[Exception], Translate]]:
         (OSError, lambda where, error: EngineError(f"{where}: {error}")),
         (RecursionError, lambda where, error: InvalidFilter("the filter is nested too deeply for Qdrant")),
         (RuntimeError, _local),
-        (json.JSONDecodeError, _damaged),
+        (json.JSONDecodeError, _unreadable),
         (_validation_error(), lambda where, error: EngineError(f"{where}: not an answer of Qdrant: {_first(error)}")),
         (AssertionError, lambda where, error: EngineError(f"{where}: not an answer of Qdrant: {error}")),
         (KeyError, _damaged),  # of a meta.json
@@ -90,7 +90,11 @@ def temporary(error: Any) -> bool:
         return bool(error.status_code == 429 or error.status_code >= 500)
     if isinstance(error, client.ResponseHandlingException):
         return isinstance(error.source, httpx.TransportError)
-    return isinstance(error, common.ResourceExhaustedResponse)
+    if isinstance(error, common.ResourceExhaustedResponse):
+        return True
+    return isinstance(error, common.QdrantException) and "Retry-After" in str(
+        error
+    )  # 429 until a date, not for seconds
 
 
 def wait_asked(error: BaseException | None) -> float | None:
@@ -129,6 +133,11 @@ def _local(where: str, error: Exception) -> JinavecError:
     if isinstance(error, RuntimeError):
         return EngineError(f"{where}: {text}")
     return InvalidInput(f"{where}: {text}")
+
+
+def _unreadable(where: str, error: Exception) -> JinavecError:
+    """Tell an answer from a file: a server's place is a URL."""
+    return EngineError(f"{where}: not an answer of Qdrant: {error}") if "://" in where else _damaged(where, error)
 
 
 def _damaged(where: str, error: Exception) -> JinavecError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Self, cast
 
@@ -12,16 +13,16 @@ from numpy.typing import ArrayLike
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder, Progress
 from jinavec.engine import Engine
-from jinavec.errors import IndexDamaged, IndexNotFound, InvalidFilter, InvalidInput, InvalidType, brief
+from jinavec.errors import EngineError, IndexDamaged, IndexNotFound, InvalidFilter, InvalidInput, InvalidType, brief
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.options import read_options
 from jinavec.records import Hit, Record
 from jinavec.vectors import Float32, narrow
 from jinavec_integrations.qdrant import presets
-from jinavec_integrations.qdrant.collection import Manifest, open_collection, write_manifest
+from jinavec_integrations.qdrant.collection import Manifest, open_collection, read_manifest, write_manifest
 from jinavec_integrations.qdrant.connection import Connection, local_collection_exists
-from jinavec_integrations.qdrant.convert import PointId, point_id, to_payload, to_record
+from jinavec_integrations.qdrant.convert import INNER, PointId, owner, point_id, to_payload, to_record
 from jinavec_integrations.qdrant.filters import translate
 from jinavec_integrations.qdrant.ingest import Ingested, Uploads, ingest
 from jinavec_integrations.qdrant.location import Location, parse_location
@@ -29,6 +30,8 @@ from jinavec_integrations.qdrant.options import QdrantOptions
 
 _PAGE = 1000  # points asked for by id at a time
 _QUERIES = 64  # queries in a request
+_TRUSTED = 5.0
+"""Seconds that a contract which was read is taken for the collection's."""
 _MANY = 10_000  # hits after which the number of points is looked up: the server plans for as many as are asked for
 
 
@@ -36,6 +39,9 @@ class QdrantIndex(Engine):
     """Records as points of one Qdrant collection, on a server or in a local folder.
 
     Local mode is qdrant-client's own: exact, for small collections, one process at a time.
+
+    The contract is read again at every ``add`` and ``ingest``, and by searches and uploads every five seconds: somebody
+    else may have made the collection anew.
     """
 
     options_type = QdrantOptions
@@ -47,6 +53,7 @@ class QdrantIndex(Engine):
         self.options = options
         self._connection = connection
         self._manifest = manifest
+        self._read_at = time.monotonic()
 
     @classmethod
     def open_target(cls, location: str, *, contract: Contract | None, encoder: Encoder | None, options: object) -> Self:
@@ -99,9 +106,14 @@ class QdrantIndex(Engine):
             ContractMismatch: the encoder has another contract.
             EngineError: an upload failed, or the collection does not hold what was stored.
         """
+        if not isinstance(records, Iterable):
+            raise InvalidType(f"records must be Record objects, not {type(records).__name__}")
         if encoder is not None:
+            if not isinstance(encoder, Encoder):
+                raise InvalidType(f"an Encoder is needed, not {type(encoder).__name__}")
             self.contract.check(encoder.contract)
         used = encoder or self._need_encoder("encoder=")
+        self._check_still(0)
         self._remember_settings(used)
         return ingest(self, records, used, self._upsert, self._workers, resume=resume, progress=progress)
 
@@ -114,8 +126,8 @@ class QdrantIndex(Engine):
             The hits of each query, in their order.
         """
         condition = None if filter is None else parse_filter(filter)
-        if isinstance(queries, str):
-            raise InvalidType("search_many takes several queries; for one text, use search")
+        if isinstance(queries, str) or not isinstance(queries, Iterable):
+            raise InvalidType(f"search_many takes several queries, not {brief(queries)}; for one, use search")
         given: list[Any] = list(cast("Iterable[Any]", queries))
         if given and all(isinstance(query, str) for query in given):
             vectors = self._need_encoder("query vectors").encode_queries(given)
@@ -154,6 +166,8 @@ class QdrantIndex(Engine):
 
     def _add(self, records: list[Record], vectors: Float32) -> None:
         payloads = [to_payload(record) for record in records]  # all of them, before anything is sent
+        self._check_still(0)
+        self._check_owners([record.id for record in records])
         self._remember_settings(self.encoder)
         size = self.options.batch_size
         with Uploads(self._workers) as uploads:
@@ -163,6 +177,7 @@ class QdrantIndex(Engine):
             uploads.finish()
 
     def _upsert(self, records: list[Record], payloads: list[dict[str, Any]], vectors: Float32) -> None:
+        self._check_still()
         models = require("qdrant_client.models", "qdrant")
         self._connection.call(
             "upsert",
@@ -186,28 +201,44 @@ class QdrantIndex(Engine):
 
     def _delete(self, ids: list[str]) -> int:
         models = require("qdrant_client.models", "qdrant")
-        found = list(self._points(ids, with_payload=False))
+        found = list(self._check_owners(ids))
         for start in range(0, len(found), _PAGE):
             selector = models.PointIdsList(points=found[start : start + _PAGE])
             self._connection.call("delete", points_selector=selector, wait=True)
         return len(found)
 
     def _get(self, ids: list[str]) -> list[Record]:
-        found = self._points(ids, with_payload=True)
-        records = {str(key): to_record(key, point.payload) for key, point in found.items()}
-        asked = [(id, records.get(str(self._point_id(id)))) for id in ids]
+        found = {str(key): to_record(key, point.payload) for key, point in self._points(ids, True).items()}
+        asked = [(id, found.get(str(self._point_id(id)))) for id in ids]
         for id, record in asked:
             if record is not None and record.id != id:
                 raise IndexDamaged(f"{self.location}: the point of record {id!r} holds record {record.id!r}")
         return [record for _, record in asked if record is not None]
 
-    def _points(self, ids: list[str], *, with_payload: bool) -> dict[PointId, Any]:
+    def _check_owners(self, ids: list[str]) -> dict[PointId, Any]:
+        """Return the points of record ids that are there.
+
+        Raises:
+            IndexDamaged: one of them belongs to somebody else; nothing was changed.
+        """
+        found = self._points(ids, [f"{INNER}.id"])
+        for id in ids:
+            point = found.get(cast("PointId", self._point_id(id)))
+            if point is not None and (known := owner(point.payload)) != id:
+                holds = "was not written by jinavec" if known is None else f"holds record {known!r}"
+                raise IndexDamaged(
+                    f"{self.location}: the point {point.id!r}, where record {id!r} belongs, {holds}; nothing was"
+                    " changed: delete that point, or give the record another id"
+                )
+        return found
+
+    def _points(self, ids: list[str], payload: bool | list[str]) -> dict[PointId, Any]:
         """Return the points of record ids that are there."""
         wanted = list(dict.fromkeys(point for id in ids if (point := self._point_id(id)) is not None))
         found: dict[PointId, Any] = {}
         for start in range(0, len(wanted), _PAGE):
             page = wanted[start : start + _PAGE]
-            points = self._connection.call("retrieve", ids=page, with_payload=with_payload, with_vectors=False)
+            points = self._connection.call("retrieve", ids=page, with_payload=payload, with_vectors=False)
             found |= {point.id: point for point in points}
         return found
 
@@ -219,6 +250,7 @@ class QdrantIndex(Engine):
 
     def _search_all(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         limit = min(k, max(1, self.count())) if k > _MANY else k
+        self._check_still()
         models = require("qdrant_client.models", "qdrant")
         passing = None if condition is None else _passing(condition)
         requests = [models.QueryRequest(**self._request(query, limit, passing)) for query in queries]
@@ -229,18 +261,40 @@ class QdrantIndex(Engine):
         return hits
 
     def _request(self, query: Float32, limit: int, passing: Any) -> dict[str, Any]:
-        params = presets.search_params(self._manifest.preset, self.options.recall)
-        common = {"limit": limit, "with_payload": True, "using": self._manifest.vector or None}
+        params = presets.search_params(self._manifest.preset, self.options.recall, limit)
+        common = {
+            "limit": limit,
+            "with_payload": True,
+            "using": self._manifest.vector or None,
+            "shard_key": self.options.shard_key,
+        }
         if self._manifest.matryoshka is None:
             return {"query": query.tolist(), "filter": passing, "params": params, **common}
+        candidates = presets.candidates(self.options.recall, limit)
         first = {
             "query": narrow(query, self._manifest.matryoshka).tolist(),
             "using": presets.SHORT,
             "filter": passing,
-            "limit": limit * presets.SHORT_FACTOR,
-            "params": params,
+            "limit": candidates,
+            "params": presets.search_params(self._manifest.preset, self.options.recall, candidates),
         }
         return {"prefetch": [first], "query": query.tolist(), **common}
+
+    def _check_still(self, trusted: float = _TRUSTED) -> None:
+        """Refuse to go on where the collection is no longer the one that was opened.
+
+        Raises:
+            ContractMismatch: it has another contract by now.
+            EngineError: it has other vectors or ids by now.
+            IndexNotFound, IndexDamaged: it was deleted, or made anew by somebody else.
+        """
+        if trusted and time.monotonic() - self._read_at < trusted:
+            return
+        found = read_manifest(self._connection)
+        self.contract.check(found.contract, ours="the index that was opened", theirs="the collection now")
+        if dataclasses.replace(found, settings=None) != dataclasses.replace(self._manifest, settings=None):
+            raise EngineError(f"{self.location} was made anew in another way; open it again")
+        self._read_at = time.monotonic()
 
     @property
     def _workers(self) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from jinavec.encoder import Encoder, Progress
 from jinavec.errors import EngineError, InvalidType
-from jinavec.records import Record
+from jinavec.records import Record, same_content
 from jinavec.vectors import Float32
 from jinavec_integrations.qdrant.convert import to_payload
 
@@ -107,7 +106,7 @@ class _Run:
             self._uploads.finish()  # of two versions of a record the later one must arrive last
         payloads = {record.id: to_payload(record) for record in batch}
         known = {record.id: record for record in self._index.get(list(payloads))}
-        changed = [record for record in batch if not (self._resume and _same(known.get(record.id), record))]
+        changed = [record for record in batch if not (self._resume and _is_known(record, known))]
         self._expected += len(batch) - len(known)
         if changed:
             vectors = self._encoder.encode_documents([record.text for record in changed])
@@ -147,9 +146,5 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         yield list(batch.values())
 
 
-def _same(stored: Record | None, record: Record) -> bool:
-    return stored is not None and stored.text == record.text and _plain(stored) == _plain(record)
-
-
-def _plain(record: Record) -> str:
-    return json.dumps(json.loads(record.metadata_json()), sort_keys=True)  # a server may sort the names
+def _is_known(record: Record, known: Mapping[str, Record]) -> bool:
+    return record.id in known and same_content(record, known[record.id])

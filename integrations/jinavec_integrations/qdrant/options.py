@@ -13,23 +13,33 @@ Preset = Literal["exact", "scalar", "binary", "binary_asymmetric", "turbo"]
 
 @dataclass(frozen=True, kw_only=True)
 class QdrantOptions:
-    """Options of ``qdrant:`` targets; those of the first group count when a collection is made.
+    """Options of ``qdrant:`` targets.
+
+    Those of the first group are decided when a collection is made; None leaves them to the default, or to what an
+    existing collection has. Contradicting an existing collection is an error.
 
     Raises:
         InvalidInput: a value out of range.
     """
 
-    preset: Preset = "scalar"
+    preset: Preset | None = None
+    """By default scalar."""
     matryoshka: int | None = None
     """Keep a short vector of so many dimensions too: it finds the candidates, the full one scores them."""
     range_fields: list[str] = field(default_factory=list[str])
-    """Metadata fields with a payload index for ranges; equality has one on all fields anyway."""
-    hnsw_m: int = 16
+    """Metadata fields with a payload index for ranges, made where missing; equality has one on all fields anyway."""
+    hnsw_m: int | None = None
     """Links of a point in the HNSW graph."""
-    hnsw_ef_construct: int = 100
+    hnsw_ef_construct: int | None = None
+    """Candidates looked at for each link of a new point."""
     shard_number: int | None = None
     replication_factor: int | None = None
+    """Copies of each shard in a cluster."""
     write_consistency_factor: int | None = None
+    """Copies that must acknowledge a write."""
+    shard_key: str | None = None
+    """In a cluster: shard the collection by keys; write to and search the shards of this one, made where missing."""
+
     adopt: bool = False
     """Take over a collection made by somebody else: write the contract into its metadata, make its points findable."""
 
@@ -45,7 +55,7 @@ class QdrantOptions:
     """Seconds for an answer."""
 
     def __post_init__(self) -> None:
-        if self.preset not in get_args(Preset):
+        if self.preset is not None and self.preset not in get_args(Preset):
             raise InvalidInput(f"preset {brief(self.preset)} is none of: {', '.join(get_args(Preset))}")
         if isinstance(self.recall, bool) or not 0 < self.recall < 1:
             raise InvalidInput(f"recall must lie between 0 and 1, not {brief(self.recall)}")
@@ -53,6 +63,8 @@ class QdrantOptions:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
                 raise InvalidInput(f"{name} must be a whole number of at least {least}, not {brief(value)}")
+        if self.shard_key is not None and (not isinstance(self.shard_key, str) or not self.shard_key):
+            raise InvalidInput(f"shard_key must be a string, not {brief(self.shard_key)}")
         if not isinstance(self.range_fields, list) or not all(isinstance(name, str) for name in self.range_fields):
             raise InvalidInput(f"range_fields must be a list of names, not {brief(self.range_fields)}")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("qdrant_client")
+
+from ...edge_server import QdrantServer, failed
 
 Run = Callable[..., Any]
 WriteJsonl = Callable[[str, Sequence[object]], Path]
@@ -50,3 +53,76 @@ def test_nothing_there(run: Run) -> None:
     done = run("search", TARGET, "cat")
     assert (done.code, done.out) == (1, "")
     assert "there is no collection" in done.err
+
+
+def test_a_preset_that_contradicts_is_misuse(run: Run, write_jsonl: WriteJsonl) -> None:
+    notes = write_jsonl("notes.jsonl", NOTES)
+    assert run("index", notes, "--to", TARGET).code == 0
+    for command in (["index", notes, "--to", TARGET], ["search", TARGET, "cat"]):
+        done = run(*command, "--option", "preset=binary")
+        assert (done.code, done.out) == (1, "")
+        assert "was made with preset=scalar, not binary" in done.err
+
+
+# a server
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantServer]:
+    monkeypatch.delenv("QDRANT_API_KEY", raising=False)
+    with QdrantServer() as server:
+        yield server
+
+
+def test_the_same_on_a_server(run: Run, write_jsonl: WriteJsonl, server: QdrantServer) -> None:
+    notes, target = write_jsonl("notes.jsonl", NOTES), f"qdrant:{server.url}/notes"
+    assert run("index", notes, "--to", target, "--option", "preset=binary").code == 0
+    assert "2 were there already" in run("index", notes, "--to", target, "--resume").out
+    for recall, oversampling in (("0.9", 3.5), ("0.99", 6.0)):
+        found = run("search", target, "where does the cat sleep?", "--option", f"recall={recall}", "--json")
+        assert [hit["id"] for hit in found.lines] == ["cat", "dog"]
+        asked = server.sent("query/batch")[-1]["searches"][0]["params"]
+        assert asked["quantization"]["oversampling"] == oversampling
+    assert run("delete", target, "dog").code == 0
+    assert run("info", target, "--json").lines[0]["records"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_a_wrong_key_is_told_and_not_shown(
+    run: Run, write_jsonl: WriteJsonl, server: QdrantServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.key = "right"
+    notes, target = write_jsonl("notes.jsonl", NOTES), f"qdrant:{server.url}/notes"
+    monkeypatch.setenv("QDRANT_API_KEY", "sesame-open-123")
+    for command in (["index", notes, "--to", target], ["search", target, "cat"], ["info", target]):
+        done = run(*command)
+        assert (done.code, done.out) == (1, "")
+        assert "the API key is missing or wrong; set QDRANT_API_KEY" in done.err
+        assert "sesame" not in done.err
+        assert "Traceback" not in done.err
+    assert not server.collections
+
+
+def test_a_server_that_cannot_be_reached(run: Run, write_jsonl: WriteJsonl) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        target = f"qdrant:http://127.0.0.1:{free.getsockname()[1]}/notes"
+    for command in (["index", write_jsonl("notes.jsonl", NOTES), "--to", target], ["search", target, "cat"]):
+        done = run(*command)
+        assert (done.code, done.out) == (1, "")
+        assert "the server cannot be reached" in done.err
+        assert "Traceback" not in done.err
+
+
+def test_an_upload_that_fails_says_what_is_stored_and_goes_on(
+    run: Run, write_jsonl: WriteJsonl, server: QdrantServer
+) -> None:
+    notes, target = write_jsonl("notes.jsonl", NOTES), f"qdrant:{server.url}/notes"
+    index = ["index", notes, "--to", target, "--batch-size", "1", "--option", "retries=0"]
+    server.fail("PUT .*/points$", failed(429, "slow down", Retry_After="0"))
+    done = run(*index)
+    assert (done.code, done.out) == (1, "")
+    assert "too many requests" in done.err
+    assert "nothing was stored" in done.err
+    assert run(*index, "--resume").code == 0
+    assert run("info", target, "--json").lines[0]["records"] == 2

@@ -23,6 +23,8 @@ from jinavec.models import find_model
 from jinavec.vectors import Float32
 from jinavec_adapters.qdrant import register, vector_params
 
+from ...edge_server import QdrantServer
+
 pytest.importorskip("fastembed")
 
 V5 = "jinaai/jina-embeddings-v5-text-nano"
@@ -111,7 +113,12 @@ def test_every_way_to_query(recorder: Recorder, client: QdrantClient) -> None:
     recommend = models.RecommendQuery(recommend=models.RecommendInput(positive=[document("g")], negative=[]))
     client.query_points("c", query=recommend)
     client.query_points_groups("c", group_by="text", query=document("h"))
-    assert sorted(set(recorder.texts)) == [f"Query: {letter}" for letter in "abdegh"]
+    pair = models.ContextPair(positive=document("k"), negative=document("l"))
+    client.query_points(
+        "c", query=models.DiscoverQuery(discover=models.DiscoverInput(target=document("j"), context=pair))
+    )
+    client.query_points("c", query=models.InferenceObject(object="m", model=V5, options={"dimensions": 256}))
+    assert sorted(set(recorder.texts)) == [f"Query: {letter}" for letter in "abdeghjklm"]
 
 
 async def test_the_async_client(recorder: Recorder) -> None:
@@ -170,6 +177,7 @@ def test_a_suffix_that_contradicts_a_query_is_refused(recorder: Recorder, client
     [
         ({"task": "separation"}, UnknownTask, "clustering"),
         ({"dimensions": 100}, InvalidDimension, "it offers: 32, 64"),
+        ({"mrl": [64]}, InvalidDimension, "it offers: 32, 64"),
         ({"dimension": 256}, InvalidInput, "known: task, dimensions, mrl"),
     ],
 )
@@ -264,22 +272,60 @@ async def test_the_event_loop_goes_on_when_vectors_are_embedded_with_aencode(rec
     assert free > 0
 
 
-def test_worker_processes_register_by_an_import(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        """
+def test_threads_may_also_embed_with_a_client_each(recorder: Recorder) -> None:
+    start = threading.Barrier(8)
+
+    def work(worker: int) -> list[Any]:
+        client = QdrantClient(url=server.url, check_compatibility=False)
+        start.wait()
+        for n in range(10 * worker, 10 * worker + 10):
+            client.upsert("c", [point(n, f"text {n}")], wait=True)
+        stored = client.retrieve("c", list(range(10 * worker, 10 * worker + 10)), with_vectors=True)
+        client.close()
+        return stored
+
+    with QdrantServer() as server:
+        client = QdrantClient(url=server.url, check_compatibility=False)
+        client.create_collection("c", vectors_config=vector_params(V5, {"dimensions": 256}))
+        client.close()
+        with ThreadPoolExecutor(8) as pool:
+            points = [point for points in pool.map(work, range(8)) for point in points]
+    assert len(points) == 80
+    for found in points:
+        np.testing.assert_allclose(found.vector, expected(f"text {found.id}", "document"), atol=1e-6)
+
+
+WORKERS = """
+import sys
+
 import jinavec_adapters.qdrant.registered
 from jinavec_adapters.qdrant import vector_params
 from qdrant_client import QdrantClient, models
 
 if __name__ == "__main__":
-    client = QdrantClient(":memory:")
+    client = QdrantClient(url=sys.argv[1], check_compatibility=False)
     client.create_collection("c", vectors_config=vector_params("lexical"))
     documents = [models.Document(text=f"text number {n}", model="lexical") for n in range(40)]
-    points = [models.PointStruct(id=n, vector=document) for n, document in enumerate(documents)]
-    client.upload_points("c", points, parallel=2, wait=True)
+    if sys.argv[2] == "points":
+        points = [models.PointStruct(id=n, vector=document) for n, document in enumerate(documents)]
+        client.upload_points("c", points, parallel=2, wait=True)
+    else:
+        client.upload_collection("c", vectors=documents, ids=range(40), parallel=2, wait=True)
     print(client.count("c").count)
 """
-    )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240)
-    assert done.stdout.split() == ["40"], done.stderr
+
+
+@pytest.mark.parametrize("way", ["points", "collection"])
+def test_worker_processes_register_by_an_import(tmp_path: Path, way: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(WORKERS)
+    with QdrantServer() as server:
+        command = [sys.executable, str(script), server.url, way]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.stdout.split() == ["40"], done.stderr
+        client = QdrantClient(url=server.url, check_compatibility=False)
+        points = client.retrieve("c", list(range(40)), with_vectors=True)
+        client.close()
+    texts = [f"text number {point.id}" for point in points]
+    stored: Any = [point.vector for point in points]
+    np.testing.assert_allclose(stored, Encoder.load("lexical").encode_documents(texts), atol=1e-6)

@@ -17,10 +17,11 @@ from jinavec.filters import match, parse_filter
 from jinavec_integrations.qdrant.convert import to_payload
 from jinavec_integrations.qdrant.filters import LONGEST, order, order_key, translate
 
-from . import edge
+from ... import edge_engine
 
 CONTRACT = Contract.of(ModelProfile(name="filters", width=4))
 ONES = np.ones((1, 4), np.float32)
+COSINE = {"vectors": {"size": 4, "distance": "Cosine"}}
 NAMES = ["a", "b", "ключ", 'a"b', "a.b", "a[]", "a b", "a\0b", "x-61", "key", "c0", "\U0001f600", "n" * 70, "é" * 40]
 HUGE = int(1.7976931348623157e308)
 numbers = st.one_of(
@@ -102,13 +103,13 @@ def _local(rows: list[dict[str, Any]], question: Any) -> set[int]:
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Passing]:
-    shard = edge.make(tmp_path_factory.mktemp("filters") / "shard", edge.cosine(4))
+    shard = edge_engine.EdgeCollection(tmp_path_factory.mktemp("filters"), COSINE)
 
     def rust(rows: list[dict[str, Any]], question: Any) -> set[int]:
-        shard.update(edge.qdrant_edge.UpdateOperation.delete_points(list(range(100))))
+        shard.delete(range(100))
         records = [Record(str(row), "", content) for row, content in enumerate(rows)]
-        edge.upsert(shard, records, np.ones((len(rows), 4), np.float32))
-        return edge.passing(shard, translate(parse_filter(question)), 4)
+        edge_engine.upsert(shard, records, np.ones((len(rows), 4), np.float32))
+        return shard.passing(translate(parse_filter(question)), 4)
 
     return {"local": _local, "rust": rust}
 
@@ -144,12 +145,11 @@ def _unstorable(value: Any) -> bool:
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Points with payload indexes, so that the other half of the engine answers."""
-    shard = edge.make(tmp_path_factory.mktemp("indexed") / "shard", edge.cosine(4))
-    create = edge.qdrant_edge.UpdateOperation.create_field_index
-    shard.update(create("jinavec.terms", edge.qdrant_edge.PayloadSchemaType.Keyword))
+    shard = edge_engine.EdgeCollection(tmp_path_factory.mktemp("indexed"), COSINE)
+    shard.index("jinavec.terms", "keyword")
     for kind in ("number", "string"):
-        shard.update(create(order_key("v", kind), edge.qdrant_edge.PayloadSchemaType.Float))
-    edge.upsert(shard, INDEXED, np.ones((len(INDEXED), 4), np.float32))
+        shard.index(order_key("v", kind), "float")
+    edge_engine.upsert(shard, INDEXED, np.ones((len(INDEXED), 4), np.float32))
     yield shard
 
 
@@ -188,7 +188,7 @@ INDEXED = [Record(str(row), "", {"v": value}) for row, value in enumerate(VALUES
 )
 def test_payload_indexes_change_nothing(shard: Any, question: Any) -> None:
     expected = {row for row, record in enumerate(INDEXED) if match(parse_filter(question), record.metadata)}
-    assert edge.passing(shard, translate(parse_filter(question)), 4) == expected
+    assert shard.passing(translate(parse_filter(question)), 4) == expected
 
 
 def test_a_range_begins_with_what_a_payload_index_answers() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from jinavec.errors import (
     IndexNotFound,
     InvalidDimension,
     InvalidInput,
+    InvalidRecord,
     InvalidTarget,
     InvalidType,
 )
@@ -117,13 +119,28 @@ def test_bad_options(memory: str, options: Any) -> None:
 
 
 def test_the_preset_is_remembered(memory: str) -> None:
-    assert QdrantOptions().preset == "scalar"
     opened(memory, preset="binary").close()
     with open_engine(memory) as index:
         assert index.info()["preset"] == "binary"
     opened(memory, recall=0.99).close()
-    with pytest.raises(InvalidInput, match="has the preset 'binary'"):
-        opened(memory, preset="turbo")
+
+
+@pytest.mark.parametrize("made", ["scalar", "binary"])
+@pytest.mark.parametrize("other", [{"preset": "turbo"}, {"preset": "exact"}, {"matryoshka": 8}])
+def test_an_option_that_contradicts_the_collection_is_refused(memory: str, made: Any, other: Any) -> None:
+    opened(memory, preset=made).close()
+    name, value = next(iter(other.items()))
+    for contract in (CONTRACT, None):
+        with pytest.raises(InvalidInput, match=f"was made with {name}=.*, not {value}"):
+            open_engine(memory, contract=contract, options=QdrantOptions(**other))
+
+
+def test_the_default_preset_is_scalar_and_may_be_said(memory: str) -> None:
+    opened(memory).close()
+    with opened(memory, preset="scalar") as index:
+        assert index.info()["preset"] == "scalar"
+    with pytest.raises(InvalidInput, match="preset=scalar, not binary"):
+        opened(memory, preset="binary")
 
 
 def test_opening_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
@@ -200,6 +217,8 @@ def test_several_queries_at_once(memory: str, encoder: Encoder) -> None:
             index.search_many(VECTORS[:3], 0)
         with pytest.raises(InvalidType, match="use search"):
             index.search_many("a text")
+        with pytest.raises(InvalidType, match="use search"):
+            index.search_many(None)  # pyright: ignore[reportArgumentType]
 
 
 # ingest
@@ -241,6 +260,60 @@ def test_ingest_checks_what_it_gets(memory: str, encoder: Encoder) -> None:
             index.ingest(RECORDS, encoder=Encoder(PROFILE, Counted(), dimension=8))
         with pytest.raises(InvalidInput, match="encoder="):
             index.ingest(RECORDS)
+        with pytest.raises(InvalidType):
+            index.ingest(None, encoder=encoder)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InvalidType, match="an Encoder is needed"):
+            index.ingest(RECORDS, encoder="lexical")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from jinavec import Encoder, Record, open_engine
+from jinavec.models import find_model
+
+folder, fatal = sys.argv[1], int(sys.argv[2])
+encoder = Encoder.load("lexical", dimension=64)
+backend, embed = encoder.backend, encoder.backend.embed
+
+def counted(texts, **arguments):
+    with open(f"{folder}/embedded", "a") as log:
+        log.writelines(f"{text}\\n" for text in texts)
+    if sum(1 for _ in open(f"{folder}/embedded")) > fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return embed(texts, **arguments)
+
+backend.embed = counted
+with open_engine(f"qdrant:{folder}/notes", encoder=encoder, options={"batch_size": 10}) as index:
+    print(index.ingest(Record(f"id {n}", f"text {n}", {"n": n}) for n in range(100)))
+"""
+    run = [sys.executable, "-c", script, str(tmp_path)]
+    killed = subprocess.run([*run, "55"], capture_output=True, text=True, timeout=120)
+    assert killed.returncode == -9, killed.stderr
+    embedded = (tmp_path / "embedded").read_text().splitlines()
+    with open_engine(f"qdrant:{tmp_path}/notes") as index:
+        stored = index.count()
+    assert 0 < stored <= len(embedded) == 60
+    again = subprocess.run([*run, "1000"], capture_output=True, text=True, timeout=120)
+    assert again.stdout == f"{Ingested(100 - stored, stored)}\n", again.stderr
+    embedded = (tmp_path / "embedded").read_text().splitlines()
+    assert len(embedded) == 60 + 100 - stored
+    with open_engine(f"qdrant:{tmp_path}/notes") as index:
+        assert index.count() == len(set(embedded)) == 100
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), b"bytes", datetime(2024, 5, 1), {1, 2}, np.float32(1), "\ud800", {1: "a"}]
+)
+def test_metadata_that_is_not_json_is_refused_before_anything_is_stored(
+    memory: str, encoder: Encoder, backend: Counted, value: Any
+) -> None:
+    with opened(memory) as index:
+        with pytest.raises(InvalidRecord, match="bad"):
+            index.add([RECORDS[0], Record("bad", "text", {"field": value})], VECTORS[:2])
+        with pytest.raises(InvalidRecord, match="bad"):
+            index.ingest([RECORDS[0], Record("bad", "text", {"field": [value]})], encoder=encoder)
+        assert (index.count(), backend.texts) == (0, [])
 
 
 # collections of others
@@ -266,8 +339,9 @@ def test_a_foreign_collection_is_refused(foreign: str) -> None:
     for contract in (None, CONTRACT):
         with pytest.raises(IndexDamaged, match="adopt=true" if contract else "not made by jinavec"):
             open_engine(foreign, contract=contract)
-    with pytest.raises(ContractMismatch, match="has size 32, not 8"):
-        open_engine(foreign, contract=Contract.of(PROFILE, dimension=8), options={"adopt": True})
+    for options in ({}, {"adopt": True}):
+        with pytest.raises(ContractMismatch, match="has size 32, not 8"):
+            open_engine(foreign, contract=Contract.of(PROFILE, dimension=8), options=options)
     with pytest.raises(IndexDamaged):
         open_engine(foreign)  # a refused adoption leaves no trace
 
@@ -341,7 +415,7 @@ def test_a_point_that_is_not_ours(tmp_path: Path) -> None:
         index.search(VECTORS[0])
 
 
-def test_an_id_that_collides(memory: str) -> None:
+def test_an_id_that_collides(memory: str, encoder: Encoder) -> None:
     with opened(memory) as index:
         index.add(RECORDS[:1], VECTORS[:1])
         client = index._connection.client  # pyright: ignore[reportPrivateUsage]
@@ -349,6 +423,23 @@ def test_an_id_that_collides(memory: str) -> None:
         client.set_payload(index.location.collection, {"jinavec": {"id": "another"}}, points=[point.id])
         with pytest.raises(IndexDamaged, match="holds record 'another'"):
             index.get("id 0")
+        for change in (lambda: index.add(RECORDS[:2], VECTORS[:2]), lambda: index.delete(["id 1", "id 0"])):
+            with pytest.raises(IndexDamaged, match="where record 'id 0' belongs, holds record 'another'; nothing was"):
+                change()
+        with pytest.raises(IndexDamaged, match="holds record 'another'"):
+            index.ingest(RECORDS[:2], encoder=encoder)
+        assert index.count() == 1
+
+
+def test_the_point_of_somebody_else_is_not_overwritten(foreign: str) -> None:
+    opened(foreign, adopt=True).close()
+    client = QdrantClient(path=foreign.removeprefix("qdrant:").removesuffix("/notes"))
+    client.upsert("notes", models.Batch(ids=[9], vectors=VECTORS[:1].tolist(), payloads=[{"text": "theirs"}]))
+    client.close()
+    with open_engine(foreign) as index:
+        with pytest.raises(IndexDamaged, match="point 9, where record '9' belongs, was not written by jinavec"):
+            index.add([Record("10"), Record("9", "ours")], VECTORS[:2])
+        assert index.count() == 4
 
 
 def test_numbers_come_back_exactly(memory: str) -> None:

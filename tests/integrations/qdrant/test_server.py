@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
-from jinavec.errors import EngineError, IndexNotFound, InvalidInput, JinavecWarning
+from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task, open_engine
+from jinavec.backends.base import Backend, Report
+from jinavec.errors import ContractMismatch, EngineError, IndexDamaged, IndexNotFound, InvalidInput, JinavecWarning
+from jinavec.vectors import Float32
 from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
 
-from .wire import QdrantServer, failed
+from ...edge_server import QdrantServer, failed, ok
 
-CONTRACT = Contract.of(ModelProfile(name="wire", width=64, dimensions=(64, 16)))
+PROFILE = ModelProfile(name="wire", width=64, dimensions=(64, 16))
+CONTRACT = Contract.of(PROFILE)
 RECORDS = [Record(f"id {n}", f"text {n}", {"n": n}) for n in range(10)]
 VECTORS = np.random.default_rng(1).standard_normal((10, 64)).astype(np.float32)
 UPSERT = "PUT .*/points$"
@@ -30,6 +35,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantServer]:
         monkeypatch.delenv(name, raising=False)
     with QdrantServer(".".join(map(str, (*client_version(), 0)))) as server:
         yield server
+
+
+class Zeros(Backend):
+    """Embeds nothing that could be stored: it must not come to that."""
+
+    name = "zeros"
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        return np.zeros((len(texts), 64), np.float32)
 
 
 def opened(server: QdrantServer, contract: Contract | None = CONTRACT, **options: Any) -> QdrantIndex:
@@ -83,8 +97,8 @@ def test_each_preset_has_its_search_parameters(
         pytest.skip("this qdrant-client does not know it")
     with opened(server, preset=preset) as index:
         index.add(RECORDS, VECTORS)
-        (hit,) = index.search(VECTORS[0], 5)
-        assert hit.score == 1.0  # a server may round a little over 1
+        hits = index.search(VECTORS[0], 5)
+        assert (len(hits), hits[0].record) == (5, RECORDS[0])
     (made,) = server.sent("PUT /collections/notes$")
     assert list(made["vectors"].get("quantization_config") or {}) == ([quantization] if quantization else [])
     (search,) = server.sent("query/batch")[0]["searches"]
@@ -98,6 +112,13 @@ def test_each_preset_has_its_search_parameters(
     assert server.sent("query/batch")[1] == server.sent("query/batch")[0]
 
 
+def test_a_score_is_a_cosine_even_where_a_server_rounds_over_1(server: QdrantServer) -> None:
+    point = {"id": 1, "version": 1, "score": 1.0000001, "payload": {"jinavec": {"id": "a"}}}
+    server.fail("query/batch", ok([{"points": [point]}]))
+    with opened(server) as index:
+        assert index.search(VECTORS[0])[0].score == 1.0
+
+
 def test_more_recall_takes_more_candidates(server: QdrantServer) -> None:
     for recall in (0.9, 0.95, 0.99, 0.999):
         with opened(server, recall=recall) as index:
@@ -107,16 +128,26 @@ def test_more_recall_takes_more_candidates(server: QdrantServer) -> None:
     assert asked[0] < asked[-1]
 
 
+@pytest.mark.filterwarnings("ignore:Qdrant 1.16 at .* is too far")
 def test_an_older_server_gets_what_it_knows(server: QdrantServer) -> None:
-    server.version = "1.14.2"
-    with pytest.warns(JinavecWarning, match="too far"), pytest.raises(InvalidInput, match="'turbo' needs Qdrant"):
+    server.version = "1.16.3"
+    with pytest.raises(InvalidInput, match=r"'turbo' need Qdrant and qdrant-client 1\.18 or later, not 1\.16"):
         opened(server, preset="turbo")
     assert not server.collections
-    with pytest.warns(JinavecWarning, match="too far"), opened(server, preset="binary"):
-        pass
+    opened(server, preset="binary").close()
     (made,) = server.sent("PUT /collections/notes$")
     assert made["vectors"]["on_disk"] is True
     assert made["vectors"]["quantization_config"] == {"binary": {"always_ram": True}}
+
+
+def test_a_server_that_keeps_no_metadata_is_refused(server: QdrantServer) -> None:
+    server.version = "1.14.2"
+    with (
+        pytest.warns(JinavecWarning, match="too far"),
+        pytest.raises(InvalidInput, match=r"which hold the contract, need Qdrant .* 1\.16 or later, not 1\.14"),
+    ):
+        opened(server)
+    assert not server.collections
 
 
 def test_shards_replicas_and_graph(server: QdrantServer) -> None:
@@ -126,6 +157,58 @@ def test_shards_replicas_and_graph(server: QdrantServer) -> None:
     (made,) = server.sent("PUT /collections/notes$")
     assert (made["shard_number"], made["replication_factor"], made["write_consistency_factor"]) == (6, 2, 2)
     assert made["hnsw_config"] == {"m": 32, "ef_construct": 200}
+
+
+def test_a_shard_of_ones_own(server: QdrantServer) -> None:
+    with opened(server, shard_key="tenant a", matryoshka=16) as index:
+        index.add(RECORDS, VECTORS)
+        index.search(VECTORS[0], 3)
+        index.delete("id 1")
+        assert index.count() == 9
+    (made,) = server.sent("PUT /collections/notes$")
+    assert made["sharding_method"] == "custom"
+    assert server.sent("PUT .*/shards") == [{"shard_key": "tenant a"}]
+    for route in (UPSERT, "POST .*/points$", "points/delete", "points/count"):
+        assert {body["shard_key"] for body in server.sent(route)} == {"tenant a"}
+    assert server.sent("query/batch")[0]["searches"][0]["shard_key"] == "tenant a"
+    opened(server, shard_key="tenant a").close()
+    opened(server, shard_key="tenant b").close()
+    assert server.shard_keys == ["tenant a", "tenant b"]
+    with opened(server, None) as index:  # all shards
+        index.search(VECTORS[0], 3)
+    assert "shard_key" not in server.sent("query/batch")[1]["searches"][0]
+
+
+def test_a_shard_key_needs_a_collection_that_has_them(server: QdrantServer) -> None:
+    opened(server).close()
+    with pytest.raises(InvalidInput, match="notes is not sharded by keys"):
+        opened(server, shard_key="a")
+    with pytest.raises(InvalidInput, match="local and has no shards"):
+        open_engine("qdrant::memory:/notes", contract=CONTRACT, options=QdrantOptions(shard_key="a"))
+
+
+def test_a_server_without_shards_leaves_nothing(server: QdrantServer) -> None:
+    server.fail("PUT .*/shards", failed(400, "Distributed mode disabled"))
+    with pytest.raises(EngineError, match="Distributed mode disabled"):
+        opened(server, shard_key="a")
+    assert not server.collections
+
+
+@pytest.mark.parametrize("option", ["shard_number", "replication_factor", "write_consistency_factor", "hnsw_m"])
+def test_settings_of_a_cluster_that_contradict_it_are_refused(server: QdrantServer, option: str) -> None:
+    two: dict[str, Any] = {option: 2}
+    three: dict[str, Any] = {option: 3}
+    opened(server, **two).close()
+    opened(server, **two).close()
+    opened(server).close()
+    with pytest.raises(InvalidInput, match=f"was made with {option}=2, not 3"):
+        opened(server, **three)
+
+
+def test_what_always_scans_has_no_graph(server: QdrantServer) -> None:
+    opened(server, preset="exact").close()
+    (made,) = server.sent("PUT /collections/notes$")
+    assert made["vectors"]["hnsw_config"] == {"m": 0}
 
 
 def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: QdrantServer) -> None:
@@ -138,7 +221,7 @@ def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: Qdrant
     assert search["using"] == "full"
     assert len(search["query"]["nearest"]) == 64
     (prefetch,) = search["prefetch"]
-    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == ("short", 30, 16)
+    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == ("short", 100, 16)
     assert prefetch["filter"]
     assert np.linalg.norm(prefetch["query"]) == pytest.approx(1, abs=1e-6)
     (batch,) = server.sent(UPSERT)
@@ -150,6 +233,56 @@ def test_a_failed_creation_leaves_nothing(server: QdrantServer) -> None:
     with pytest.raises(EngineError, match="no index for you"):
         opened(server)
     assert not server.collections
+
+
+# collections made anew while they are open
+
+
+def remade(server: QdrantServer, **options: Any) -> None:
+    """Make the collection anew, as another process would."""
+    QdrantClient(url=server.url, check_compatibility=False).delete_collection("notes")
+    opened(server, **options).close()
+
+
+def test_nothing_is_added_to_a_collection_that_has_another_contract_by_now(server: QdrantServer) -> None:
+    with opened(server) as index:
+        index.add(RECORDS, VECTORS)
+        remade(server, contract=dataclasses.replace(CONTRACT, query_prefix="Q: "))
+        with pytest.raises(ContractMismatch, match="query_prefix: the index that was opened has ''"):
+            index.add(RECORDS, VECTORS)
+        encoder = Encoder(PROFILE, Zeros())
+        with pytest.raises(ContractMismatch):
+            index.ingest(RECORDS, encoder=encoder)
+        assert index.count() == 0
+    with opened(server, None) as index:
+        assert index.contract.query_prefix == "Q: "
+
+
+def test_a_search_notices_it_after_a_while(server: QdrantServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    with opened(server) as index:
+        index.add(RECORDS, VECTORS)
+        requests = len(server.sent("GET /collections/notes$"))
+        index.search(VECTORS[0])
+        assert len(server.sent("GET /collections/notes$")) == requests  # most searches cost nothing more
+        remade(server, contract=dataclasses.replace(CONTRACT, query_prefix="Q: "))
+        monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+        with pytest.raises(ContractMismatch):
+            index.search(VECTORS[0])
+
+
+def test_so_it_does_where_only_the_vectors_are_others(server: QdrantServer) -> None:
+    with opened(server) as index:
+        remade(server, matryoshka=16)
+        with pytest.raises(EngineError, match="made anew in another way; open it again"):
+            index.add(RECORDS, VECTORS)
+        QdrantClient(url=server.url, check_compatibility=False).delete_collection("notes")
+        with pytest.raises(IndexNotFound):
+            index.add(RECORDS, VECTORS)
+        params = models.VectorParams(size=64, distance=models.Distance.COSINE)
+        QdrantClient(url=server.url, check_compatibility=False).create_collection("notes", params)
+        with pytest.raises(IndexDamaged, match="no contract any more"):
+            index.add(RECORDS, VECTORS)
 
 
 # uploads
@@ -165,10 +298,11 @@ def test_uploads_come_in_batches(server: QdrantServer) -> None:
 
 def test_too_many_requests_and_a_server_in_trouble_are_tried_again(server: QdrantServer) -> None:
     server.fail(UPSERT, failed(429, "slow down", Retry_After="0"), failed(503, "busy"), failed(429, "no header"))
+    server.fail(UPSERT, failed(429, "until a date", Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"))
     with opened(server) as index:
         assert index.add(RECORDS, VECTORS) == 10
         assert index.count() == 10
-    assert len(server.sent(UPSERT)) == 4
+    assert len(server.sent(UPSERT)) == 5
 
 
 def test_after_all_retries_the_error_says_what_to_do(server: QdrantServer) -> None:
@@ -233,8 +367,12 @@ def test_an_unreachable_server_says_so() -> None:
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"{}", b'{"result": {"status": 5}}'])
 def test_what_is_no_qdrant_says_so(server: QdrantServer, body: bytes) -> None:
     server.fail("GET /collections/notes", (200, {"Content-Type": "text/html"}, body))
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="not an answer of Qdrant"):
         opened(server)
+    with opened(server) as index:
+        server.fail("query/batch", (200, {"Content-Type": "text/html"}, body))
+        with pytest.raises(EngineError, match="not an answer of Qdrant"):
+            index.search(VECTORS[0])
 
 
 def test_nothing_is_made_without_a_contract(server: QdrantServer) -> None:
@@ -246,7 +384,8 @@ def test_nothing_is_made_without_a_contract(server: QdrantServer) -> None:
 def test_several_queries_are_one_request(server: QdrantServer) -> None:
     with opened(server) as index:
         index.add(RECORDS, VECTORS)
-        assert [len(hits) for hits in index.search_many(VECTORS[:5], 3)] == [1] * 5
+        found = index.search_many(VECTORS[:5], 3)
+        assert [(len(hits), hits[0].record) for hits in found] == [(3, record) for record in RECORDS[:5]]
     (body,) = server.sent("query/batch")
     assert len(body["searches"]) == 5
 
