@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 from elasticsearch import Elasticsearch, helpers
+from elasticsearch.serializer import OrjsonSerializer
 
 from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
 from jinavec.engine import Engine
@@ -24,6 +27,7 @@ from jinavec_integrations.elasticsearch import ElasticsearchIndex
 from jinavec_integrations.elasticsearch.options import STORAGES
 
 WIDTH = 1024
+FAISS = "FAISS binary index"
 KINDS = [(storage, None) for storage in STORAGES] + [("bit", "bits")]
 
 
@@ -51,39 +55,71 @@ def measure(engine: Engine, queries: Float32, best: np.ndarray[Any, Any]) -> tup
     return statistics.mean(found), 1000 * statistics.median(times)
 
 
-def recall(url: str, documents: Float32, queries: Float32, dimensions: list[int]) -> Iterator[str]:
-    """Yield the rows of the table of storages."""
+Row = dict[str, Any]
+
+
+def recall(url: str, documents: Float32, queries: Float32, dimension: int, storages: list[str]) -> Iterator[Row]:
+    """Yield a row of the table for the FAISS binary index and for each storage."""
     records = [Record(str(number)) for number in range(len(documents))]
-    yield "| Dimensions | Storage | recall@10 | ms a search | bytes a vector on disk |"
-    yield "|---|---|---|---|---|"
-    for dimension in dimensions:
-        stored, asked = narrow(documents, dimension), narrow(queries, dimension)
-        contract = Contract.of(ModelProfile(name="benchmark", width=dimension))
-        best = np.argpartition(-(asked @ stored.T), 10, axis=1)[:, :10]
-        with tempfile.TemporaryDirectory() as folder, open_engine(f"faiss:{folder}/i", contract=contract) as engine:
-            engine.add(records, stored)
-            found, milliseconds = measure(engine, asked, best)
-            size = sum(file.stat().st_size for file in Path(folder, "i").iterdir()) / len(stored)
-            yield f"| {dimension} | FAISS binary index | {found:.3f} | {milliseconds:.1f} | {size:.0f} |"
-        for storage, rescore in KINDS:
-            target = f"elasticsearch:{url}/benchmark-{uuid4().hex}"
-            name = target.rpartition("/")[2]
+    stored, asked = narrow(documents, dimension), narrow(queries, dimension)
+    contract = Contract.of(ModelProfile(name="benchmark", width=dimension))
+    best = np.argpartition(-(asked @ stored.T), 10, axis=1)[:, :10]
+
+    def row(name: str, size: int, engine: Engine) -> Row:
+        found, milliseconds = measure(engine, asked, best)
+        return {
+            "dimension": dimension,
+            "storage": name,
+            "vectors": len(stored),
+            "recall@10": round(found, 4),
+            "milliseconds": round(milliseconds, 2),
+            "megabytes": round(size / 2**20, 1),
+            "bytes_per_vector": round(size / len(stored)),
+        }
+
+    with tempfile.TemporaryDirectory() as folder, open_engine(f"faiss:{folder}/i", contract=contract) as engine:
+        engine.add(records, stored)
+        yield row(FAISS, sum(file.stat().st_size for file in Path(folder, "i").iterdir()), engine)
+    for storage, rescore in KINDS:
+        label = f"{storage}, rescored by {rescore or 'float'}" if storage == "bit" else storage
+        if storages and label not in storages and storage not in storages:
+            continue
+        name = f"benchmark-{uuid4().hex}"
+        with Elasticsearch(url, request_timeout=600, serializer=OrjsonSerializer()) as client:
+            options = {"storage": storage, "rescore": rescore, "shards": 1, "client": client}
             try:
-                engine = open_engine(
-                    target, contract=contract, options={"storage": storage, "rescore": rescore, "shards": 1}
-                )
-            except InvalidInput:
-                continue  # this server does not have it
+                engine = open_engine(f"elasticsearch:{url}/{name}", contract=contract, options=options)
+            except InvalidInput as error:
+                print(f"left out: {error}", file=sys.stderr)
+                continue
             assert isinstance(engine, ElasticsearchIndex)
-            with engine, Elasticsearch(url, request_timeout=600) as client:
-                engine.ingest(records, stored)
+            with engine:
+                engine.ingest(records, stored, threads=1)  # one segment from the start: the graph is built once
                 client.indices.forcemerge(index=name, max_num_segments=1)
+                client.indices.flush(index=name)
                 client.indices.refresh(index=name)
-                found, milliseconds = measure(engine, asked, best)
-                size = engine.info()["bytes"] / len(stored)
-                client.indices.delete(index=name)
-            label = f"{storage}, rescored by {rescore or 'float'}" if storage == "bit" else storage
-            yield f"| {dimension} | {label} | {found:.3f} | {milliseconds:.1f} | {size:.0f} |"
+                yield row(label, engine.info()["bytes"], engine)
+            client.indices.delete(index=name)
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Yield the rows as Markdown, FAISS first in each dimension."""
+    order = [FAISS, *(name for name in dict.fromkeys(row["storage"] for row in rows) if name != FAISS)]
+    yield "| Dimensions | Storage | recall@10 | ms a search | MiB on disk | bytes a vector |"
+    yield "|---|---|---|---|---|---|"
+    for row in sorted(rows, key=lambda row: (row["dimension"], order.index(row["storage"]))):
+        yield (
+            f"| {row['dimension']} | {row['storage']} | {row['recall@10']:.3f} | {row['milliseconds']:.1f} |"
+            f" {row['megabytes']:.0f} | {row['bytes_per_vector']:,} |"
+        )
+
+
+def keep(path: Path, new: list[Row]) -> list[Row]:
+    """Merge rows into those of earlier runs in a JSON file, and return all."""
+    kept = json.loads(path.read_text()) if path.exists() else []
+    rows = {(row["dimension"], row["storage"], row["vectors"]): row for row in kept + new}
+    path.write_text(json.dumps(list(rows.values()), indent=1))
+    return list(rows.values())
 
 
 def speed(url: str, documents: Float32) -> Iterator[str]:
@@ -158,6 +194,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--dimensions", type=int, nargs="*", default=[256, 512, 768, 1024])
+    parser.add_argument("--storages", nargs="*", default=[], help="those of the table; all by default")
+    parser.add_argument(
+        "--json", type=Path, help="keeps the rows of the table, and merges them with those of earlier runs"
+    )
     parser.add_argument("--only", choices=["recall", "speed", "busy"])
     given = parser.parse_args()
     with Elasticsearch(given.url) as client:
@@ -169,8 +209,12 @@ def main() -> None:
     if given.only in (None, "busy"):
         print(busy(given.url, 20_000), "\n", flush=True)
     if given.only in (None, "recall"):
-        for row in recall(given.url, documents, queries, given.dimensions):
-            print(row, flush=True)
+        rows: list[Row] = []
+        for dimension in given.dimensions:
+            for row in recall(given.url, documents, queries, dimension, given.storages):
+                print(row, file=sys.stderr)
+                rows = keep(given.json, [row]) if given.json else [*rows, row]
+        print("\n".join(table(rows)))
 
 
 if __name__ == "__main__":

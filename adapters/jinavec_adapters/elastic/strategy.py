@@ -10,7 +10,7 @@ from jinavec.extras import require
 from jinavec_integrations.elasticsearch import queries
 from jinavec_integrations.elasticsearch.connect import NEWEST
 from jinavec_integrations.elasticsearch.fusion import RANK_CONSTANT
-from jinavec_integrations.elasticsearch.mapping import VECTOR, Layout
+from jinavec_integrations.elasticsearch.mapping import CONTRACT, VECTOR, Layout
 from jinavec_integrations.elasticsearch.options import ElasticsearchOptions, Storage
 
 require("elasticsearch.helpers.vectorstore", "elasticsearch")
@@ -86,7 +86,7 @@ class _Strategy:
             "properties": {vector_field: layout.fields(dimension)[VECTOR], text_field: {"type": "text"}}
         }
         if self.contract is not None:
-            mapping["_meta"] = {"jinavec_contract": self.contract.to_json()}
+            mapping["_meta"] = {CONTRACT: self.contract.to_json()}
         return mapping, {}
 
     def es_query(

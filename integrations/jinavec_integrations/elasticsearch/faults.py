@@ -86,6 +86,22 @@ _RULES = (
         " version, or 8.19, which speaks with both",
     ),
     _Rule(
+        _about("validation call to service", "Failed to validate the Cloud Connected Mode"),
+        EngineError,
+        "Elasticsearch could not embed a text through the service; can the node reach its address, and are its key and"
+        " the model's name right?",
+    ),
+    _Rule(
+        _about("Cloud connected mode is not configured"),
+        EngineError,
+        "the service elastic is not connected; set it up with connect (--connect) and its key in JINAVEC_API_KEY",
+    ),
+    _Rule(
+        _about("no_shard_available_action_exception"),
+        EngineError,
+        "the server has only just started, or lacks a node; try again in a moment",
+    ),
+    _Rule(
         _status(401),
         EngineError,
         "no valid credentials; set ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD",
@@ -93,8 +109,8 @@ _RULES = (
     _Rule(
         _status(403),
         EngineError,
-        "the credentials lack the privilege; on the index they need read, write,"
-        " view_index_metadata and, to make it, create_index",
+        "the credentials lack the privilege; on the index they need read, write, view_index_metadata and, to make it,"
+        " create_index; to set up inference, manage_inference and manage_pipeline",
     ),
     _Rule(
         _status(413),

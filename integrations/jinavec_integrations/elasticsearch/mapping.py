@@ -15,6 +15,8 @@ from jinavec_integrations.elasticsearch.options import ElasticsearchOptions, Res
 VECTOR, BITS, TEXT, METADATA, ID = "vector", "bits", "text", "metadata", "id"
 VERSION = 1
 _META = "jinavec"
+CONTRACT = "jinavec_contract"
+"""In the ``_meta`` of an index that is not the engine's: its contract alone."""
 
 Version = tuple[int, int]
 """Major and minor version of a server."""
@@ -173,6 +175,20 @@ class Meta:
                 **self.layout.fields(self.contract.dimension),
             },
         }
+
+
+def contract_of(mapping: Mapping[str, Any]) -> Contract | None:
+    """Return the contract in the ``_meta`` of a mapping, the engine's or another's; None where there is none.
+
+    Raises:
+        IndexDamaged: it cannot be read.
+    """
+    meta = cast("dict[str, Any]", mapping.get("_meta") or {})
+    content = meta.get(CONTRACT) or cast("dict[str, Any]", meta.get(_META) or {}).get("contract")
+    try:
+        return None if content is None else Contract.from_json(content)
+    except InvalidInput as error:
+        raise IndexDamaged(f"the contract of the index cannot be read: {error}") from error
 
 
 def settings_of(options: ElasticsearchOptions) -> dict[str, Any]:
