@@ -7,6 +7,8 @@ from contextlib import ExitStack, closing
 from typing import Protocol
 
 from jinavec import Contract, Encoder, EncoderSettings, Engine, Record, open_engine
+from jinavec.sender import Sender
+from jinavec.vectors import Float32
 from jinavec_adapters.cli.batches import Unique, batches
 from jinavec_adapters.cli.encoders import DEFAULT_MODEL, Existing, load, look_up, settle
 from jinavec_adapters.cli.engineoptions import engine_options
@@ -24,7 +26,7 @@ class _Store(Protocol):
     kept: int
     """Records that were there already, as they are."""
 
-    def store(self, records: list[Record], show: Callable[[int], None]) -> None: ...
+    def store(self, records: list[Record], show: Callable[[int], None], sender: Sender) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -64,8 +66,9 @@ def run_index(
 
 def _fill(store: _Store, items: Unique, batch_size: int, show: Callable[[int], None], *, stores: bool) -> None:
     try:
-        for batch in batches(items, batch_size):
-            store.store([item.record for item in batch], show)
+        with Sender() as sender:
+            for batch in batches(items, batch_size):
+                store.store([item.record for item in batch], show, sender)
     except BaseException as error:
         if stores:
             again = f"the first {store.stored} records are stored; running it again replaces those of the same id"
@@ -84,22 +87,34 @@ class _Writer:
         self._encoder: Encoder | None = None
         self._engine: Engine | None = None
         self._opened = ExitStack()
+        self._passed = 0  # records encoded or kept; those stored follow
         self.stored = 0
         self.replaced = 0
         self.kept = 0
 
-    def store(self, records: list[Record], show: Callable[[int], None]) -> None:
-        """Encode and store a batch."""
-        encoder, before = self._load_encoder(), self.stored + self.kept
+    def store(self, records: list[Record], show: Callable[[int], None], sender: Sender) -> None:
+        """Encode a batch, and store it while the next one is encoded."""
+        encoder = self._load_encoder()
         if self._resume:
             new = self._open_engine(encoder).missing(records)
             self.kept += len(records) - len(new)
-            before, records = before + len(records) - len(new), new
-        vectors = encoder.encode_documents([r.text for r in records], progress=lambda done, _: show(before + done))
+            self._passed += len(records) - len(new)
+            records = new
+        before = self._passed
+
+        def advance(done: int, _: int) -> None:
+            sender.check()
+            show(before + done)
+
+        vectors = encoder.encode_documents([record.text for record in records], progress=advance)
+        self._passed += len(records)
         engine = self._open_engine(encoder)
-        count = engine.count()
-        self.stored += engine.add(records, vectors)
-        self.replaced += len(records) - (engine.count() - count)
+        sender.submit(lambda: _add(engine, records, vectors), self._count)
+
+    def _count(self, added: tuple[int, int]) -> None:
+        stored, replaced = added
+        self.stored += stored
+        self.replaced += replaced
 
     def finish(self) -> None:
         """Let the engine arrange what was stored."""
@@ -123,6 +138,13 @@ class _Writer:
         return self._engine
 
 
+def _add(engine: Engine, records: list[Record], vectors: Float32) -> tuple[int, int]:
+    """Store a batch; return how many records were stored, and how many of them replaced another."""
+    before = engine.count()
+    stored = engine.add(records, vectors)
+    return stored, len(records) - (engine.count() - before)
+
+
 class _Rehearsal:
     """Counts what would be stored and replaced, and writes nothing."""
 
@@ -132,7 +154,7 @@ class _Rehearsal:
         self.replaced = 0
         self.kept = 0
 
-    def store(self, records: list[Record], show: Callable[[int], None]) -> None:
+    def store(self, records: list[Record], show: Callable[[int], None], sender: Sender) -> None:
         """Count a batch."""
         self.stored += len(records)
         if self._engine is not None:

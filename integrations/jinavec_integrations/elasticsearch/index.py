@@ -177,7 +177,7 @@ class ElasticsearchIndex(Engine):
         steps = Steps(
             check=self._check_record,
             stored=(lambda given: self.get([record.id for record in given])) if resume else lambda _: [],
-            embed=self._embed if rows is None else lambda numbered: self._rows(rows, numbered),
+            embed=self._embed if rows is None else lambda numbered, _: self._rows(rows, numbered),
             store=self._store,
             done=done,
         )
@@ -284,8 +284,13 @@ class ElasticsearchIndex(Engine):
         self._check_meta()
         self._remember_settings()
 
-    def _embed(self, numbered: list[Numbered]) -> Float32:
-        return self._need_encoder("vectors").encode_documents([record.text for _, record in numbered])
+    def _embed(self, numbered: list[Numbered], check: Callable[[], None]) -> Float32:
+        texts = [record.text for _, record in numbered]
+
+        def advance(done: int, total: int) -> None:
+            check()
+
+        return self._need_encoder("vectors").encode_documents(texts, progress=advance)
 
     def _rows(self, vectors: NDArray[Any], numbered: list[Numbered]) -> Float32:
         numbers = [number for number, _ in numbered]
