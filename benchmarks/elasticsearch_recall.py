@@ -7,22 +7,27 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import numpy as np
 from elasticsearch import Elasticsearch, helpers
 from elasticsearch.serializer import OrjsonSerializer
 
-from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
+from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task, open_engine
+from jinavec.backends.base import Backend, Report
 from jinavec.engine import Engine
 from jinavec.errors import InvalidInput
 from jinavec.vectors import Float32, narrow, normalize
+from jinavec_adapters.cli import index
+from jinavec_adapters.cli import main as main_command
 from jinavec_integrations.elasticsearch import ElasticsearchIndex
 from jinavec_integrations.elasticsearch.options import STORAGES
 
@@ -122,14 +127,14 @@ def keep(path: Path, new: list[Row]) -> list[Row]:
     return list(rows.values())
 
 
-def speed(url: str, documents: Float32) -> Iterator[str]:
+def speed(url: str, documents: Float32, rounds: int = 5) -> Iterator[str]:
     """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn."""
     records = [Record(str(number), f"text {number}") for number in range(len(documents))]
     contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
     with Elasticsearch(url, request_timeout=600) as client:
         ours: list[float] = []
         theirs: list[float] = []
-        for _ in range(3):
+        for _ in range(rounds):
             name = f"benchmark-{uuid4().hex}"
             with open_engine(
                 f"elasticsearch:{url}/{name}", contract=contract, options={"storage": "flat", "shards": 1}
@@ -151,40 +156,95 @@ def speed(url: str, documents: Float32) -> Iterator[str]:
             client.indices.refresh(index=name)
             theirs.append(len(documents) / (time.perf_counter() - start))
             client.indices.delete(index=name)
-    yield "| Ingest | documents a second | ratio |"
+    for pair in zip(ours, theirs, strict=True):
+        print("ours, theirs:", *map(round, pair), file=sys.stderr)
+    our, their = statistics.median(ours), statistics.median(theirs)
+    yield f"| Ingest, {len(documents):,} vectors, {documents.shape[1]} dimensions | documents a second | ratio |"
     yield "|---|---|---|"
-    yield f"| `helpers.parallel_bulk`, lists | {max(theirs):,.0f} | 1.0 |"
-    yield f"| `ingest` | {max(ours):,.0f} | {max(ours) / max(theirs):.1f} |"
+    yield f"| `helpers.parallel_bulk`, lists | {their:,.0f} | 1.0 |"
+    yield f"| `ingest` | {our:,.0f} | {our / their:.1f} |"
 
 
-def busy(url: str, count: int) -> str:
-    """Return how much of an ingest with a model the encoder was at work."""
-    encoder = Encoder.load("wordllama-256")
-    spent = 0.0
-    original = encoder.encode_documents
+class Timed(Backend):
+    """Another backend, and the seconds it was at work."""
 
-    def timed(texts: Any) -> Float32:
-        nonlocal spent
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self.name, self.width, self.spent = inner.name, inner.width, 0.0
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed, and look at the clock."""
         start = time.perf_counter()
-        vectors = original(texts)
-        spent += time.perf_counter() - start
-        return vectors
+        try:
+            return self.inner.embed(texts, task=task, role=role, report=report)
+        finally:
+            self.spent += time.perf_counter() - start
 
-    encoder.encode_documents = timed  # pyright: ignore[reportAttributeAccessIssue]
+
+def texts(count: int) -> Iterator[Record]:
+    """Yield records of 400 words, made as they are read."""
     words = [f"word{number}" for number in range(5000)]
     rng = np.random.default_rng(4)
-    records = [Record(str(n), " ".join(words[w] for w in rng.integers(0, 5000, 400))) for n in range(count)]
-    name = f"benchmark-{uuid4().hex}"
-    with open_engine(f"elasticsearch:{url}/{name}", encoder=encoder) as engine, Elasticsearch(url) as client:
+    for number in range(count):
+        yield Record(str(number), " ".join(words[word] for word in rng.integers(0, 5000, 400)))
+
+
+def busy(url: str, count: int) -> Iterator[str]:
+    """Yield how much of an ingest with a model the encoder was at work, and of the command line's."""
+    loaded = Encoder.load("wordllama-256")
+    records = list(texts(count))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "texts.jsonl")
+        source.write_text("".join(json.dumps({"id": r.id, "text": r.text}) + "\n" for r in records))
+        for name, fill in (("ingest", _ingest), ("jinavec index", _command)):
+            target = f"elasticsearch:{url}/benchmark-{uuid4().hex}"
+            timed = Timed(loaded.backend)
+            encoder = Encoder(loaded.profile, timed)
+            encoder.settings = loaded.settings
+            start = time.perf_counter()
+            fill(target, encoder, records, source)
+            whole = time.perf_counter() - start
+            with Elasticsearch(url) as client:
+                client.indices.delete(index=target.rpartition("/")[2])
+            yield (
+                f"{name}: {count:,} texts of 400 words, {count / whole:,.0f} a second; wordllama-256 is at work"
+                f" {timed.spent / whole:.1%} of the time."
+            )
+
+
+def _ingest(target: str, encoder: Encoder, records: list[Record], source: Path) -> None:
+    with open_engine(target, encoder=encoder) as engine:
         assert isinstance(engine, ElasticsearchIndex)
-        start = time.perf_counter()
         engine.ingest(records)
-        whole = time.perf_counter() - start
-        client.indices.delete(index=name)
-    return (
-        f"With wordllama-256 in the loop ({count:,} texts of 400 words, {count / whole:,.0f} a second), the encoder is"
-        f" at work {spent / whole:.0%} of the time."
-    )
+
+
+def _command(target: str, encoder: Encoder, records: list[Record], source: Path) -> None:
+    with patch.object(index, "load", lambda settings: encoder):
+        assert main_command(["index", str(source), "--to", target, "--model", "wordllama-256"]) == 0
+
+
+PEAK = """
+import resource, sys
+sys.path.insert(0, sys.argv[3])
+from elasticsearch_recall import texts
+from jinavec import Encoder, open_engine
+with open_engine(sys.argv[1], encoder=Encoder.load("wordllama-256")) as engine:
+    engine.ingest(texts(int(sys.argv[2])))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def memory(url: str, counts: list[int]) -> Iterator[str]:
+    """Yield the peak of the memory of a process that ingests so many records, by their number."""
+    yield "| Documents ingested | peak memory of the process, MiB |"
+    yield "|---|---|"
+    for count in counts:
+        name = f"benchmark-{uuid4().hex}"
+        command = [sys.executable, "-c", PEAK, f"elasticsearch:{url}/{name}", str(count), str(Path(__file__).parent)]
+        peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        with Elasticsearch(url) as client:
+            client.indices.delete(index=name)
+        yield f"| {count:,} | {peak} |"
 
 
 def main() -> None:
@@ -198,7 +258,7 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, help="keeps the rows of the table, and merges them with those of earlier runs"
     )
-    parser.add_argument("--only", choices=["recall", "speed", "busy"])
+    parser.add_argument("--only", choices=["recall", "speed", "busy", "memory"])
     given = parser.parse_args()
     with Elasticsearch(given.url) as client:
         version = client.info()["version"]["number"]
@@ -207,7 +267,9 @@ def main() -> None:
     if given.only in (None, "speed"):
         print("\n".join(speed(given.url, documents[:20_000])), "\n", flush=True)
     if given.only in (None, "busy"):
-        print(busy(given.url, 20_000), "\n", flush=True)
+        print("\n".join(busy(given.url, 30_000)), "\n", flush=True)
+    if given.only in (None, "memory"):
+        print("\n".join(memory(given.url, [1000, 20_000, 100_000])), "\n", flush=True)
     if given.only in (None, "recall"):
         rows: list[Row] = []
         for dimension in given.dimensions:

@@ -78,6 +78,11 @@ _RULES = (
         EngineError,
         "the index is blocked or read-only; set index.blocks.write and index.blocks.read_only to null",
     ),
+    _Rule(
+        _about("creates data streams only", "only write ops with an op_type of create are allowed in data streams"),
+        InvalidInput,
+        "the name belongs to a data stream, which replaces and deletes nothing; take another name",
+    ),
     _Rule(_about("index_closed_exception"), EngineError, "the index is closed; open it again"),
     _Rule(
         _about("media_type_header_exception"),
@@ -117,7 +122,11 @@ _RULES = (
         InvalidRecord,
         "a document is larger than the server takes in a request (http.max_content_length); split its text",
     ),
-    _Rule(_status(429), EngineError, "the server is overloaded or limits the rate; send less at a time, or later"),
+    _Rule(
+        _status(429),
+        EngineError,
+        "the server is overloaded or limits the rate; send less at a time, or later, and split very long texts",
+    ),
     _Rule(
         _about("too_many_clauses", "too_many_nested_clauses", "maxClauseCount", "nested depth"),
         InvalidFilter,
@@ -194,12 +203,12 @@ def reported(where: str) -> Generator[None]:
     except errors.SSLError as error:
         raise EngineError(
             f"{where}: TLS was refused; name the certificate of the server's authority in ELASTICSEARCH_CA_CERTS"
-            f" ({error})"
+            f" ({error.message})"
         ) from error
     except errors.ConnectionTimeout as error:
-        raise EngineError(f"{where}: no answer in time; try again, or with less at a time ({error})") from error
+        raise EngineError(f"{where}: no answer in time; try again, or with less at a time ({error.message})") from error
     except errors.ConnectionError as error:
-        raise EngineError(f"{where}: cannot be reached; is the server running there? ({error})") from error
+        raise EngineError(f"{where}: cannot be reached; is the server running there? ({error.message})") from error
     except errors.SerializationError as error:
         raise EngineError(f"{where}: a request or an answer could not be read as JSON: {error.message}") from error
     except errors.TransportError as error:

@@ -408,7 +408,9 @@ class ElasticsearchIndex(Engine):
         if len(mappings) != 1:
             raise EngineError(f"{self._where}: the name stands for {len(mappings)} indices; name one of them")
         (found,) = mappings.values()
-        return Meta.read(self._where, found["mappings"])
+        meta = Meta.read(self._where, found["mappings"])
+        meta.check_fields(self._where, found["mappings"])
+        return meta
 
     def _remember_settings(self) -> None:
         used = None if self.encoder is None else self.encoder.settings

@@ -18,6 +18,9 @@ _META = "jinavec"
 CONTRACT = "jinavec_contract"
 """In the ``_meta`` of an index that is not the engine's: its contract alone."""
 
+_FIELD_DEFAULTS = {"type": "object", "element_type": "float", "similarity": "cosine"}
+"""What a server may leave out of a mapping that it shows."""
+
 Version = tuple[int, int]
 """Major and minor version of a server."""
 BASE64: Version = (9, 3)
@@ -157,6 +160,22 @@ class Meta:
             )
         except (KeyError, TypeError, InvalidInput) as error:
             raise IndexDamaged(f"the contract of the index {index} cannot be read: {error}") from error
+
+    def check_fields(self, index: str, mapping: Mapping[str, Any]) -> None:
+        """Refuse a mapping whose fields are not those of the layout: servers store some wrong vectors without a word.
+
+        Raises:
+            EngineError: names a field that differs.
+        """
+        there = cast("dict[str, Any]", mapping.get("properties", {}))
+        for name, wanted in cast("dict[str, Any]", self.mapping()["properties"]).items():
+            found = cast("dict[str, Any]", there.get(name, {}))
+            for key in ("type", "dims", "element_type", "similarity"):
+                if found.get(key, _FIELD_DEFAULTS.get(key)) != wanted.get(key, _FIELD_DEFAULTS.get(key)):
+                    raise EngineError(
+                        f"the mapping of the index {index} was changed: {key} of the field {name!r} is"
+                        f" {found.get(key)!r}, not {wanted.get(key)!r}; make a new index and fill it again"
+                    )
 
     def with_settings(self, settings: EncoderSettings) -> Meta:
         """Return the same with other encoder settings."""
