@@ -37,7 +37,8 @@ class _Strategy:
         """Choose how vectors are kept and asked for.
 
         Args:
-            contract: what the vectors are made under, such as the embedding service's; kept in the mapping's ``_meta``.
+            contract: what the vectors are made under, such as the embedding service's; kept in the mapping's ``_meta``,
+                where ``JinaVectorStore`` compares it (``VectorStore`` asks no strategy about an index that is there).
             storage: one of the float storages of ``ElasticsearchOptions``; by default bbq_hnsw, or int8_hnsw below 64
                 dimensions.
             hybrid: also search by words, fused by a retriever; the server's licence must cover it.

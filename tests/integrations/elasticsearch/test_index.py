@@ -276,7 +276,8 @@ def test_an_ingest_that_was_killed_goes_on_where_it_was(target: str) -> None:
         reported = next(int(line) for line in process.stdout if int(line) >= 200)
         process.kill()
     backend = Counting(64)
-    with open_engine(target, encoder=Encoder(ModelProfile(name="lexical", width=64), backend)) as engine, client() as server:
+    encoder = Encoder(ModelProfile(name="lexical", width=64), backend)
+    with open_engine(target, encoder=encoder) as engine, client() as server:
         assert isinstance(engine, ElasticsearchIndex)
         server.indices.refresh(index=name(target))
         stored = engine.count()
