@@ -155,6 +155,9 @@ def test_an_index_run_that_breaks_off_says_what_is_stored(notes: str, capsys: py
         index.update(json.loads(asked.body))
         return 200, {"acknowledged": True}
 
+    def count(asked: Asked) -> Answer:
+        return 200, {"count": len(stored)}
+
     def bulk(asked: Asked) -> Answer:
         if len(stored) >= 20:
             return refusal(403, "cluster_block_exception", "index [notes] blocked by: [FORBIDDEN/8/index write (api)]")
@@ -168,7 +171,7 @@ def test_an_index_run_that_breaks_off_says_what_is_stored(notes: str, capsys: py
         ("PUT", "/notes"): create,
         ("PUT", "/notes/_bulk"): bulk,
         ("POST", "/notes/_refresh"): (200, {}),
-        ("POST", "/notes/_count"): lambda asked: (200, {"count": len(stored)}),
+        ("POST", "/notes/_count"): count,
     }
     with scripted(answers=answers) as script:
         command = ["index", notes, "--to", f"elasticsearch:{script.url}/notes", "--model", "lexical"]
