@@ -225,12 +225,23 @@ def _command(target: str, encoder: Encoder, records: list[Record], source: Path)
         assert main_command(["index", str(source), "--to", target, "--model", "wordllama-256"]) == 0
 
 
+class Cheap(Backend):
+    """Vectors for nothing, so that storing them is all the work."""
+
+    name = "cheap"
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Return random vectors of 256 dimensions."""
+        return np.random.default_rng(len(texts)).standard_normal((len(texts), 256), np.float32)
+
+
 PEAK = """
 import resource, sys
 sys.path.insert(0, sys.argv[3])
-from elasticsearch_recall import texts
-from jinavec import Encoder, open_engine
-with open_engine(sys.argv[1], encoder=Encoder.load("wordllama-256")) as engine:
+from elasticsearch_recall import Cheap, texts
+from jinavec import Encoder, ModelProfile, open_engine
+encoder = Encoder(ModelProfile(name="cheap", width=256), Cheap())
+with open_engine(sys.argv[1], encoder=encoder, options={"storage": "flat"}) as engine:
     engine.ingest(texts(int(sys.argv[2])))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
