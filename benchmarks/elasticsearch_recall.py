@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import numpy as np
 from elasticsearch import Elasticsearch, helpers
+from elasticsearch.serializer import OrjsonSerializer
 
-from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
+from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task, open_engine
+from jinavec.backends.base import Backend, Report
 from jinavec.engine import Engine
 from jinavec.errors import InvalidInput
 from jinavec.vectors import Float32, narrow, normalize
+from jinavec_adapters.cli import index
+from jinavec_adapters.cli import main as main_command
 from jinavec_integrations.elasticsearch import ElasticsearchIndex
 from jinavec_integrations.elasticsearch.options import STORAGES
 
 WIDTH = 1024
+FAISS = "FAISS binary index"
 KINDS = [(storage, None) for storage in STORAGES] + [("bit", "bits")]
 
 
@@ -51,49 +60,81 @@ def measure(engine: Engine, queries: Float32, best: np.ndarray[Any, Any]) -> tup
     return statistics.mean(found), 1000 * statistics.median(times)
 
 
-def recall(url: str, documents: Float32, queries: Float32, dimensions: list[int]) -> Iterator[str]:
-    """Yield the rows of the table of storages."""
+Row = dict[str, Any]
+
+
+def recall(url: str, documents: Float32, queries: Float32, dimension: int, storages: list[str]) -> Iterator[Row]:
+    """Yield a row of the table for the FAISS binary index and for each storage."""
     records = [Record(str(number)) for number in range(len(documents))]
-    yield "| Dimensions | Storage | recall@10 | ms a search | bytes a vector on disk |"
-    yield "|---|---|---|---|---|"
-    for dimension in dimensions:
-        stored, asked = narrow(documents, dimension), narrow(queries, dimension)
-        contract = Contract.of(ModelProfile(name="benchmark", width=dimension))
-        best = np.argpartition(-(asked @ stored.T), 10, axis=1)[:, :10]
-        with tempfile.TemporaryDirectory() as folder, open_engine(f"faiss:{folder}/i", contract=contract) as engine:
-            engine.add(records, stored)
-            found, milliseconds = measure(engine, asked, best)
-            size = sum(file.stat().st_size for file in Path(folder, "i").iterdir()) / len(stored)
-            yield f"| {dimension} | FAISS binary index | {found:.3f} | {milliseconds:.1f} | {size:.0f} |"
-        for storage, rescore in KINDS:
-            target = f"elasticsearch:{url}/benchmark-{uuid4().hex}"
-            name = target.rpartition("/")[2]
+    stored, asked = narrow(documents, dimension), narrow(queries, dimension)
+    contract = Contract.of(ModelProfile(name="benchmark", width=dimension))
+    best = np.argpartition(-(asked @ stored.T), 10, axis=1)[:, :10]
+
+    def row(name: str, size: int, engine: Engine) -> Row:
+        found, milliseconds = measure(engine, asked, best)
+        return {
+            "dimension": dimension,
+            "storage": name,
+            "vectors": len(stored),
+            "recall@10": round(found, 4),
+            "milliseconds": round(milliseconds, 2),
+            "megabytes": round(size / 2**20, 1),
+            "bytes_per_vector": round(size / len(stored)),
+        }
+
+    with tempfile.TemporaryDirectory() as folder, open_engine(f"faiss:{folder}/i", contract=contract) as engine:
+        engine.add(records, stored)
+        yield row(FAISS, sum(file.stat().st_size for file in Path(folder, "i").iterdir()), engine)
+    for storage, rescore in KINDS:
+        label = f"{storage}, rescored by {rescore or 'float'}" if storage == "bit" else storage
+        if storages and label not in storages and storage not in storages:
+            continue
+        name = f"benchmark-{uuid4().hex}"
+        with Elasticsearch(url, request_timeout=600, serializer=OrjsonSerializer()) as client:
+            options = {"storage": storage, "rescore": rescore, "shards": 1, "client": client}
             try:
-                engine = open_engine(
-                    target, contract=contract, options={"storage": storage, "rescore": rescore, "shards": 1}
-                )
-            except InvalidInput:
-                continue  # this server does not have it
+                engine = open_engine(f"elasticsearch:{url}/{name}", contract=contract, options=options)
+            except InvalidInput as error:
+                print(f"left out: {error}", file=sys.stderr)
+                continue
             assert isinstance(engine, ElasticsearchIndex)
-            with engine, Elasticsearch(url, request_timeout=600) as client:
-                engine.ingest(records, stored)
+            with engine:
+                engine.ingest(records, stored, threads=1)  # one segment from the start: the graph is built once
                 client.indices.forcemerge(index=name, max_num_segments=1)
+                client.indices.flush(index=name)
                 client.indices.refresh(index=name)
-                found, milliseconds = measure(engine, asked, best)
-                size = engine.info()["bytes"] / len(stored)
-                client.indices.delete(index=name)
-            label = f"{storage}, rescored by {rescore or 'float'}" if storage == "bit" else storage
-            yield f"| {dimension} | {label} | {found:.3f} | {milliseconds:.1f} | {size:.0f} |"
+                yield row(label, engine.info()["bytes"], engine)
+            client.indices.delete(index=name)
 
 
-def speed(url: str, documents: Float32) -> Iterator[str]:
+def table(rows: list[Row]) -> Iterator[str]:
+    """Yield the rows as Markdown, FAISS first in each dimension."""
+    order = [FAISS, *(name for name in dict.fromkeys(row["storage"] for row in rows) if name != FAISS)]
+    yield "| Dimensions | Storage | recall@10 | ms a search | MiB on disk | bytes a vector |"
+    yield "|---|---|---|---|---|---|"
+    for row in sorted(rows, key=lambda row: (row["dimension"], order.index(row["storage"]))):
+        yield (
+            f"| {row['dimension']} | {row['storage']} | {row['recall@10']:.3f} | {row['milliseconds']:.1f} |"
+            f" {row['megabytes']:.0f} | {row['bytes_per_vector']:,} |"
+        )
+
+
+def keep(path: Path, new: list[Row]) -> list[Row]:
+    """Merge rows into those of earlier runs in a JSON file, and return all."""
+    kept = json.loads(path.read_text()) if path.exists() else []
+    rows = {(row["dimension"], row["storage"], row["vectors"]): row for row in kept + new}
+    path.write_text(json.dumps(list(rows.values()), indent=1))
+    return list(rows.values())
+
+
+def speed(url: str, documents: Float32, rounds: int = 5) -> Iterator[str]:
     """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn."""
     records = [Record(str(number), f"text {number}") for number in range(len(documents))]
     contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
     with Elasticsearch(url, request_timeout=600) as client:
         ours: list[float] = []
         theirs: list[float] = []
-        for _ in range(3):
+        for _ in range(rounds):
             name = f"benchmark-{uuid4().hex}"
             with open_engine(
                 f"elasticsearch:{url}/{name}", contract=contract, options={"storage": "flat", "shards": 1}
@@ -115,40 +156,108 @@ def speed(url: str, documents: Float32) -> Iterator[str]:
             client.indices.refresh(index=name)
             theirs.append(len(documents) / (time.perf_counter() - start))
             client.indices.delete(index=name)
-    yield "| Ingest | documents a second | ratio |"
+    for pair in zip(ours, theirs, strict=True):
+        print("ours, theirs:", *map(round, pair), file=sys.stderr)
+    our, their = statistics.median(ours), statistics.median(theirs)
+    yield f"| Ingest, {len(documents):,} vectors, {documents.shape[1]} dimensions | documents a second | ratio |"
     yield "|---|---|---|"
-    yield f"| `helpers.parallel_bulk`, lists | {max(theirs):,.0f} | 1.0 |"
-    yield f"| `ingest` | {max(ours):,.0f} | {max(ours) / max(theirs):.1f} |"
+    yield f"| `helpers.parallel_bulk`, lists | {their:,.0f} | 1.0 |"
+    yield f"| `ingest` | {our:,.0f} | {our / their:.1f} |"
 
 
-def busy(url: str, count: int) -> str:
-    """Return how much of an ingest with a model the encoder was at work."""
-    encoder = Encoder.load("wordllama-256")
-    spent = 0.0
-    original = encoder.encode_documents
+class Timed(Backend):
+    """Another backend, and the seconds it was at work."""
 
-    def timed(texts: Any) -> Float32:
-        nonlocal spent
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self.spent = 0.0
+
+    name = "timed"
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed, and look at the clock."""
         start = time.perf_counter()
-        vectors = original(texts)
-        spent += time.perf_counter() - start
-        return vectors
+        try:
+            return self.inner.embed(texts, task=task, role=role, report=report)
+        finally:
+            self.spent += time.perf_counter() - start
 
-    encoder.encode_documents = timed  # pyright: ignore[reportAttributeAccessIssue]
+
+def texts(count: int) -> Iterator[Record]:
+    """Yield records of 400 words, made as they are read."""
     words = [f"word{number}" for number in range(5000)]
     rng = np.random.default_rng(4)
-    records = [Record(str(n), " ".join(words[w] for w in rng.integers(0, 5000, 400))) for n in range(count)]
-    name = f"benchmark-{uuid4().hex}"
-    with open_engine(f"elasticsearch:{url}/{name}", encoder=encoder) as engine, Elasticsearch(url) as client:
+    for number in range(count):
+        yield Record(str(number), " ".join(words[word] for word in rng.integers(0, 5000, 400)))
+
+
+def busy(url: str, count: int) -> Iterator[str]:
+    """Yield how much of an ingest with a model the encoder was at work, and of the command line's."""
+    loaded = Encoder.load("wordllama-256")
+    records = list(texts(count))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "texts.jsonl")
+        source.write_text("".join(json.dumps({"id": r.id, "text": r.text}) + "\n" for r in records))
+        for name, fill in (("ingest", _ingest), ("jinavec index", _command)):
+            target = f"elasticsearch:{url}/benchmark-{uuid4().hex}"
+            timed = Timed(loaded.backend)
+            encoder = Encoder(loaded.profile, timed)
+            encoder.settings = loaded.settings
+            start = time.perf_counter()
+            fill(target, encoder, records, source)
+            whole = time.perf_counter() - start
+            with Elasticsearch(url) as client:
+                client.indices.delete(index=target.rpartition("/")[2])
+            yield (
+                f"{name}: {count:,} texts of 400 words, {count / whole:,.0f} a second; wordllama-256 is at work"
+                f" {timed.spent / whole:.1%} of the time."
+            )
+
+
+def _ingest(target: str, encoder: Encoder, records: list[Record], source: Path) -> None:
+    with open_engine(target, encoder=encoder) as engine:
         assert isinstance(engine, ElasticsearchIndex)
-        start = time.perf_counter()
         engine.ingest(records)
-        whole = time.perf_counter() - start
-        client.indices.delete(index=name)
-    return (
-        f"With wordllama-256 in the loop ({count:,} texts of 400 words, {count / whole:,.0f} a second), the encoder is"
-        f" at work {spent / whole:.0%} of the time."
-    )
+
+
+def _command(target: str, encoder: Encoder, records: list[Record], source: Path) -> None:
+    with patch.object(index, "load", lambda settings: encoder):
+        assert main_command(["index", str(source), "--to", target, "--model", "wordllama-256"]) == 0
+
+
+class Cheap(Backend):
+    """Vectors for nothing, so that storing them is all the work."""
+
+    name = "cheap"
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Return random vectors of 256 dimensions."""
+        return np.random.default_rng(len(texts)).standard_normal((len(texts), 256), np.float32)
+
+
+PEAK = """
+import resource, sys
+sys.path.insert(0, sys.argv[3])
+from elasticsearch_recall import Cheap, texts
+from jinavec import Encoder, ModelProfile, open_engine
+encoder = Encoder(ModelProfile(name="cheap", width=256), Cheap())
+with open_engine(sys.argv[1], encoder=encoder, options={"storage": "flat"}) as engine:
+    engine.ingest(texts(int(sys.argv[2])))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def memory(url: str, counts: list[int]) -> Iterator[str]:
+    """Yield the peak of the memory of a process that ingests so many records, by their number."""
+    yield "| Documents ingested | peak memory of the process, MiB |"
+    yield "|---|---|"
+    for count in counts:
+        name = f"benchmark-{uuid4().hex}"
+        command = [sys.executable, "-c", PEAK, f"elasticsearch:{url}/{name}", str(count), str(Path(__file__).parent)]
+        peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        with Elasticsearch(url) as client:
+            client.indices.delete(index=name)
+        yield f"| {count:,} | {peak} |"
 
 
 def main() -> None:
@@ -158,7 +267,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--dimensions", type=int, nargs="*", default=[256, 512, 768, 1024])
-    parser.add_argument("--only", choices=["recall", "speed", "busy"])
+    parser.add_argument("--storages", nargs="*", default=[], help="those of the table; all by default")
+    parser.add_argument(
+        "--json", type=Path, help="keeps the rows of the table, and merges them with those of earlier runs"
+    )
+    parser.add_argument("--only", choices=["recall", "speed", "busy", "memory"])
     given = parser.parse_args()
     with Elasticsearch(given.url) as client:
         version = client.info()["version"]["number"]
@@ -167,10 +280,16 @@ def main() -> None:
     if given.only in (None, "speed"):
         print("\n".join(speed(given.url, documents[:20_000])), "\n", flush=True)
     if given.only in (None, "busy"):
-        print(busy(given.url, 20_000), "\n", flush=True)
+        print("\n".join(busy(given.url, 30_000)), "\n", flush=True)
+    if given.only in (None, "memory"):
+        print("\n".join(memory(given.url, [1000, 20_000, 100_000])), "\n", flush=True)
     if given.only in (None, "recall"):
-        for row in recall(given.url, documents, queries, given.dimensions):
-            print(row, flush=True)
+        rows: list[Row] = []
+        for dimension in given.dimensions:
+            for row in recall(given.url, documents, queries, dimension, given.storages):
+                print(row, file=sys.stderr)
+                rows = keep(given.json, [row]) if given.json else [*rows, row]
+        print("\n".join(table(rows)))
 
 
 if __name__ == "__main__":

@@ -286,16 +286,19 @@ def setup(
     task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None,
     dimension: Annotated[int | None, Option(metavar="D", help="Components. [default: the full width]")] = None,
     service: Annotated[
-        Literal["elastic", "custom", "openai"],
-        Option(help="elastic carries the role itself; for the others a pair of endpoints is bound to the roles."),
+        Literal["elastic", "custom", "openai", "hugging_face", "cohere", "jinaai", "nvidia"],
+        Option(
+            help="elastic, cohere, jinaai and nvidia carry the role; for the others a pair of endpoints is bound to the"
+            " roles."
+        ),
     ] = "elastic",
     served_as: Annotated[str, Option(metavar="NAME", help="The model's name there. [default: its own]")] = "",
     url: Annotated[
         str,
         Option(
             metavar="URL",
-            help="Of custom: an address of the Jina protocol; of openai: one with {role} in it, which becomes passage"
-            " or query. Its key is read from JINAVEC_API_KEY. [default: none]",
+            help="Of the service; for custom an address of the Jina protocol, for openai and hugging_face one with"
+            " {role} in it, which becomes document or query. Its key is read from JINAVEC_API_KEY. [default: none]",
         ),
     ] = "",
     index: Annotated[str, Option(metavar="INDEX", help="A semantic_text index to make. [default: none]")] = "",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from typing import Literal
 
 from jinavec import Contract
 from jinavec_adapters.cli.misuse import misuse
 from jinavec_adapters.cli.output import note, say
 from jinavec_integrations.elasticsearch.connect import connect
 from jinavec_integrations.elasticsearch.inference import InferenceSetup
-from jinavec_integrations.elasticsearch.setup import set_up
+from jinavec_integrations.elasticsearch.services import Service
+from jinavec_integrations.elasticsearch.setup import set_up_inference
 
 
 def run_setup(
@@ -20,7 +20,7 @@ def run_setup(
     model: str,
     task: str | None,
     dimension: int | None,
-    service: Literal["elastic", "custom", "openai"],
+    service: Service,
     served_as: str,
     url: str,
     index: str,
@@ -47,6 +47,6 @@ def run_setup(
         for request in wanted.requests():
             say(f"{request}\n")
         return
-    with closing(connect(server)) as client:
-        set_up(client, wanted, note)
+    with closing(connect(server, any_key=False)) as client:  # JINAVEC_API_KEY is the service's
+        set_up_inference(client, wanted, note)
     say(f"inference is set up at {server} for {wanted.contract.model}, {wanted.contract.dimension} dimensions")

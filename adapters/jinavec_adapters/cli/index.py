@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec import Contract, Encoder, EncoderSettings, Engine, open_engine
+from jinavec import Contract, Encoder, EncoderSettings, Engine, Record, open_engine
 from jinavec.engine import find_engine
 from jinavec.errors import InvalidInput, InvalidVectors
+from jinavec.sender import Sender
 from jinavec_adapters.cli.batches import Unique, batches
 from jinavec_adapters.cli.encoders import DEFAULT_MODEL, Existing, load, look_up, settle
 from jinavec_adapters.cli.engineoptions import engine_options
@@ -31,7 +33,7 @@ class _Store(Protocol):
     kept: int
     """Records that were there already, as they are."""
 
-    def store(self, items: list[Item], show: Callable[[int], None]) -> None: ...
+    def store(self, items: list[Item], show: Callable[[int], None], sender: Sender) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -72,10 +74,11 @@ def _fill(
     store: _Store, items: Unique, batch_size: int, show: Callable[[int], None], *, stores: bool, default: bool
 ) -> None:
     try:
-        for number, batch in enumerate(batches(items, batch_size)):
-            if default and not number:
-                _explain_default(batch[0])
-            store.store(batch, show)
+        with Sender() as sender:
+            for number, batch in enumerate(batches(items, batch_size)):
+                if default and not number:
+                    _explain_default(batch[0])
+                store.store(batch, show, sender)
     except BaseException as error:
         if stores:
             again = f"the first {store.stored} records are stored; running it again replaces those of the same id"
@@ -94,33 +97,48 @@ class _Writer:
         self._encoder: Encoder | None = None
         self._engine: Engine | None = None
         self._opened = ExitStack()
+        self._passed = 0  # records encoded or kept; those stored follow
         self.stored = 0
         self.replaced = 0
         self.kept = 0
 
-    def store(self, items: list[Item], show: Callable[[int], None]) -> None:
-        """Encode a batch, unless it came with its vectors, and store it."""
-        vectors, before = _stacked(items, self._settings.dimension), self.stored + self.kept
+    def store(self, items: list[Item], show: Callable[[int], None], sender: Sender) -> None:
+        """Encode a batch, unless it came with its vectors, and store it while the next one is encoded."""
+        vectors = _stacked(items, self._settings.dimension)
         engine = None if vectors is None else self._open_for_vectors(vectors)
         if self._resume:
             engine = engine or self._open_engine(self._load_encoder())
             new = {record.id for record in engine.missing([item.record for item in items])}
             kept = [position for position, item in enumerate(items) if item.record.id in new]
             self.kept += len(items) - len(kept)
-            before += len(items) - len(kept)
+            self._passed += len(items) - len(kept)
             items = [items[position] for position in kept]
             vectors = None if vectors is None else vectors[kept]
         records = [item.record for item in items]
         if vectors is None:
             encoder = self._load_encoder()
-            vectors = encoder.encode_documents([r.text for r in records], progress=lambda done, _: show(before + done))
+            vectors = encoder.encode_documents(
+                [record.text for record in records], progress=self._progress(show, sender)
+            )
             engine = self._open_engine(encoder)
         assert engine is not None, "opened for the vectors or for the encoder"
-        count = engine.count()
-        add = cast("Any", engine).add_packed if vectors.dtype == np.uint8 else engine.add
-        self.stored += add(records, vectors)
-        self.replaced += len(records) - (engine.count() - count)
-        show(self.stored + self.kept)
+        self._passed += len(records)
+        show(self._passed)
+        sender.submit(partial(_add, engine, records, vectors), self._count)
+
+    def _progress(self, show: Callable[[int], None], sender: Sender) -> Callable[[int, int], None]:
+        before = self._passed
+
+        def advance(done: int, _: int) -> None:
+            sender.check()
+            show(before + done)
+
+        return advance
+
+    def _count(self, added: tuple[int, int]) -> None:
+        stored, replaced = added
+        self.stored += stored
+        self.replaced += replaced
 
     def finish(self) -> None:
         """Let the engine arrange what was stored, and say how it did."""
@@ -157,6 +175,14 @@ class _Writer:
         return self._open_engine(None, replace(options, vectors="none") if options.vectors == "auto" else options)
 
 
+def _add(engine: Engine, records: list[Record], vectors: NDArray[Any]) -> tuple[int, int]:
+    """Store a batch; return how many records were stored, and how many of them replaced another."""
+    before = engine.count()
+    add = cast("Any", engine).add_packed if vectors.dtype == np.uint8 else engine.add
+    stored = add(records, vectors)
+    return stored, len(records) - (engine.count() - before)
+
+
 class _Rehearsal:
     """Counts what would be stored and replaced, and writes nothing."""
 
@@ -167,7 +193,7 @@ class _Rehearsal:
         self.replaced = 0
         self.kept = 0
 
-    def store(self, items: list[Item], show: Callable[[int], None]) -> None:
+    def store(self, items: list[Item], show: Callable[[int], None], sender: Sender) -> None:
         """Count a batch."""
         _stacked(items, self._settings.dimension)
         self.stored += len(items)

@@ -10,7 +10,7 @@ from jinavec.extras import require
 from jinavec_integrations.elasticsearch import queries
 from jinavec_integrations.elasticsearch.connect import NEWEST
 from jinavec_integrations.elasticsearch.fusion import RANK_CONSTANT
-from jinavec_integrations.elasticsearch.mapping import VECTOR, Layout
+from jinavec_integrations.elasticsearch.mapping import CONTRACT, VECTOR, Layout
 from jinavec_integrations.elasticsearch.options import ElasticsearchOptions, Storage
 
 require("elasticsearch.helpers.vectorstore", "elasticsearch")
@@ -37,7 +37,8 @@ class _Strategy:
         """Choose how vectors are kept and asked for.
 
         Args:
-            contract: what the vectors are made under, such as the embedding service's; kept in the mapping's ``_meta``.
+            contract: what the vectors are made under, such as the embedding service's; kept in the mapping's ``_meta``,
+                where ``JinaVectorStore`` compares it (``VectorStore`` asks no strategy about an index that is there).
             storage: one of the float storages of ``ElasticsearchOptions``; by default bbq_hnsw, or int8_hnsw below 64
                 dimensions.
             hybrid: also search by words, fused by a retriever; the server's licence must cover it.
@@ -86,7 +87,7 @@ class _Strategy:
             "properties": {vector_field: layout.fields(dimension)[VECTOR], text_field: {"type": "text"}}
         }
         if self.contract is not None:
-            mapping["_meta"] = {"jinavec_contract": self.contract.to_json()}
+            mapping["_meta"] = {CONTRACT: self.contract.to_json()}
         return mapping, {}
 
     def es_query(

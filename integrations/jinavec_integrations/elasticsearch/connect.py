@@ -54,18 +54,22 @@ class Place:
                 raise InvalidTarget(f"cannot read {server!r} as the address of a server: {example}")
         elif not re.fullmatch(r"[^:/\s]*:[A-Za-z0-9+/=]+", server):
             raise InvalidTarget(f"{server!r} is neither a URL nor a cloud id: {example}")
-        _check_name(index)
+        check_name(index)
         return cls(server, index)
 
     def __str__(self) -> str:
         return f"{self.index} at {self.server}"
 
 
-def connect(server: str) -> Elasticsearch:
+def connect(server: str, *, any_key: bool = True) -> Elasticsearch:
     """Return a client of a server, with the credentials of the environment; nothing is sent yet.
 
     ``ELASTICSEARCH_API_KEY`` (else ``JINAVEC_API_KEY``), or ``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``;
     ``ELASTICSEARCH_CA_CERTS`` names a file of certificates.
+
+    Args:
+        server: a URL or a cloud id.
+        any_key: take ``JINAVEC_API_KEY`` too; not where that is the key of another server.
 
     Raises:
         MissingExtra: elasticsearch or orjson is not installed.
@@ -77,7 +81,7 @@ def connect(server: str) -> Elasticsearch:
     try:
         return elasticsearch.Elasticsearch(
             **where,
-            **_credentials(os.environ),
+            **_credentials(os.environ, any_key),
             serializer=_serializer(),
             request_timeout=_TIMEOUT,
             retry_on_timeout=True,
@@ -114,7 +118,7 @@ def server_version(client: Elasticsearch, where: str) -> Version:
     return int(found[1]), int(found[2])
 
 
-def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
+def _credentials(environment: Mapping[str, str], any_key: bool) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if certificates := environment.get("ELASTICSEARCH_CA_CERTS"):
         given["ca_certs"] = certificates
@@ -122,7 +126,7 @@ def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
     key = environment.get("ELASTICSEARCH_API_KEY")
     if not key and user and password:
         return given | {"basic_auth": (user, password)}
-    if key := key or environment.get("JINAVEC_API_KEY"):
+    if key := key or (environment.get("JINAVEC_API_KEY") if any_key else None):
         given["api_key"] = key
     return given
 
@@ -156,7 +160,12 @@ def _serializer() -> Any:
 _FORBIDDEN = re.compile(r'[\\/*?"<>|\s,#:]')
 
 
-def _check_name(index: str) -> None:
+def check_name(index: str) -> None:
+    """Refuse a name of an index that Elasticsearch does not take.
+
+    Raises:
+        InvalidTarget: says why.
+    """
     problem = ""
     if not index or index in (".", ".."):
         problem = "it is empty or a dot"

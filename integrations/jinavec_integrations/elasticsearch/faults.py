@@ -78,12 +78,33 @@ _RULES = (
         EngineError,
         "the index is blocked or read-only; set index.blocks.write and index.blocks.read_only to null",
     ),
+    _Rule(
+        _about("creates data streams only", "only write ops with an op_type of create are allowed in data streams"),
+        InvalidInput,
+        "the name belongs to a data stream, which replaces and deletes nothing; take another name",
+    ),
     _Rule(_about("index_closed_exception"), EngineError, "the index is closed; open it again"),
     _Rule(
         _about("media_type_header_exception"),
         EngineError,
         "client and server are of different major versions; install the elasticsearch package of the server's major"
         " version, or 8.19, which speaks with both",
+    ),
+    _Rule(
+        _about("validation call to service", "Failed to validate the Cloud Connected Mode"),
+        EngineError,
+        "Elasticsearch could not embed a text through the service; can the node reach its address, and are its key and"
+        " the model's name right?",
+    ),
+    _Rule(
+        _about("Cloud connected mode is not configured"),
+        EngineError,
+        "the service elastic is not connected; set it up with connect (--connect) and its key in JINAVEC_API_KEY",
+    ),
+    _Rule(
+        _about("no_shard_available_action_exception"),
+        EngineError,
+        "the server has only just started, or lacks a node; try again in a moment",
     ),
     _Rule(
         _status(401),
@@ -93,15 +114,19 @@ _RULES = (
     _Rule(
         _status(403),
         EngineError,
-        "the credentials lack the privilege; on the index they need read, write,"
-        " view_index_metadata and, to make it, create_index",
+        "the credentials lack the privilege; on the index they need read, write, view_index_metadata and, to make it,"
+        " create_index; to set up inference, manage_inference and manage_pipeline",
     ),
     _Rule(
         _status(413),
         InvalidRecord,
         "a document is larger than the server takes in a request (http.max_content_length); split its text",
     ),
-    _Rule(_status(429), EngineError, "the server is overloaded or limits the rate; send less at a time, or later"),
+    _Rule(
+        _status(429),
+        EngineError,
+        "the server is overloaded or limits the rate; send less at a time, or later, and split very long texts",
+    ),
     _Rule(
         _about("too_many_clauses", "too_many_nested_clauses", "maxClauseCount", "nested depth"),
         InvalidFilter,
@@ -178,12 +203,12 @@ def reported(where: str) -> Generator[None]:
     except errors.SSLError as error:
         raise EngineError(
             f"{where}: TLS was refused; name the certificate of the server's authority in ELASTICSEARCH_CA_CERTS"
-            f" ({error})"
+            f" ({error.message})"
         ) from error
     except errors.ConnectionTimeout as error:
-        raise EngineError(f"{where}: no answer in time; try again, or with less at a time ({error})") from error
+        raise EngineError(f"{where}: no answer in time; try again, or with less at a time ({error.message})") from error
     except errors.ConnectionError as error:
-        raise EngineError(f"{where}: cannot be reached; is the server running there? ({error})") from error
+        raise EngineError(f"{where}: cannot be reached; is the server running there? ({error.message})") from error
     except errors.SerializationError as error:
         raise EngineError(f"{where}: a request or an answer could not be read as JSON: {error.message}") from error
     except errors.TransportError as error:

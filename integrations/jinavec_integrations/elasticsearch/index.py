@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 _GOT = 500
 """Documents asked for at a time."""
+_REFRESHED = 8000
+"""Documents of an ingest after which they are made searchable: the server works on its graphs meanwhile, and not on all
+of them at the end, when nothing is left to embed."""
 
 
 class ElasticsearchIndex(Engine):
@@ -174,11 +178,24 @@ class ElasticsearchIndex(Engine):
             if progress is not None:
                 progress(count)
 
+        unseen, lock = 0, Lock()
+
+        def store(changed: list[Record], vectors: Float32) -> dict[str, str]:
+            nonlocal unseen
+            failed = self._store(changed, vectors)
+            with lock:
+                unseen += len(changed)
+                due = unseen >= _REFRESHED
+                unseen = 0 if due else unseen
+            if due:
+                self._refresh()
+            return failed
+
         steps = Steps(
             check=self._check_record,
             stored=(lambda given: self.get([record.id for record in given])) if resume else lambda _: [],
-            embed=self._embed if rows is None else lambda numbered: self._rows(rows, numbered),
-            store=self._store,
+            embed=self._embed if rows is None else lambda numbered, _: self._rows(rows, numbered),
+            store=store,
             done=done,
         )
         if rows is None:
@@ -284,8 +301,13 @@ class ElasticsearchIndex(Engine):
         self._check_meta()
         self._remember_settings()
 
-    def _embed(self, numbered: list[Numbered]) -> Float32:
-        return self._need_encoder("vectors").encode_documents([record.text for _, record in numbered])
+    def _embed(self, numbered: list[Numbered], check: Callable[[], None]) -> Float32:
+        texts = [record.text for _, record in numbered]
+
+        def advance(done: int, total: int) -> None:
+            check()
+
+        return self._need_encoder("vectors").encode_documents(texts, progress=advance)
 
     def _rows(self, vectors: NDArray[Any], numbered: list[Numbered]) -> Float32:
         numbers = [number for number, _ in numbered]
@@ -403,7 +425,9 @@ class ElasticsearchIndex(Engine):
         if len(mappings) != 1:
             raise EngineError(f"{self._where}: the name stands for {len(mappings)} indices; name one of them")
         (found,) = mappings.values()
-        return Meta.read(self._where, found["mappings"])
+        meta = Meta.read(self._where, found["mappings"])
+        meta.check_fields(self._where, found["mappings"])
+        return meta
 
     def _remember_settings(self) -> None:
         used = None if self.encoder is None else self.encoder.settings

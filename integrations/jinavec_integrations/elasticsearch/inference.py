@@ -1,26 +1,32 @@
 """Inference set-up: which requests make endpoints, a semantic_text index and a pipeline for a contract; pure.
 
-Elasticsearch carries the role of a text (search or ingest) to the service ``elastic`` only. Every other service loses
-it on the way, so there are two endpoints, one bound to passages and one to queries.
+Some services, ``elastic`` above all, carry the role of a text (search or ingest) to the model. The rest lose it on the
+way, so that there are two endpoints, one bound to passages and one to queries.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from jinavec.contract import Contract
-from jinavec.errors import InvalidInput, brief
-from jinavec.tasks import Task
+from jinavec.errors import InvalidInput, UnknownModel, brief
+from jinavec.models import find_model
+from jinavec.tasks import Role, Task
+from jinavec_integrations.elasticsearch.connect import check_name
+from jinavec_integrations.elasticsearch.mapping import CONTRACT, Layout, contract_of
+from jinavec_integrations.elasticsearch.services import ROLE, SERVICES, Service, endpoint_settings
 
-Service = Literal["elastic", "custom", "openai"]
 PROBE = "Where does the cat sleep?"
 _HIDDEN = "<JINAVEC_API_KEY>"
-_COMPARED = ("model_id", "url", "dimensions", "similarity")
-"""Settings that the server gives back as they were sent; what a custom request does is left to the probes."""
+_SECRET = ("api_key", "secret_parameters")
 _CHUNKS = {"strategy": "sentence", "max_chunk_size": 250, "sentence_overlap": 1}
+_SIDES: Mapping[Role, tuple[str, str]] = {Role.DOCUMENT: ("passage", "ingest"), Role.QUERY: ("query", "search")}
+"""Of each role, the last part of an endpoint's name, and ``input_type``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +43,30 @@ class Request:
         return head if self.body is None else f"{head}\n{json.dumps(_hide(self.body), indent=2, ensure_ascii=False)}"
 
 
+Differences = dict[str, tuple[Any, Any]]
+"""By name of a setting, what is there, and what is wanted."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """An inference endpoint, and the role it is asked for."""
+class Thing:
+    """One thing that a set-up makes, unless it is there."""
 
-    id: str
-    body: dict[str, Any]
-    role: str
-    """``input_type`` of its probe; empty where the endpoint itself is bound to a role."""
+    label: str
+    find: Request
+    make: Request
+    compare: Callable[[dict[str, Any]], Differences | None]
+    """Reads the answer to ``find``: None where the thing is not there."""
+    remedy: str
+    """What to do about something else of that name."""
 
-    @property
-    def put(self) -> Request:
-        """The request that makes it."""
-        return Request(method="PUT", path=f"/_inference/text_embedding/{self.id}", body=self.body)
 
-    @property
-    def get(self) -> Request:
-        """The request that shows it."""
-        return Request(method="GET", path=f"/_inference/text_embedding/{self.id}")
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A text to be embedded in one role."""
 
-    @property
-    def probe(self) -> Request:
-        """The request that embeds one text in its role."""
-        role = {"input_type": self.role} if self.role else {}
-        return Request(method="POST", path=f"/_inference/text_embedding/{self.id}", body={"input": [PROBE], **role})
+    endpoint: str
+    role: Role
+    request: Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +82,13 @@ class InferenceSetup:
     contract: Contract
     service: Service = "elastic"
     served_as: str = ""
-    """The model's name at the service; by default the contract's."""
+    """The model's name at the service, by default the contract's. Of openai it may hold ``{role}``, as the url."""
     url: str = ""
-    """Of custom: an address that speaks the Jina protocol. Of openai: one with ``{role}`` in it, which becomes passage
-    or query, since that protocol has no field for the role."""
+    """Address of the service: of custom one that speaks the Jina protocol, of cohere, nvidia and openai one of theirs,
+    of hugging_face one of Text Embeddings Inference. Of openai and hugging_face, whose protocols have no field for the
+    role, it holds ``{role}``, which becomes document or query: ``http://HOST:8080/{role}/v1/embeddings``."""
     index: str = ""
-    """An index to make, with a semantic_text field."""
+    """An index to make, with a semantic_text field; for the vectors of the pipeline, if there is one, a field too."""
     pipeline: str = ""
     """An ingest pipeline to make, which embeds the field into FIELD_embedding."""
     text_field: str = "content"
@@ -91,125 +98,231 @@ class InferenceSetup:
     """Of the service; shown nowhere."""
 
     def __post_init__(self) -> None:
-        if self.service not in get_args(Service):
-            raise InvalidInput(f"unknown service {brief(self.service)}; known: {', '.join(get_args(Service))}")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", self.name):
-            raise InvalidInput(f"the name of an endpoint has lower-case letters, digits, _ - and ., not {self.name!r}")
-        if self.service == "elastic":
-            if self.url:
-                raise InvalidInput(
-                    "service elastic takes no url: the node's setting xpack.inference.elastic.url names it"
-                )
-            if self.contract.task != Task.RETRIEVAL:
-                raise InvalidInput(
-                    f"service elastic carries the roles of retrieval only, not task {self.contract.task}; take custom"
-                )
-        elif not self.url.startswith(("http://", "https://")):
-            raise InvalidInput(f"service {self.service} needs the url of its server, not {brief(self.url)}")
-        elif self.connect:
+        if self.service not in SERVICES:
+            raise InvalidInput(f"unknown service {brief(self.service)}; known: {', '.join(SERVICES)}")
+        for what, name in (("endpoint", self.name), ("pipeline", self.pipeline)):
+            if name != "" or what == "endpoint":
+                _check_id(what, name)
+        if self.index:
+            check_name(self.index)
+        if not self.text_field.strip("."):
+            raise InvalidInput(f"the text needs the name of a field, not {self.text_field!r}")
+        self._check_url()
+        self._check_contract()
+        if self.connect and self.service != "elastic":
             raise InvalidInput(f"cloud connected mode belongs to service elastic, not to {self.service}")
-        elif self.service == "openai" and "{role}" not in self.url:
-            raise InvalidInput("service openai loses the role: give a url with {role} in it, or take custom")
         if self.connect and not self.api_key:
             raise InvalidInput("cloud connected mode needs a key: set JINAVEC_API_KEY")
+        if self.service != "elastic" and not self.url and not self.api_key:
+            raise InvalidInput(f"service {self.service} needs a key: set JINAVEC_API_KEY")
 
-    @property
-    def endpoints(self) -> tuple[Endpoint, Endpoint]:
-        """The endpoints of passages and of queries; for service elastic they are one."""
-        if self.service == "elastic":
-            settings = {"model_id": self._model, "dimensions": self.contract.dimension, "similarity": "cosine"}
-            body = {"service": "elastic", "service_settings": settings, "chunking_settings": _CHUNKS}
-            return Endpoint(id=self.name, body=body, role="ingest"), Endpoint(id=self.name, body=body, role="search")
-        return self._bound("passage"), self._bound("query")
+    def _check_url(self) -> None:
+        traits = SERVICES[self.service]
+        if self.url and traits.url == "none":
+            raise InvalidInput("service elastic takes no url: the node's setting xpack.inference.elastic.url names it")
+        if "@" in self.url:
+            raise InvalidInput("the url of a service holds no user name or password: set JINAVEC_API_KEY")
+        if (self.url or traits.url == "required") and not _is_url(self.url):
+            raise InvalidInput(f"service {self.service} needs the url of its server, not {brief(self.url)}")
+        if ROLE in self.url and traits.role != "url":
+            raise InvalidInput(f"service {self.service} says the role by itself: give a url without {ROLE}")
+        if ROLE in self.served_as and (traits.role != "url" or not traits.model):
+            raise InvalidInput(f"service {self.service} takes no {ROLE} in the model's name")
+        if traits.role == "url" and self._asymmetric and ROLE not in self.url + self.served_as:
+            raise InvalidInput(
+                f"service {self.service} loses the role: give a url with {ROLE} in it, such as"
+                f" http://HOST:8080/{ROLE}/v1/embeddings or http://HOST:8080/{ROLE}/embed, or take custom"
+            )
+
+    def _check_contract(self) -> None:
+        traits, task = SERVICES[self.service], self.contract.task
+        if task is not Task.RETRIEVAL and traits.task == "retrieval":
+            raise InvalidInput(f"service {self.service} carries the task retrieval only, not {task}; take custom")
+        if task is not Task.RETRIEVAL and traits.task == "named" and not self.served_as:
+            raise InvalidInput(
+                f"service {self.service} carries no task: name with served_as what serves {task}, or take custom"
+            )
+        width = _width(self.contract.model)
+        if not traits.dimensions and width is not None and self.contract.dimension != width:
+            raise InvalidInput(
+                f"service {self.service} cannot ask for {self.contract.dimension} of {width} dimensions; take custom,"
+                f" or dimension {width}"
+            )
 
     def requests(self) -> list[Request]:
-        """Return every request in order; those that look whether something is there already are left out."""
-        passage, query = self.endpoints
-        made = [self.put_connection, passage.put, *([query.put] if query.id != passage.id else [])]
-        wanted = [*made, self.put_index, self.put_pipeline, passage.probe, query.probe]
-        return [request for request in wanted if request is not None]
+        """Return every request in order, as they are sent where nothing is there yet."""
+        made = [request for thing in self.things for request in (thing.find, thing.make)]
+        return [*made, *(probe.request for probe in self.probes)]
 
     @property
-    def put_connection(self) -> Request | None:
-        """The request that switches on cloud connected mode."""
-        body = {"api_key": self.api_key}
-        return Request(method="PUT", path="/_inference/_ccm", body=body) if self.connect else None
+    def things(self) -> list[Thing]:
+        """Everything to be made, in order."""
+        roles = dict.fromkeys(self._endpoint(role) for role in Role)
+        endpoints = [self._endpoint_thing(Role.DOCUMENT)]
+        if len(roles) > 1:
+            endpoints.append(self._endpoint_thing(Role.QUERY))
+        more = (self._index_thing() if self.index else None, self._pipeline_thing() if self.pipeline else None)
+        return [*([self._connection()] if self.connect else []), *endpoints, *(thing for thing in more if thing)]
 
     @property
-    def put_index(self) -> Request | None:
-        """The request that makes the index."""
-        if not self.index:
-            return None
-        mappings = {
-            "_meta": {"jinavec_contract": self.contract.to_json()},
-            "properties": {self.text_field: self.semantic_text},
-        }
-        return Request(method="PUT", path=f"/{self.index}", body={"mappings": mappings})
+    def probes(self) -> tuple[Probe, Probe]:
+        """The texts that show whether each role arrives: a passage's and a query's."""
+        return self._probe(Role.DOCUMENT), self._probe(Role.QUERY)
 
     @property
-    def semantic_text(self) -> dict[str, Any]:
-        """The field of the index; its index options are explicit, since defaults change with the version."""
-        passage, query = self.endpoints
-        kind = "bbq_hnsw" if self.contract.dimension >= 64 else "int8_hnsw"
+    def _asymmetric(self) -> bool:
+        return self.contract.query_prefix != self.contract.document_prefix
+
+    @property
+    def _output_field(self) -> str:
+        return f"{self.text_field}_embedding"
+
+    def _endpoint(self, role: Role) -> str:
+        bound = self._asymmetric and SERVICES[self.service].role != "carried"
+        return f"{self.name}-{_SIDES[role][0]}" if bound else self.name
+
+    def _endpoint_thing(self, role: Role) -> Thing:
+        id = self._endpoint(role)
+        path = f"/_inference/text_embedding/{id}"
+        settings = endpoint_settings(
+            self.service,
+            self.contract,
+            role,
+            model=self.served_as or self.contract.model,
+            url=self.url,
+            api_key=self.api_key or "none",
+        )
+        body = {"service": self.service, "service_settings": settings, "chunking_settings": _CHUNKS}
+        return Thing(
+            label=f"endpoint {id}",
+            find=Request(method="GET", path=path),
+            make=Request(method="PUT", path=path, body=body),
+            compare=lambda found: _compare_endpoints(found, body),
+            remedy=f"take another name, or DELETE {path} first",
+        )
+
+    def _connection(self) -> Thing:
+        path = "/_inference/_ccm"
+        return Thing(
+            label="cloud connected mode",
+            find=Request(method="GET", path=path),
+            make=Request(method="PUT", path=path, body={"api_key": self.api_key}),
+            compare=lambda found: {} if found.get("enabled") else None,
+            remedy=f"DELETE {path} first",
+        )
+
+    def _index_thing(self) -> Thing:
+        properties: dict[str, Any] = {self.text_field: self._semantic_text()}
+        if self.pipeline:
+            properties[self._output_field] = self._dense_vector()
+        mappings = {"_meta": {CONTRACT: self.contract.to_json()}, "properties": properties}
+        return Thing(
+            label=f"index {self.index}",
+            find=Request(method="GET", path=f"/{self.index}/_mapping"),
+            make=Request(method="PUT", path=f"/{self.index}", body={"mappings": mappings}),
+            compare=lambda found: _compare_indices(self.contract, found, properties),
+            remedy="take another name for the index",
+        )
+
+    def _semantic_text(self) -> dict[str, Any]:
+        """Return the field; its index options are explicit, since defaults change with the version."""
+        vectors = self._dense_vector()["index_options"]
         return {
             "type": "semantic_text",
-            "inference_id": passage.id,
-            "search_inference_id": query.id,
-            "index_options": {"dense_vector": {"type": kind, "m": 16, "ef_construction": 100}},
+            "inference_id": self._endpoint(Role.DOCUMENT),
+            "search_inference_id": self._endpoint(Role.QUERY),
+            "index_options": {"dense_vector": {name: vectors[name] for name in ("type", "m", "ef_construction")}},
         }
 
-    @property
-    def put_pipeline(self) -> Request | None:
-        """The request that makes the pipeline; an earlier vector is removed, since the processor would append to it."""
-        if not self.pipeline:
-            return None
-        output = f"{self.text_field}_embedding"
+    def _dense_vector(self) -> dict[str, Any]:
+        dimension = self.contract.dimension
+        (mapping,) = Layout(storage="bbq_hnsw" if dimension >= 64 else "int8_hnsw").fields(dimension).values()
+        return mapping
+
+    def _pipeline_thing(self) -> Thing:
+        """Embed with the passage endpoint; an earlier vector is removed, since the processor would append to it."""
         inference = {
-            "model_id": self.endpoints[0].id,
-            "input_output": [{"input_field": self.text_field, "output_field": output}],
+            "model_id": self._endpoint(Role.DOCUMENT),
+            "input_output": [{"input_field": self.text_field, "output_field": self._output_field}],
             "ignore_missing": True,
         }
-        processors = [{"remove": {"field": output, "ignore_missing": True}}, {"inference": inference}]
+        processors = [{"remove": {"field": self._output_field, "ignore_missing": True}}, {"inference": inference}]
         body = {"description": f"Embeds {self.text_field} with {self.contract.model}", "processors": processors}
-        return Request(method="PUT", path=f"/_ingest/pipeline/{self.pipeline}", body=body)
+        path = f"/_ingest/pipeline/{self.pipeline}"
+        return Thing(
+            label=f"pipeline {self.pipeline}",
+            find=Request(method="GET", path=path),
+            make=Request(method="PUT", path=path, body=body),
+            compare=lambda found: _differing(found.get(self.pipeline, {}), {"processors": processors}),
+            remedy=f"take another name, or DELETE {path} first",
+        )
 
-    @property
-    def _model(self) -> str:
-        return self.served_as or self.contract.model
+    def _probe(self, role: Role) -> Probe:
+        """Say the role where the service carries it, as semantic_text does; a bound endpoint is not told."""
+        body: dict[str, Any] = {"input": [PROBE]}
+        if SERVICES[self.service].role == "carried":
+            body["input_type"] = _SIDES[role][1]
+        id = self._endpoint(role)
+        request = Request(method="POST", path=f"/_inference/text_embedding/{id}", body=body)
+        return Probe(endpoint=id, role=role, request=request)
 
-    def _bound(self, side: Literal["passage", "query"]) -> Endpoint:
-        settings = self._custom(side) if self.service == "custom" else self._openai(side)
-        body = {"service": self.service, "service_settings": settings, "chunking_settings": _CHUNKS}
-        return Endpoint(id=f"{self.name}-{side}", body=body, role="")
 
-    def _custom(self, side: str) -> dict[str, Any]:
-        task = f"retrieval.{side}" if self.contract.task == Task.RETRIEVAL else str(self.contract.task)
-        asked = {"model": self._model, "task": task, "dimensions": self.contract.dimension, "normalized": True}
-        return {
-            "url": self.url,
-            "secret_parameters": {"api_key": self.api_key or "none"},
-            "headers": {"Authorization": "Bearer ${api_key}", "Content-Type": "application/json"},
-            "request": f'{{"input": ${{input}}, {json.dumps(asked)[1:]}',
-            "response": {"json_parser": {"text_embeddings": "$.data[*].embedding[*]", "embedding_type": "float"}},
-            "dimensions": self.contract.dimension,
-            "similarity": "cosine",
+def _compare_endpoints(found: dict[str, Any], wanted: dict[str, Any]) -> Differences:
+    """Compare what the server shows again of what was sent; secrets it hides."""
+    (there,) = found["endpoints"]
+    ours, theirs = wanted["service_settings"], there.get("service_settings", {})
+    shown = {name: value for name, value in ours.items() if name not in (*_SECRET, "headers", "response")}
+    differing = _differing(there, {"service": wanted["service"]}) | _differing(theirs, shown)
+    if chunks := there.get("chunking_settings"):
+        differing |= _differing(chunks, wanted["chunking_settings"])
+    return differing
+
+
+def _compare_indices(contract: Contract, found: dict[str, Any], properties: dict[str, Any]) -> Differences:
+    """Compare mappings by type, endpoints and dimension; a contract that differs is an error of its own.
+
+    Raises:
+        ContractMismatch: the index keeps vectors of another contract.
+    """
+    (there,) = found.values()
+    kept = contract_of(there["mappings"])
+    if kept is not None:
+        kept.check(contract, ours="the index", theirs="this set-up")
+    differing: Differences = {} if kept is not None else {"contract": (None, contract.model)}
+    for name, wanted in properties.items():
+        known = {key: wanted[key] for key in _FIELD_IDENTITY if key in wanted}
+        differing |= {
+            f"{name}.{key}": pair
+            for key, pair in _differing(there["mappings"].get("properties", {}).get(name, {}), known).items()
         }
-
-    def _openai(self, side: str) -> dict[str, Any]:
-        return {
-            "url": self.url.replace("{role}", side),
-            "model_id": self._model,
-            "api_key": self.api_key or "none",
-            "dimensions": self.contract.dimension,
-            "similarity": "cosine",
-        }
+    return differing
 
 
-def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Return the names of the settings that an endpoint found has otherwise than wanted."""
-    ours, theirs = wanted["service_settings"], found.get("service_settings", {})
-    names = [name for name in _COMPARED if name in ours and ours[name] != theirs.get(name)]
-    return names if found.get("service") == wanted["service"] else ["service", *names]
+_FIELD_IDENTITY = ("type", "inference_id", "search_inference_id", "dims")
+
+
+def _differing(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Differences:
+    return {name: (there.get(name), value) for name, value in wanted.items() if there.get(name) != value}
+
+
+def _check_id(what: str, name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9_.-]*[a-z0-9])?", name):
+        raise InvalidInput(
+            f"the name of {what} is of lower-case letters, digits, _ - and ., a letter or digit first and last, not"
+            f" {brief(name)}"
+        )
+
+
+def _is_url(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _width(model: str) -> int | None:
+    try:
+        return find_model(model).width
+    except UnknownModel:
+        return None
 
 
 def _hide(value: Any) -> Any:

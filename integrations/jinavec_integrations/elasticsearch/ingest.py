@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from jinavec.errors import InvalidInput, InvalidType, brief
 from jinavec.records import Record
+from jinavec.sender import Sender
 from jinavec.vectors import Float32
 
 _CHARACTERS = 4_000_000
@@ -26,7 +27,8 @@ class Steps:
     check: Callable[[Record], None]
     stored: Callable[[list[Record]], list[Record]]
     """Returns what is stored under the ids of records, as far as that spares work."""
-    embed: Callable[[list[Numbered]], Float32]
+    embed: Callable[[list[Numbered], Callable[[], None]], Float32]
+    """Returns their vectors; calls the second argument now and then, to learn of a failed batch soon."""
     store: Callable[[list[Record], Float32], dict[str, str]]
     """Returns why, by id, for those that were refused; called in another thread."""
     done: Callable[[int, dict[str, str]], None]
@@ -39,30 +41,26 @@ def ingest(records: Iterable[Record], steps: Steps, *, batch: int, threads: int)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidInput(f"{name} must be a whole number of at least 1, not {brief(value)}")
     stored = 0
-    under_way: deque[tuple[int, set[str], Future[dict[str, str]]]] = deque()
+    under_way: deque[set[str]] = deque()
 
-    def finish(at_most: int) -> None:
+    def done(count: int, refused: dict[str, str]) -> None:
         nonlocal stored
-        while len(under_way) > at_most:
-            count, ids, future = under_way.popleft()
-            refused = future.result()
-            stored += len(ids) - len(refused)
-            steps.done(count, refused)
+        stored += len(under_way.popleft()) - len(refused)
+        steps.done(count, refused)
 
-    with ThreadPoolExecutor(threads, "jinavec-ingest") as pool:
+    with Sender(threads) as sender:
         for given in _batches(records, batch):
             for _, record in given:
                 steps.check(record)
             last = {record.id: (number, record) for number, record in given}  # of one id given twice, the last counts
-            if not last.keys().isdisjoint(id for _, ids, _ in under_way for id in ids):
-                finish(0)  # else the earlier record could be stored after the later one
+            if any(id in ids for ids in under_way for id in last):
+                sender.finish()  # else the earlier record could be stored after the later one
             known = {record.id: record for record in steps.stored([record for _, record in last.values()])}
             wanted = [(number, record) for id, (number, record) in last.items() if known.get(id) != record]
-            vectors = steps.embed(wanted)
-            sending = pool.submit(steps.store, [record for _, record in wanted], vectors)
-            under_way.append((len(given), {record.id for _, record in wanted}, sending))
-            finish(threads)
-        finish(0)
+            vectors = steps.embed(wanted, sender.check)
+            changed = [record for _, record in wanted]
+            sender.submit(partial(steps.store, changed, vectors), partial(done, len(given)))
+            under_way.append({record.id for record in changed})
     return stored
 
 

@@ -15,6 +15,11 @@ from jinavec_integrations.elasticsearch.options import ElasticsearchOptions, Res
 VECTOR, BITS, TEXT, METADATA, ID = "vector", "bits", "text", "metadata", "id"
 VERSION = 1
 _META = "jinavec"
+CONTRACT = "jinavec_contract"
+"""In the ``_meta`` of an index that is not the engine's: its contract alone."""
+
+_FIELD_DEFAULTS = {"type": "object", "element_type": "float", "similarity": "cosine"}
+"""What a server may leave out of a mapping that it shows."""
 
 Version = tuple[int, int]
 """Major and minor version of a server."""
@@ -156,6 +161,22 @@ class Meta:
         except (KeyError, TypeError, InvalidInput) as error:
             raise IndexDamaged(f"the contract of the index {index} cannot be read: {error}") from error
 
+    def check_fields(self, index: str, mapping: Mapping[str, Any]) -> None:
+        """Refuse a mapping whose fields are not those of the layout: servers store some wrong vectors without a word.
+
+        Raises:
+            EngineError: names a field that differs.
+        """
+        there = cast("dict[str, Any]", mapping.get("properties", {}))
+        for name, wanted in cast("dict[str, Any]", self.mapping()["properties"]).items():
+            found = cast("dict[str, Any]", there.get(name, {}))
+            for key in ("type", "dims", "element_type", "similarity"):
+                if found.get(key, _FIELD_DEFAULTS.get(key)) != wanted.get(key, _FIELD_DEFAULTS.get(key)):
+                    raise EngineError(
+                        f"the mapping of the index {index} was changed: {key} of the field {name!r} is"
+                        f" {found.get(key)!r}, not {wanted.get(key)!r}; make a new index and fill it again"
+                    )
+
     def with_settings(self, settings: EncoderSettings) -> Meta:
         """Return the same with other encoder settings."""
         return replace(self, settings=settings)
@@ -173,6 +194,20 @@ class Meta:
                 **self.layout.fields(self.contract.dimension),
             },
         }
+
+
+def contract_of(mapping: Mapping[str, Any]) -> Contract | None:
+    """Return the contract in the ``_meta`` of a mapping, the engine's or another's; None where there is none.
+
+    Raises:
+        IndexDamaged: it cannot be read.
+    """
+    meta = cast("dict[str, Any]", mapping.get("_meta") or {})
+    content = meta.get(CONTRACT) or cast("dict[str, Any]", meta.get(_META) or {}).get("contract")
+    try:
+        return None if content is None else Contract.from_json(content)
+    except InvalidInput as error:
+        raise IndexDamaged(f"the contract of the index cannot be read: {error}") from error
 
 
 def settings_of(options: ElasticsearchOptions) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from jinavec import Encoder
+from jinavec import Encoder, ModelProfile, open_engine
+from jinavec.errors import ContractMismatch, EngineError, InvalidInput
 
 from ...elasticsearch_server import client, elasticsearch_url, forget_index
 
@@ -19,8 +20,10 @@ from elasticsearch.helpers.vectorstore import AsyncVectorStore, VectorStore
 from jinavec_adapters.elastic import (
     AsyncJinaEmbeddingService,
     AsyncJinaRetrievalStrategy,
+    AsyncJinaVectorStore,
     JinaEmbeddingService,
     JinaRetrievalStrategy,
+    JinaVectorStore,
 )
 
 pytestmark = pytest.mark.elasticsearch
@@ -111,3 +114,73 @@ async def test_the_async_store_does_the_same(index: str, encoder: Encoder) -> No
         )
         await store.add_texts(TEXTS, ids=list("abcde"))
         assert ids(await store.search(query="ships anchor in the harbour", k=1)) == ["c"]
+
+
+# the stores that compare the contract
+
+
+@pytest.fixture(scope="module")
+def another() -> Encoder:
+    """A model of the same dimension."""
+    return Encoder.load(ModelProfile(name="another", width=64, backend="lexical"))
+
+
+def test_an_index_of_another_contract_is_refused(index: str, encoder: Encoder, another: Encoder) -> None:
+    with client() as server:
+        store = JinaVectorStore(server, index=index, embedding_service=JinaEmbeddingService(encoder))
+        store.add_texts(TEXTS, ids=list("abcde"))
+        assert ids(store.search(query="ships anchor in the harbour", k=1)) == ["c"]
+        hits = store.max_marginal_relevance_search(query="the cat", vector_field="vector_field", k=2, num_candidates=5)
+        assert len(hits) == 2
+        other = JinaVectorStore(server, index=index, embedding_service=JinaEmbeddingService(another))
+        for use in (
+            lambda: other.add_texts(TEXTS),
+            lambda: other.add_texts(TEXTS, vectors=[[1.0] * 64] * 5),
+            lambda: other.search(query="ships"),
+            lambda: other.search(query_vector=[1.0] * 64),
+            lambda: other.max_marginal_relevance_search(query="ships", vector_field="vector_field"),
+        ):
+            with pytest.raises(ContractMismatch, match="the index store-.* has 'lexical', the store has 'another'"):
+                use()
+        assert server.count(index=index)["count"] == 5
+
+
+async def test_the_async_store_refuses_it_too(index: str, encoder: Encoder, another: Encoder) -> None:
+    pytest.importorskip("aiohttp")
+    async with AsyncElasticsearch(elasticsearch_url()) as server:
+        store = AsyncJinaVectorStore(server, index=index, embedding_service=AsyncJinaEmbeddingService(encoder))
+        await store.add_texts(TEXTS, ids=list("abcde"))
+        assert ids(await store.search(query="ships anchor in the harbour", k=1)) == ["c"]
+        other = AsyncJinaVectorStore(server, index=index, embedding_service=AsyncJinaEmbeddingService(another))
+        with pytest.raises(ContractMismatch, match="another"):
+            await other.add_texts(TEXTS)
+        with pytest.raises(ContractMismatch, match="another"):
+            await other.search(query="ships")
+
+
+def test_an_index_without_a_contract_is_refused(index: str, encoder: Encoder) -> None:
+    with client() as server:
+        server.indices.create(index=index)
+        store = JinaVectorStore(server, index=index, embedding_service=JinaEmbeddingService(encoder))
+        with pytest.raises(EngineError, match="holds no contract"):
+            store.add_texts(TEXTS)
+
+
+def test_an_index_of_the_engine_is_known_by_its_contract(index: str, encoder: Encoder, another: Encoder) -> None:
+    open_engine(f"elasticsearch:{elasticsearch_url()}/{index}", encoder=another).close()
+    with client() as server:
+        store = JinaVectorStore(server, index=index, embedding_service=JinaEmbeddingService(encoder))
+        with pytest.raises(ContractMismatch, match="another"):
+            store.search(query="x")
+
+
+def test_a_store_needs_one_contract(encoder: Encoder, another: Encoder) -> None:
+    with client() as server:
+        service = JinaEmbeddingService(encoder)
+        with pytest.raises(InvalidInput, match="needs a contract"):
+            JinaVectorStore(server, index="i")
+        with pytest.raises(InvalidInput, match="needs a contract"):
+            JinaVectorStore(server, index="i", embedding_service=service, retrieval_strategy=JinaRetrievalStrategy())
+        with pytest.raises(ContractMismatch, match="the strategy has 'another'"):
+            strategy = JinaRetrievalStrategy(contract=another.contract)
+            JinaVectorStore(server, index="i", embedding_service=service, retrieval_strategy=strategy)

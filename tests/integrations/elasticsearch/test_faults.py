@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +15,13 @@ import numpy as np
 import pytest
 
 from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
-from jinavec.errors import EngineError, IndexNotFound, InvalidRecord, InvalidTarget, InvalidType, RecordsFailed
+from jinavec.errors import EngineError, IndexNotFound, InvalidInput, InvalidTarget, InvalidType, RecordsFailed
 
 pytest.importorskip("elasticsearch")
 import elasticsearch
 
 from jinavec_integrations.elasticsearch import ElasticsearchOptions, bulk
-from jinavec_integrations.elasticsearch.connect import Place
+from jinavec_integrations.elasticsearch.connect import Place, connect
 from jinavec_integrations.elasticsearch.faults import Fault, reported, translate
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta
 
@@ -54,13 +56,16 @@ def opened(script: Script, encoder: Encoder | None = None) -> Any:
         (refusal(403, "security_exception", "current license is non-compliant for [x]"), EngineError, "licence"),
         (refusal(403, "security_exception", "license has expired"), EngineError, "renew"),
         (refusal(404, "index_not_found_exception", "no such index [notes]"), IndexNotFound, "no such index"),
+        (refusal(400, "index_closed_exception", "closed"), EngineError, "open it again"),
+        (refusal(400, "illegal_argument_exception", "it matches with template [t] that creates data streams only"),
+         InvalidInput, "data stream"),
         (refusal(429, "circuit_breaking_exception", "too large"), EngineError, "overloaded"),
         (refusal(400, "x", "Accept version media_type_header_exception"), EngineError, "major"),
         (refusal(500, "null_pointer_exception", "oh"), EngineError, "500 null_pointer_exception: oh"),
         ((502, b"<html>Bad Gateway</html>"), EngineError, "not available"),
         ((200, b"{half"), EngineError, "JSON"),
     ],
-)
+)  # fmt: skip
 def test_each_refusal_is_one_error_with_its_remedy(answer: Answer, kind: type[Exception], match: str) -> None:
     with scripted(answers={**OPEN, ("GET", "/notes/_mapping"): answer}) as script, pytest.raises(kind, match=match):
         open_engine(f"elasticsearch:{script.url}/notes")
@@ -206,14 +211,53 @@ def test_each_record_that_was_refused_is_named() -> None:
     assert len(route.stored) == 15
 
 
-def test_a_request_too_large_names_the_limit() -> None:
-    answers = {**OPEN, ("PUT", "/notes/_bulk"): (413, b"")}
-    with (
-        scripted(answers=answers) as script,
-        opened(script) as engine,
-        pytest.raises(InvalidRecord, match="max_content"),
-    ):
-        engine.add([Record("a")], VECTORS[:1])
+@pytest.mark.parametrize("limit", [30_000, 3000])
+def test_a_request_too_large_is_sent_in_parts_and_what_is_larger_alone_is_named(limit: int) -> None:
+    route = Bulk()
+
+    def proxy(asked: Asked) -> Answer:
+        return (413, b"<html>too large</html>") if len(asked.body) > limit else route(asked)
+
+    records = [Record(str(n), "x" * (40_000 if n == 7 else 100)) for n in range(300)]
+    with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): proxy}) as script, opened(script) as engine:
+        with pytest.raises(RecordsFailed, match=r"1 of 300 records: '7': .*max_content_length.*split"):
+            engine.ingest(records, np.tile(VECTORS, (5, 1))[:300])
+    assert route.stored.keys() == {str(n) for n in range(300)} - {"7"}
+
+
+def test_a_failure_stops_the_encoder_in_the_middle_of_a_batch() -> None:
+    encoder = Encoder.load("lexical", dimension=64)
+    mapping = Meta(contract=encoder.contract, layout=Layout(storage="bbq_hnsw"), settings=encoder.settings).mapping()
+    failed, embedded = threading.Event(), list[int]()
+
+    def bulk_route(asked: Asked) -> Answer:
+        failed.set()
+        return refusal(401, "security_exception", "the key was revoked")
+
+    class Slow:
+        """An encoder that goes on text by text until it is told to stop."""
+
+        contract, settings = encoder.contract, encoder.settings
+
+        def encode_documents(self, texts: list[str], progress: Any) -> Any:
+            for number in range(len(texts)):
+                if embedded and number == 1:
+                    failed.wait(30)
+                    time.sleep(0.2)
+                progress(number, len(texts))
+                embedded.append(number)
+            return encoder.encode_documents(texts)
+
+    answers: dict[Any, Any] = {
+        **OPEN,
+        ("GET", "/notes/_mapping"): (200, {"notes": {"mappings": mapping}}),
+        ("PUT", "/notes/_bulk"): bulk_route,
+    }
+    with scripted(answers=answers) as script, opened(script, encoder) as engine:
+        engine.encoder = Slow()
+        with pytest.raises(EngineError, match="no valid credentials"):
+            engine.ingest([Record(str(n), f"text {n}") for n in range(40)], batch=4)
+    assert len(embedded) < 12  # the first batch, and what was begun while it was sent
 
 
 def test_an_ingest_that_breaks_off_says_what_is_stored_and_raises() -> None:
@@ -278,6 +322,16 @@ def test_credentials_come_from_the_environment_and_are_never_shown(
             opened(script)
     shown += f"{raised.value} {raised.value.__cause__!r} {json.dumps(environment and 'x')}"
     assert not any(secret in shown for secret in ("aaa", "bbb", "dTpw"))
+
+
+def test_a_cloud_id_names_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELASTICSEARCH_API_KEY", "hush-hush")
+    cloud_id = "mine:" + base64.b64encode(b"region.cloud.example:9243$abc$def").decode()
+    assert Place.parse(f"{cloud_id}/notes") == Place(cloud_id, "notes")
+    with connect(cloud_id) as client:
+        (node,) = client.transport.node_pool.all()
+        assert node.base_url == "https://abc.region.cloud.example:9243"
+        assert "hush-hush" not in repr(client)
 
 
 def test_a_client_of_ones_own_is_used_and_left_open() -> None:

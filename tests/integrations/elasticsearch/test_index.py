@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jinavec import Contract, Encoder, Hit, ModelProfile, Record, open_engine
+from jinavec.backends.lexical import LexicalBackend
 from jinavec.errors import (
     ContractMismatch,
     EngineError,
@@ -25,7 +29,8 @@ from jinavec.filters import match, parse_filter
 from jinavec.vectors import normalize
 
 pytest.importorskip("elasticsearch")
-from jinavec_integrations.elasticsearch import ElasticsearchIndex
+from jinavec_integrations.elasticsearch import ElasticsearchIndex, convert
+from jinavec_integrations.elasticsearch.mapping import Layout, Meta
 from jinavec_integrations.elasticsearch.options import STORAGES
 
 from ...elasticsearch_server import client
@@ -228,25 +233,62 @@ def test_of_one_id_the_last_record_counts_in_whatever_batch(target: str) -> None
         assert engine.search(VECTORS[49], 1)[0].score == pytest.approx(1, abs=1e-4)
 
 
-def test_a_resumed_ingest_embeds_only_what_is_missing(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = Encoder.load("lexical", dimension=64)
-    embedded: list[int] = []
-    original = encoder.encode_documents
+class Counting(LexicalBackend):
+    """Counts the texts it embeds."""
 
-    def counted(texts: list[str]) -> Any:
-        embedded.append(len(texts))
-        return original(texts)
+    embedded = 0
 
-    monkeypatch.setattr(encoder, "encode_documents", counted)
+    def embed(self, texts: Sequence[str], **how: Any) -> Any:
+        self.embedded += len(texts)
+        return super().embed(texts, **how)
+
+
+def test_a_resumed_ingest_embeds_only_what_is_missing(target: str) -> None:
+    backend = Counting(64)
+    encoder = Encoder(ModelProfile(name="lexical", width=64), backend)
     with open_engine(target, encoder=encoder) as engine:
         assert isinstance(engine, ElasticsearchIndex)
         engine.ingest(RECORDS[:300])
         changed = Record("r7", "another text", {"n": 7})
-        embedded.clear()
+        backend.embedded = 0
         assert engine.ingest([*RECORDS[:7], changed, *RECORDS[8:500]], resume=True, batch=100) == 201
-        assert sum(embedded) == 201
+        assert backend.embedded == 201
         assert engine.get("r7") == changed
         assert engine.count() == 500
+
+
+KILLED = """
+import sys, time
+from jinavec import Encoder, Record, open_engine
+with open_engine(sys.argv[1], encoder=Encoder.load("lexical", dimension=64)) as engine:
+    def records():
+        for n in range(800):
+            if n and n % 50 == 0:
+                time.sleep(0.2)
+            yield Record(f"r{n}", f"text {n}", {"n": n})
+    engine.ingest(records(), batch=50, progress=lambda done: print(done, flush=True))
+"""
+
+
+def test_an_ingest_that_was_killed_goes_on_where_it_was(target: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, target], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        reported = next(int(line) for line in process.stdout if int(line) >= 200)
+        process.kill()
+    backend = Counting(64)
+    encoder = Encoder(ModelProfile(name="lexical", width=64), backend)
+    with open_engine(target, encoder=encoder) as engine, client() as server:
+        assert isinstance(engine, ElasticsearchIndex)
+        server.indices.refresh(index=name(target))
+        stored = engine.count()
+        assert reported <= stored < 800
+        assert engine.ingest(RECORDS, resume=True) == 800 - stored
+        assert backend.embedded == 800 - stored
+        assert engine.count() == 800
+        assert engine.get([record.id for record in RECORDS]) == RECORDS
+        backend.embedded = 0
+        assert engine.ingest(RECORDS, resume=True) == 0
+        assert backend.embedded == 0
 
 
 def test_refused_records_are_named_and_the_others_stored(target: str) -> None:
@@ -283,6 +325,61 @@ def test_a_document_over_the_size_limit_is_named_before_anything_is_sent(target:
         with pytest.raises(InvalidRecord, match="'large'.*split"):
             engine.add([RECORDS[0], Record("large", "x" * 105_000_000)], VECTORS[:2])
         assert engine.count() == 0
+
+
+def test_of_a_document_the_server_finds_too_large_the_neighbours_are_stored(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert, "DOCUMENT_BYTES", 10**10)  # past our own check, to the server's
+    records = [Record("a", "x"), Record("large", "x" * 106_000_000), Record("b", "x")]
+    with opened(target) as engine:
+        with pytest.raises(RecordsFailed, match="1 of 3 records: 'large': .*max_content_length"):
+            engine.add(records, VECTORS[:3])
+        assert engine.get(["a", "b"]) == [records[0], records[2]]
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "match"),
+    [
+        ("vector", {"type": "keyword"}, "type of the field 'vector' is 'keyword'"),
+        ("vector", {"dims": 128}, "dims of the field 'vector' is 128, not 64"),
+        ("vector", {"element_type": "byte"}, "element_type"),
+        ("vector", {"similarity": "l2_norm"}, "similarity"),
+        ("filter", {"type": "text"}, "'filter'"),
+    ],
+)
+def test_a_mapping_that_somebody_changed_is_refused(target: str, field: str, change: Any, match: str) -> None:
+    """Servers from 9.3 on take base64 vectors of a wrong dimension without a word."""
+    mapping = Meta(contract=CONTRACT, layout=Layout(storage="hnsw")).mapping()
+    properties = mapping["properties"]
+    properties[field] = change if change.get("type") in ("keyword", "text") else properties[field] | change
+    with client() as server:
+        server.indices.create(index=name(target), mappings=mapping)
+        with pytest.raises(EngineError, match=match):
+            opened(target)
+        server.indices.delete(index=name(target))
+        with opened(target) as engine:
+            server.indices.delete(index=name(target))
+            server.indices.create(index=name(target), mappings=mapping)
+            with pytest.raises(EngineError, match=match):
+                engine.add(RECORDS[:1], VECTORS[:1])
+            with pytest.raises(EngineError, match=match):
+                engine.search(QUERIES[0])
+
+
+def test_an_alias_stands_for_one_index(target: str) -> None:
+    alias, other = f"{target}-alias", f"{target}-other"
+    with opened(target) as engine, opened(other), client() as server:
+        engine.add(RECORDS[:2], VECTORS[:2])
+        server.indices.put_alias(index=name(target), name=name(alias))
+        with opened(alias) as same:
+            assert same.add(RECORDS[2:3], VECTORS[2:3]) == 1
+            assert engine.count() == 3
+            server.indices.put_alias(index=name(other), name=name(alias))
+            for use in (lambda: same.add(RECORDS[:1], VECTORS[:1]), lambda: same.search(QUERIES[0])):
+                with pytest.raises(EngineError, match="stands for 2 indices; name one"):
+                    use()
+        server.indices.delete(index=name(other))
 
 
 @pytest.mark.parametrize("block", ["write", "read_only"])
