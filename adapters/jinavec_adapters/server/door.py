@@ -26,18 +26,20 @@ from jinavec_adapters.server.settings import ServerSettings
 T = TypeVar("T")
 log = logging.getLogger("jinavec.server")
 
+_JSON = ("application/json", "application/x-www-form-urlencoded")
+"""Kinds of JSON bodies; the second is what curl says of any body."""
 CLIENT_LEFT = 499
 """The status that logs show where nobody was there to read one (nginx's)."""
 
 
 def _check_headers(headers: Headers) -> None:
-    """Refuse a body that says it is no plain JSON; browsers can send nothing else to strangers without asking first.
+    """Refuse a body that says it is no plain JSON.
 
     Raises:
         WireError: it does.
     """
     kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    if kind not in _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise WireError(Reason.INVALID, "the body must be JSON: send Content-Type: application/json")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise WireError(Reason.INVALID, "a compressed body is not read here: send no Content-Encoding")

@@ -119,7 +119,7 @@ def test_a_body_that_is_no_honest_json_is_refused(server: Server, body: bytes, w
     "headers",
     [
         {"Content-Type": "text/plain"},
-        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/xml"},
         {"Content-Type": "multipart/form-data; boundary=x"},
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
@@ -127,7 +127,11 @@ def test_a_body_that_is_no_honest_json_is_refused(server: Server, body: bytes, w
 )
 def test_a_body_that_says_it_is_no_plain_json_is_refused(server: Server, headers: dict[str, str]) -> None:
     assert server.post("/v1/embeddings", GOOD, headers=headers).status_code == 400
-    for kind in ("application/json; charset=utf-8", "application/vnd.elasticsearch+json; compatible-with=9"):
+    for kind in (
+        "application/json; charset=utf-8",
+        "application/vnd.elasticsearch+json; compatible-with=9",
+        "application/x-www-form-urlencoded",  # as curl says by itself
+    ):
         assert server.post("/v1/embeddings", GOOD, headers={"Content-Type": kind}).status_code == 200
 
 
