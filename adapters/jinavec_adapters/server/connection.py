@@ -34,8 +34,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; give up on a head that is too large."""
+        awaited = self._timer
         super().data_received(data)
-        if self._timer is not None:
+        if awaited is not None and self._timer is awaited:  # the same head as before, not one behind it
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self.transport.close()

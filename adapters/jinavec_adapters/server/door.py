@@ -32,19 +32,6 @@ CLIENT_LEFT = 499
 """The status that logs show where nobody was there to read one (nginx's)."""
 
 
-def _check_headers(headers: Headers) -> None:
-    """Refuse a body that says it is no plain JSON.
-
-    Raises:
-        WireError: it does.
-    """
-    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind not in _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise WireError(Reason.INVALID, "the body must be JSON: send Content-Type: application/json")
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise WireError(Reason.INVALID, "a compressed body is not read here: send no Content-Encoding")
-
-
 @dataclass
 class Door:
     """Lets requests in: key, limits, body; and turns whatever goes wrong into the protocol's own error."""
@@ -178,6 +165,19 @@ async def _while_present(request: Request, work: Awaitable[T]) -> T:
 async def _leaving(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _check_headers(headers: Headers) -> None:
+    """Refuse a body that says it is no plain JSON.
+
+    Raises:
+        WireError: it does.
+    """
+    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind not in _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise WireError(Reason.INVALID, "the body must be JSON: send Content-Type: application/json")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise WireError(Reason.INVALID, "a compressed body is not read here: send no Content-Encoding")
 
 
 def _busy(message: str) -> WireError:

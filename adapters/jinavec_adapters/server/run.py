@@ -94,8 +94,9 @@ def load_worker() -> FastAPI:
     _log_as_json()
     try:
         return _load(ServerSettings.taken_over(os.environ[_HANDED]))
-    except JinavecError as error:
-        Path(os.environ[SHARED], _FAILURE).write_text(str(error), "utf-8")
+    except Exception as error:
+        reason = str(error) if isinstance(error, JinavecError) else f"{type(error).__name__}: {error}"
+        Path(os.environ[SHARED], _FAILURE).write_text(reason, "utf-8")
         sys.exit(STARTUP_FAILURE)  # the supervisor tries no other
 
 

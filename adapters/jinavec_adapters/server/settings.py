@@ -70,9 +70,9 @@ class ServedModel(BaseModel):
 
     @property
     def accelerator(self) -> str:
-        """The device or provider besides the processor that the model runs on; empty for none."""
-        device, provider = self.options.get("device", "cpu"), self.options.get("provider", "CPU")
-        return "" if str(device).startswith("cpu") and str(provider).startswith("CPU") else f"{device} {provider}"
+        """The device, or the provider, that the model runs on; empty for the processor."""
+        chosen = str(self.options.get("device") or self.options.get("provider") or "cpu")
+        return "" if chosen.lower().startswith("cpu") else chosen
 
     @property
     def profile(self) -> ModelProfile:

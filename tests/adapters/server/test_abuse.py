@@ -81,6 +81,16 @@ def test_an_endless_head_ends_the_connection(server: Server) -> None:
             connection.sendall(b"X-Header: " + b"a" * 10_000 + b"\r\n")
 
 
+def test_what_comes_before_a_head_does_not_count_as_one(server: Server) -> None:
+    body = json.dumps({"input": ["a" * 4000] * 50, "model": "lexical", "dimensions": 64}).encode()
+    request = head(b"Content-Length: %d\r\n\r\n" % len(body)) + body
+    with connect(server) as connection:
+        connection.sendall(request + head()[:10])
+        connection.sendall(head(b"Connection: close\r\nContent-Length: 2\r\n\r\n")[10:] + b"{}")
+        received = read_all(connection)
+    assert received.count(b"HTTP/1.1 200") == 1 and received.count(b"HTTP/1.1 400") == 1
+
+
 @pytest.mark.parametrize("more", [TWO_LENGTHS, LENGTH_AND_CHUNKS, b"Content-Length: -1\r\n\r\n", b"\x00: 1\r\n\r\n"])
 def test_a_head_of_two_meanings_is_refused(server: Server, more: bytes) -> None:
     with connect(server) as connection:
