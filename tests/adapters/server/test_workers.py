@@ -51,7 +51,9 @@ def answered(server: Server) -> int:
 
 def test_two_workers_are_one_server(start: Any, tmp_path: Path) -> None:
     config = tmp_path / "server.toml"
-    config.write_text('models = ["lexical"]\napi_keys = ["a-key-to-hide"]\nmax_inputs = 1500\n', "utf-8")
+    config.write_text(
+        'models = ["lexical"]\napi_keys = ["a-key-to-hide"]\nmax_inputs = 1500\nbatch_tokens = 100\n', "utf-8"
+    )
     with start("--config", config, "--workers", 2) as own:
         wait_for(lambda: len(started(own)) == 2)
         assert own.post("/v1/embeddings", GOOD).status_code == 401  # keys and limits were handed on
