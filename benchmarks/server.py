@@ -124,7 +124,7 @@ def compare(model: str, folder: Path, options: argparse.Namespace) -> None:
         encoder = stack.enter_context(load(folder))
         commands = {SERVE: [Path(sys.executable).with_name("jinavec"), "serve", "--model", folder / "profile.toml"]}
         if options.infinity:
-            how = "--device cpu --dtype float32 --no-bettertransformer --url-prefix /document/v1 --log-level error"
+            how = "--device cpu --dtype float32 --no-bettertransformer --no-model-warmup --url-prefix /document/v1 --log-level error"
             commands[INFINITY] = [options.infinity, "v2", "--model-id", folder / "weights", *how.split()]
         for handler, name in HANDLERS.items():
             commands[name] = [sys.executable, Path(__file__).resolve(), "--handler", handler, "--folder", folder]
@@ -148,9 +148,11 @@ def report(title: str, encoder: Encoder, ports: dict[str, int], texts: Sequence[
             vectors, seconds = asyncio.run(ask_all(port, texts))
             assert np.einsum("ij,ij->i", vectors, expected).min() > 0.9999, name
             rates[name].append(len(texts) / seconds)
+            say(f"  {name}: {rates[name][-1]:.1f} texts/s; in process {rates[IN_PROCESS][-1]:.1f}")
         some = texts[:CLIENTS]
         alone = timed(lambda some=some: [encoder.encode_documents([text]) for text in some])
         one_by_one.append(alone / timed(lambda some=some: encoder.encode_documents(some)))
+        say(f"  calls of one text over one call: {one_by_one[-1]:.2f}")
     added = asyncio.run(lonely(encoder, ports[SERVE], texts[:LONELY]))
     middle = {name: statistics.median(found) for name, found in rates.items()}
     lines = [
