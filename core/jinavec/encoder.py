@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
@@ -40,6 +40,8 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 
 Progress = Callable[[int, int], None]
 """Called with the number of texts done and the number of texts in all."""
+Counted = Callable[[Sequence[int]], None]
+"""Called with the tokens of each text, in order."""
 
 
 class Encoder:
@@ -147,13 +149,22 @@ class Encoder:
             host=self.backend.host,
         )
 
-    def encode(self, texts: Iterable[str], *, role: Role | str, progress: Progress | None = None) -> Float32:
+    def encode(
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role | str,
+        progress: Progress | None = None,
+        counted: Counted | None = None,
+    ) -> Float32:
         """Embed texts, each with the prefix of its task and role, narrowed to the dimension.
 
         Args:
             texts: any iterable of strings; identical ones are embedded once.
             role: query or document.
             progress: called with (texts done, texts in all) as work proceeds; from another thread where a server works.
+            counted: called once, at the end, with the tokens read of each text, its prefix included; not called where
+                the backend counts none.
 
         Returns:
             float32 (n, dimension), unit length, in the order of the texts.
@@ -169,14 +180,21 @@ class Encoder:
         Warns:
             JinavecWarning: texts were truncated, or held nothing to embed; once a call.
         """
-        call = _Call(self, texts, role, progress)
+        call = _Call(self, texts, role, progress, counted)
         if not call.texts:
             return np.empty((0, self.dimension), np.float32)
         return call.result(self.backend.embed(call.texts, task=self.task, role=call.role, report=call.report))
 
-    async def aencode(self, texts: Iterable[str], *, role: Role | str, progress: Progress | None = None) -> Float32:
+    async def aencode(
+        self,
+        texts: Iterable[str],
+        *,
+        role: Role | str,
+        progress: Progress | None = None,
+        counted: Counted | None = None,
+    ) -> Float32:
         """``encode`` without blocking the event loop; the progress callback may run in another thread."""
-        call = _Call(self, texts, role, progress)
+        call = _Call(self, texts, role, progress, counted)
         if not call.texts:
             return np.empty((0, self.dimension), np.float32)
         embedding = self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
@@ -218,7 +236,14 @@ class Encoder:
 class _Call:
     """One call of encode: what is asked of the backend before, and what is made of its answer after."""
 
-    def __init__(self, encoder: Encoder, texts: Iterable[str], role: Role | str, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        texts: Iterable[str],
+        role: Role | str,
+        progress: Progress | None,
+        counted: Counted | None,
+    ) -> None:
         given = _check_texts(texts)
         self.encoder = encoder
         self.role = Role(role)
@@ -229,6 +254,7 @@ class _Call:
         self.done = len(given) - len(position)  # repeated texts cost nothing
         self.total = len(given)
         self.progress = progress
+        self.counted = counted
         self.lock = Lock()  # a backend may finish texts in several threads
         self.report = Report(encoder.overflow, self._advance)
 
@@ -253,6 +279,9 @@ class _Call:
         self.report.warn()
         if self.done < self.total:
             self._advance(self.total - self.done)
+        counts = self.report.counts
+        if counts and self.counted is not None:
+            self.counted(counts if self.rows is None else [counts[row] for row in self.rows])
         return narrowed if self.rows is None else narrowed[self.rows]
 
 

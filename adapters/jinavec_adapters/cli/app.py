@@ -358,6 +358,10 @@ def serve(
     ] = None,
     host: Annotated[str | None, Option(metavar="HOST", help="The address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, Option(metavar="PORT", help="The port to listen on. [default: 8080]")] = None,
+    workers: Annotated[
+        int | None,
+        Option(metavar="N", help="Processes, each with the models and limits of its own. [default: 1]"),
+    ] = None,
     api_keys_file: Annotated[
         str | None,
         Option(metavar="FILE", help="API keys, one a line. [default: those in JINAVEC_SERVE_API_KEYS, with commas]"),
@@ -405,6 +409,7 @@ def serve(
         "overflow": overflow,
         "host": host,
         "port": port,
+        "workers": workers,
         "api_keys_file": api_keys_file,
         "no_auth": no_auth,
         "tls_certificate": tls_certificate,

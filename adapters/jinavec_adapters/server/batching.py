@@ -49,11 +49,15 @@ class Job:
         self.next = 0
         self.left = len(texts)
         self.vectors = np.empty((len(texts), ask.dimension), np.float32)
+        self.counts: list[int | None] = [None] * len(texts)
+        """Tokens the model read of each text, where its backend counts them."""
         self.done: asyncio.Future[Float32] = asyncio.get_running_loop().create_future()
 
-    def fill(self, rows: Sequence[int], vectors: Float32) -> None:
-        """Take the vectors of some rows; the last ones finish the job."""
+    def fill(self, rows: Sequence[int], vectors: Float32, counts: Sequence[int]) -> None:
+        """Take the vectors of some rows, and their tokens if there are any; the last ones finish the job."""
         self.vectors[rows] = vectors
+        for row, count in zip(rows, counts, strict=False):
+            self.counts[row] = count
         self.left -= len(rows)
         if not self.left and not self.done.done():
             self.done.set_result(self.vectors)
@@ -189,8 +193,9 @@ class Lane:
         if not rows:
             return
         texts = [job.texts[row] for job, own in rows.items() for row in own]
+        counts: list[int] = []
         try:
-            vectors = await self._encoder(ask).aencode(texts, role=ask.role)
+            vectors = await self._encoder(ask).aencode(texts, role=ask.role, counted=counts.extend)
         except Exception as error:
             jobs = list(rows)
             if len(jobs) == 1 or _is_outage(error):
@@ -202,7 +207,8 @@ class Lane:
             return
         start = 0
         for job, own in rows.items():
-            job.fill(own, vectors[start : start + len(own)])
+            part = slice(start, start + len(own))
+            job.fill(own, vectors[part], counts[part])
             start += len(own)
 
     def _fail(self, job: Job, error: Exception) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -25,6 +26,8 @@ from jinavec_adapters.server.settings import ServerSettings
 T = TypeVar("T")
 log = logging.getLogger("jinavec.server")
 
+_JSON = ("application/json", "application/x-www-form-urlencoded")
+"""Kinds of JSON bodies; the second is what curl says of any body."""
 CLIENT_LEFT = 499
 """The status that logs show where nobody was there to read one (nginx's)."""
 
@@ -48,6 +51,7 @@ class Door:
                 async with asyncio.timeout(self.settings.timeout):
                     if protocol is not QDRANT:
                         self.keys.check(shown_keys(request.headers))
+                    _check_headers(request.headers)
                     await self._read(request, body)
                     content = bytes(body)
                     protocol = dialect(protocol, content)
@@ -55,6 +59,11 @@ class Door:
         except (ClientDisconnect, _ClientLeft):
             self.metrics.left.inc()
             return Response(status_code=CLIENT_LEFT)
+        except _ClientDawdles:
+            seconds = f"{self.settings.receive_timeout:g} seconds"
+            response = error_response(protocol, WireError(Reason.INVALID, f"the body did not come within {seconds}"))
+            response.headers["Connection"] = "close"
+            return response
         except TimeoutError:
             error = WireError(Reason.UNAVAILABLE, f"no answer within {self.settings.timeout:g} seconds", retry_after=5)
         except Exception as raised:
@@ -90,14 +99,22 @@ class Door:
 
         Raises:
             WireError: it is larger, or the server holds too many others.
+            _ClientDawdles: it does not come.
         """
-        async for piece in request.stream():
-            if len(body) + len(piece) > self.settings.max_body:
-                raise WireError(Reason.TOO_LARGE, f"the body exceeds {self.settings.max_body} bytes; send fewer texts")
-            if self._held + len(piece) > self.settings.max_held:
-                raise _busy("too many bytes are under way")
-            body += piece
-            self._held += len(piece)
+        try:
+            async with asyncio.timeout(self.settings.receive_timeout):
+                async for piece in request.stream():
+                    self._take(piece, body)
+        except TimeoutError as error:
+            raise _ClientDawdles from error
+
+    def _take(self, piece: bytes, body: bytearray) -> None:
+        if len(body) + len(piece) > self.settings.max_body:
+            raise WireError(Reason.TOO_LARGE, f"the body exceeds {self.settings.max_body} bytes; send fewer texts")
+        if self._held + len(piece) > self.settings.max_held:
+            raise _busy("too many bytes are under way")
+        body += piece
+        self._held += len(piece)
 
 
 def error_response(protocol: Protocol, error: WireError) -> Response:
@@ -118,6 +135,10 @@ def note(request: Request, **values: Any) -> None:
 
 class _ClientLeft(Exception):
     """Nobody waits for the answer any more."""
+
+
+class _ClientDawdles(Exception):
+    """The body of a request does not come."""
 
 
 async def _while_present(request: Request, work: Awaitable[T]) -> T:
@@ -144,6 +165,19 @@ async def _while_present(request: Request, work: Awaitable[T]) -> T:
 async def _leaving(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _check_headers(headers: Headers) -> None:
+    """Refuse a body that says it is no plain JSON.
+
+    Raises:
+        WireError: it does.
+    """
+    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind not in _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise WireError(Reason.INVALID, "the body must be JSON: send Content-Type: application/json")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise WireError(Reason.INVALID, "a compressed body is not read here: send no Content-Encoding")
 
 
 def _busy(message: str) -> WireError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,12 +50,13 @@ class Embedding:
         try:
             for (served, ask), texts in parts.items():
                 jobs.append((served, served.lane.submit(ask, list(texts))))
-            vectors = await asyncio.gather(*(job.done for _, job in jobs))
+            await asyncio.gather(*(job.done for _, job in jobs))
         finally:
             for served, job in jobs:
                 served.lane.cancel(job)
         found = {
-            key: dict(zip(texts, rows, strict=True)) for (key, texts), rows in zip(parts.items(), vectors, strict=True)
+            key: dict(zip(texts, zip(job.vectors, job.counts, strict=True), strict=True))
+            for (key, texts), (_, job) in zip(parts.items(), jobs, strict=True)
         }
         return [_reply(request, plan, found) for request, plan in zip(requests, plans, strict=True)]
 
@@ -128,9 +130,14 @@ def _merge(plans: Sequence[Plan]) -> dict[_Key, dict[str, None]]:
     return parts
 
 
-def _reply(request: EmbedRequest, plan: Plan, found: dict[_Key, dict[str, Float32]]) -> EmbedReply:
-    vectors = np.stack([found[plan.served, ask][text] for ask, text in plan.texts])
-    return EmbedReply.of(vectors, replace(request, model=request.model or plan.served.profile.name))
+def _reply(request: EmbedRequest, plan: Plan, found: dict[_Key, dict[str, tuple[Float32, int | None]]]) -> EmbedReply:
+    rows = [found[plan.served, ask][text] for ask, text in plan.texts]
+    counts = [count for _, count in rows if count is not None]
+    return EmbedReply.of(
+        np.stack([vector for vector, _ in rows]),
+        replace(request, model=request.model or plan.served.profile.name),
+        tokens=sum(counts) if len(counts) == len(rows) else None,
+    )
 
 
 def refusal(error: Exception) -> WireError:
@@ -158,10 +165,24 @@ def decode(protocol: Protocol, body: bytes) -> tuple[EmbedRequest, ...]:
     """Read a body; most protocols put one request into it.
 
     Raises:
-        WireError: not such a request.
+        WireError: not such a request, or one that says something twice.
     """
     decoded: Any = protocol.codec.decode_request(body)
+    _check_names(body)
     return decoded if isinstance(decoded, tuple) else (decoded,)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _check_names(body: bytes) -> None:
+    """Refuse objects that hold a field twice, of which every reader takes another one."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > 1 and len(dict(pairs)) != len(pairs):
+            raise WireError(Reason.INVALID, "a field of the body is there twice")
+
+    try:
+        json.loads(body, object_pairs_hook=check)
+    except RecursionError as error:
+        raise WireError(Reason.INVALID, "the body is nested too deeply") from error
 
 
 def encode(protocol: Protocol, replies: Sequence[EmbedReply]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from jinavec import Encoder
 from jinavec.backends.base import Backend
+from jinavec.backends.local import count_workers
 from jinavec.models import ModelProfile
 from jinavec.tasks import Role, Task
 from jinavec.wire.eis import Endpoint
@@ -109,6 +110,14 @@ class Models:
             one.lane.encoder.close()
 
 
+def _share(model: ServedModel, profile: ModelProfile, processes: int) -> dict[str, Any]:
+    """Return the backend's options; where several processes run models on one processor, each takes its share of it."""
+    runs_here = (model.backend or profile.backend or "onnx") in ("onnx", "torch")
+    if processes == 1 or not runs_here or model.options.keys() & {"workers", "threads"}:
+        return model.options
+    return {**model.options, "workers": max(1, count_workers(None, 1, processor=True) // processes)}
+
+
 def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> list[Served]:
     profile = model.profile
     shared: Backend | None = None
@@ -123,7 +132,7 @@ def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> lis
                 revision=model.revision or None,
                 url=model.url or None,
                 served_as=model.served_as or None,
-                options=model.options or None,
+                options=_share(model, profile, settings.workers) or None,
             )
             if getattr(encoder.backend, "task", None) is None:  # its weights serve every task
                 shared = encoder.backend

@@ -1,25 +1,39 @@
-"""serve: loads the models, then listens until it is told to stop."""
+"""serve: loads the models, then listens until it is told to stop; in one process or in several."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import warnings
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
+from uvicorn.config import STARTUP_FAILURE
 
+from jinavec.errors import JinavecError, ModelError
 from jinavec_adapters.server.app import create_app
-from jinavec_adapters.server.metrics import Metrics
+from jinavec_adapters.server.connection import Connection
+from jinavec_adapters.server.metrics import SHARED, Metrics
 from jinavec_adapters.server.models import Models
 from jinavec_adapters.server.observer import request_id
 from jinavec_adapters.server.settings import ServerSettings
 
 KEEP_ALIVE = 75
 """Seconds a connection may rest; Elasticsearch keeps its own for 60."""
+STARTING = 120
+"""Seconds in which a worker that loads a model may be deaf to its supervisor."""
+_HANDED = "JINAVEC_SERVE_HANDED_ON"
+_FAILURE = "failure"
+"""The file of the shared folder in which a worker says why it cannot start."""
 
 
 def serve(settings: ServerSettings) -> None:
@@ -29,22 +43,61 @@ def serve(settings: ServerSettings) -> None:
         JinavecError: a model cannot be loaded; nothing listens then.
     """
     _log_as_json()
-    metrics = Metrics()
-    models = Models.load(settings, metrics)
-    config = uvicorn.Config(
-        create_app(settings, models, metrics),
-        host=settings.host,
-        port=settings.port,
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,  # pyright: ignore[reportArgumentType]
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=settings.shutdown_timeout,
-    )
+    if settings.workers > 1:
+        _serve_by_workers(settings)
+        return
+    app = _load(settings)
     signal.signal(signal.SIGTERM, _end_well)
-    uvicorn.Server(config).run()
+    uvicorn.run(app, **_listening(settings))
+
+
+def _load(settings: ServerSettings) -> FastAPI:
+    metrics = Metrics()
+    return create_app(settings, Models.load(settings, metrics), metrics)
+
+
+def _listening(settings: ServerSettings) -> dict[str, Any]:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "http": partial(Connection, patience=settings.receive_timeout),
+        "ws": "none",
+        "ssl_certfile": settings.tls_certificate,
+        "ssl_keyfile": settings.tls_key,
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "timeout_keep_alive": KEEP_ALIVE,
+        "timeout_graceful_shutdown": settings.shutdown_timeout,
+    }
+
+
+def _serve_by_workers(settings: ServerSettings) -> None:
+    """Let uvicorn's supervisor start the workers, and start those again that die."""
+    with TemporaryDirectory(prefix="jinavec-serve-") as folder:
+        os.environ[SHARED] = folder
+        os.environ[_HANDED] = settings.hand_on()
+        uvicorn.run(
+            f"{__name__}:load_worker",
+            factory=True,
+            workers=settings.workers,
+            timeout_worker_healthcheck=STARTING,
+            **_listening(settings),
+        )
+        failure = Path(folder, _FAILURE)
+        if failure.exists():
+            raise ModelError(failure.read_text("utf-8"))
+
+
+def load_worker() -> FastAPI:
+    """Return the application of one worker, which was handed its settings by the environment."""
+    _log_as_json()
+    try:
+        return _load(ServerSettings.taken_over(os.environ[_HANDED]))
+    except Exception as error:
+        reason = str(error) if isinstance(error, JinavecError) else f"{type(error).__name__}: {error}"
+        Path(os.environ[SHARED], _FAILURE).write_text(reason, "utf-8")
+        sys.exit(STARTUP_FAILURE)  # the supervisor tries no other
 
 
 def _end_well(number: int, frame: FrameType | None) -> None:

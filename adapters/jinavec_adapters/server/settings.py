@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,9 +64,15 @@ class ServedModel(BaseModel):
     """The model's name on the server behind ``url``."""
     options: dict[str, Any] = Field(default_factory=dict)
 
-    @serializer("url")
+    @serializer("url", when_used="json")
     def _without_password(self, url: str) -> str:
         return re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", url)
+
+    @property
+    def accelerator(self) -> str:
+        """The device, or the provider, that the model runs on; empty for the processor."""
+        chosen = str(self.options.get("device") or self.options.get("provider") or "cpu")
+        return "" if chosen.lower().startswith("cpu") else chosen
 
     @property
     def profile(self) -> ModelProfile:
@@ -94,6 +101,8 @@ class ServerSettings(BaseSettings):
     overflow: Overflow = "error"
     """What happens to texts over the model's limit where the request does not say."""
 
+    workers: int = Field(1, ge=1)
+    """Processes, each with the models and the limits of its own; those that compute share the cores."""
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     tls_certificate: Path | None = None
@@ -124,6 +133,8 @@ class ServerSettings(BaseSettings):
     """Batches of a model and task under way."""
     timeout: float = Field(300.0, gt=0)
     """Seconds for a request, its body included."""
+    receive_timeout: float = Field(60.0, gt=0)
+    """Seconds in which the head of a request must come, and again its body."""
     shutdown_timeout: int = Field(60, ge=0)
     """Seconds in which accepted requests may finish after SIGTERM."""
 
@@ -166,6 +177,11 @@ class ServerSettings(BaseSettings):
             raise ValueError("tls_certificate and tls_key go together")
         for model in self.models:
             model.offered(model.profile)
+            if self.workers > 1 and model.accelerator:
+                raise ValueError(
+                    f"each of {self.workers} workers would load {model.name} onto the same device"
+                    f" ({model.accelerator}); use one worker there"
+                )
         keys = self.keys()
         if not keys and not self.no_auth and not _is_loopback(self.host):
             raise ValueError(
@@ -192,6 +208,19 @@ class ServerSettings(BaseSettings):
                 raise ValueError(f"there is no key in {self.api_keys_file}")
             keys += found
         return tuple(filter(None, keys))
+
+    def hand_on(self) -> str:
+        """Return the settings as JSON, keys and passwords included, for ``taken_over``."""
+
+        def plain(value: object) -> object:
+            return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+        return json.dumps(self.model_dump(), default=plain)
+
+    @classmethod
+    def taken_over(cls, handed: str) -> Self:
+        """Return the settings that another process handed on."""
+        return cls(**json.loads(handed))
 
     def effective(self) -> Mapping[str, Any]:
         """Return the settings as plain values, without secrets."""

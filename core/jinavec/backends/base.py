@@ -27,6 +27,8 @@ class Report:
     limit: int = 0
     blank: int = 0
     """Texts without any feature or token."""
+    counts: list[int] = field(default_factory=list[int])
+    """Tokens read of each text, in order; empty where the backend counts none."""
 
     def __post_init__(self) -> None:
         if self.overflow not in get_args(Overflow):

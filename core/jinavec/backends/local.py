@@ -89,6 +89,7 @@ class LocalBackend(Backend):
 
     def _submit(self, texts: Sequence[str], vectors: Float32, task: Task, report: Report) -> list[Future[int]]:
         ids = self.tokenizer.encode(texts, report)
+        report.counts += map(len, ids)
         self._fill_blank([row for row, tokens in enumerate(ids) if not tokens], vectors, report)
         batches = plan([len(tokens) for tokens in ids], self.budget, self.workers)
         try:

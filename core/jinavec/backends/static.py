@@ -110,10 +110,11 @@ class StaticBackend(Backend):
         # Some tokenizers make a token of a space; a blank text is to have none.
         rows = self._table.tokenize([text if text.strip() else "" for text in texts])
         limit = self.profile.limit
-        if limit is None:
-            return rows
-        report.too_long([len(ids) for ids in rows if len(ids) > limit], limit)
-        return [ids[:limit] for ids in rows]
+        if limit is not None:
+            report.too_long([len(ids) for ids in rows if len(ids) > limit], limit)
+            rows = [ids[:limit] for ids in rows]
+        report.counts += map(len, rows)
+        return rows
 
     def _fill_blank(self, vectors: Float32, report: Report) -> None:
         """Give the fixed vector to texts without tokens, and to those whose tokens cancel each other out."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from jinavec.errors import ModelError
 from jinavec.tasks import Role, prompt
+from jinavec.wire.messages import Reason, WireError
 
 if TYPE_CHECKING:
     from jinavec.backends.call import Call, Session
@@ -55,7 +56,13 @@ async def verify(call: Call, session: Session) -> None:
     plainly = backend.ask_plainly() if backend.adds_prompt else None
     if plainly is not None:
         prefixed = prompt(call.task, Role.QUERY, backend.profile) + QUESTION
-        if _cosine(alone, await call.send(session, [prefixed], plainly)) < SAME:
+        try:
+            bare = await call.send(session, [prefixed], plainly)
+        except WireError as error:
+            if error.reason is not Reason.INVALID:
+                raise
+            return  # the server wants a role with every text, as jinavec's own does: nothing to compare with
+        if _cosine(alone, bare) < SAME:
             _fail(call, "its prefix is not that of the contract, exactly once; see its prompts, and its default prompt")
 
 

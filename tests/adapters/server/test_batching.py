@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
@@ -15,8 +16,10 @@ from jinavec.backends.lexical import LexicalBackend
 from jinavec.errors import ModelError, ServerError
 from jinavec.vectors import Float32
 from jinavec.wire.messages import Reason, WireError
+from jinavec_adapters.server import Models, ServerSettings, create_app
 from jinavec_adapters.server.batching import Ask, Lane
 from jinavec_adapters.server.metrics import Metrics
+from jinavec_adapters.server.models import Served
 
 ASK = Ask(Role.DOCUMENT, 64, "error")
 
@@ -49,8 +52,8 @@ def lane_over(backend: Backend, **limits: Any) -> Lane:
     return Lane(Encoder("lexical", backend), Metrics(), **defaults | limits)
 
 
-async def settle() -> None:
-    for _ in range(10):
+async def settle(turns: int = 10) -> None:
+    for _ in range(turns):
         await asyncio.sleep(0)
 
 
@@ -74,6 +77,31 @@ async def test_what_comes_meanwhile_goes_together() -> None:
     assert len(backend.calls) == 2 and set(backend.calls[1]) == {*(f"text {n}" for n in range(5)), "shared"}
     expected = Encoder("lexical", LexicalBackend(768), dimension=64)
     assert all((got == expected.encode_documents(job.texts)).all() for job, got in zip(jobs, vectors, strict=True))
+
+
+async def test_requests_of_every_protocol_go_together() -> None:
+    backend = Gated()
+    models = Models([Served(lane_over(backend, batch_tokens=1000), None)])
+    app = create_app(ServerSettings.read(models=["lexical"]), models, Metrics())
+    eis = {"model": "lexical", "usage_context": "ingest"}
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/embeddings": {"input": "openai"},
+        "/document/v1/embeddings": {"input": "jina", "task": "retrieval.passage"},
+        "/document/embed": {"inputs": ["tei"]},
+        "/v2/embed": {"texts": ["cohere"], "input_type": "search_document"},
+        "/api/v1/embed/text/dense": {"input": ["eis"], **eis},
+        "/api/v1/embed/dense": {"input": [{"content": [{"type": "text", "value": "content"}]}], **eis},
+        "/qdrant/inference": {"inputs": [{"data": "qdrant", "model": "lexical"}], "inference": "update"},
+    }
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client:
+        first = asyncio.create_task(client.post("/embed", json={"inputs": "first"}))
+        while not backend.calls:
+            await asyncio.sleep(0)
+        others = [asyncio.create_task(client.post(path, json=body)) for path, body in bodies.items()]
+        await settle(1000)
+        backend.gate.set()
+        assert {reply.status_code for reply in await asyncio.gather(first, *others)} == {200}
+    assert set(backend.calls[1]) == {"openai", "jina", "tei", "cohere", "eis", "content", "qdrant"}
 
 
 async def test_a_second_batch_starts_when_the_wait_is_over() -> None:

@@ -130,6 +130,15 @@ def test_our_own_remote_backends(roles: Server, profile: Path, backend: str, rol
     assert np.abs(given - own).max() < 1e-6  # cut here, of unit vectors
 
 
+def test_the_embedding_service_of_elasticsearch_py(roles: Server, encoder: Encoder, profile: Path) -> None:
+    from jinavec_adapters.elastic import JinaEmbeddingService
+
+    how: dict[str, Any] = {"backend": "jina", "url": roles.url, "api_key": "k", "served_as": "roles"}
+    service = JinaEmbeddingService(ModelProfile.from_toml(profile), **how)
+    assert (np.array(service.embed_documents(TEXTS), np.float32) == encoder.encode_documents(TEXTS)).all()
+    assert (np.array(service.embed_query(TEXTS[0]), np.float32) == encoder.encode_queries(TEXTS[:1])[0]).all()
+
+
 @pytest.mark.parametrize("role", ["query", "document"])
 def test_the_client_side_of_the_codecs_that_no_backend_speaks(roles: Server, encoder: Encoder, role: str) -> None:
     headers = {"Authorization": "Bearer k"}

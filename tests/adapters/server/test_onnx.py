@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
-from jinavec import Encoder
+from jinavec import Encoder, Role, prompt
 
 from ...tiny_graphs import TinyGraph
 from ...tiny_tokenizers import LIMIT, tiny_profile
@@ -48,6 +49,44 @@ def test_many_clients_get_the_vectors_of_the_encoder(tiny: tuple[Server, Encoder
     with ThreadPoolExecutor(16) as threads:
         given = np.array(list(threads.map(ask, TEXTS)))
     assert np.einsum("ij,ij->i", given, encoder.encode_queries(TEXTS)).min() > 1 - 1e-6
+
+
+def test_the_tokens_that_the_model_read_are_reported(tiny: tuple[Server, Encoder], graph_folder: Path) -> None:
+    server, encoder = tiny
+    texts = [*TEXTS[:5], TEXTS[0], ""]
+    tokenizer = Tokenizer.from_file(str(graph_folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    prefix = prompt(encoder.task, Role.QUERY, encoder.profile)
+    expected = sum(len(tokenizer.encode(prefix + text).ids) for text in texts)
+
+    def ask(path: str, body: dict[str, Any]) -> Any:
+        return server.post(path, body).json()
+
+    usage = {"prompt_tokens": expected, "total_tokens": expected}
+    assert ask("/query/v1/embeddings", {"input": texts})["usage"] == usage
+    assert ask("/v1/embeddings", {"input": [prefix + text for text in texts]})["usage"] == usage
+    assert ask("/v1/embeddings", {"input": texts, "task": "retrieval.query"})["usage"] == usage
+    cohere = ask("/v2/embed", {"texts": texts, "input_type": "search_query"})
+    assert cohere["meta"]["billed_units"] == {"input_tokens": expected}
+    eis = ask("/api/v1/embed/text/dense", {"input": texts, "usage_context": "search"})
+    assert eis["meta"]["usage"] == {"total_tokens": expected}
+    name = encoder.profile.name
+    inputs = [{"data": text, "model": name} for text in texts]
+    qdrant = ask("/qdrant/inference", {"inputs": inputs, "inference": "search"})
+    assert qdrant["usage"] == {"models": {name: {"tokens": expected}}}
+    cut = ask("/query/embed", {"inputs": ["word " * (LIMIT + 10)], "truncate": True})
+    assert len(cut) == 1
+
+
+@pytest.mark.parametrize("role", ["query", "document"])
+@pytest.mark.parametrize("backend", ["jina", "openai", "tei", "cohere"])
+def test_our_own_remote_backends_find_nothing_wrong(tiny: tuple[Server, Encoder], backend: str, role: str) -> None:
+    server, encoder = tiny
+    served_as = "" if backend == "tei" else encoder.profile.name
+    how: dict[str, Any] = {"url": server.url, "served_as": served_as, "options": {"verify": True, "batch": 16}}
+    with Encoder.load(encoder.profile, backend=backend, **how) as remote:
+        given = remote.encode(TEXTS, role=role)
+    assert np.einsum("ij,ij->i", given, encoder.encode(TEXTS, role=role)).min() > 1 - 1e-6
 
 
 def test_a_text_over_the_limit_is_refused_unless_it_may_be_cut(tiny: tuple[Server, Encoder]) -> None:
