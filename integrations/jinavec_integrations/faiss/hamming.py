@@ -26,7 +26,7 @@ Piece = tuple[Bits, Rows | int]
 """Codes (n, bytes), and the places of their rows: the first one where they follow each other."""
 Nearest = tuple[NDArray[np.int32], Rows]
 """Distances and places, in no order."""
-SPLIT = 16 * 2**20
+_SPLIT = 16 * 2**20
 """Bytes of codes from which one query is worth the work of several cores."""
 _BLOCK = 16_384
 """Codes compared at a time where all distances are wanted."""
@@ -45,10 +45,15 @@ def nearest(query: Bits, pieces: Sequence[Piece], count: int, *, threads: int = 
         threads: cores to use, where there is enough to scan.
     """
     size = sum(codes.nbytes for codes, _ in pieces)
-    if threads < 2 or size < SPLIT:
+    if not pays(threads, size):
         return scan(query, pieces, count)[1]
     shares = _shares(pieces, threads)
     return merged(list(pool().map(scan, repeat(query), shares, repeat(count))), count)
+
+
+def pays(threads: int, size: int) -> bool:
+    """Return whether a scan of so many bytes is worth being shared by threads."""
+    return threads > 1 and size >= _SPLIT
 
 
 def merged(found: Sequence[Nearest], count: int) -> Rows:
@@ -61,7 +66,7 @@ def merged(found: Sequence[Nearest], count: int) -> Rows:
 
 def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, threads: int = 1) -> Rows:
     """Return the places of the ``count`` passing codes nearest to a query, in no order."""
-    step = -(-len(codes) // (threads if codes.nbytes >= SPLIT else 1))
+    step = -(-len(codes) // (threads if pays(threads, codes.nbytes) else 1))
     starts = range(0, len(codes), step)
 
     def scan(start: int) -> Nearest:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jinavec.vectors import Bits
-from jinavec_integrations.faiss.hamming import SPLIT, Nearest, pool
+from jinavec_integrations.faiss.hamming import Nearest, pays, pool
 from jinavec_integrations.faiss.rowfile import Rows
 
 
@@ -39,8 +39,8 @@ class ListedCodes:
 
     def nearest(self, query: Bits, lists: Rows, count: int, *, threads: int = 1) -> list[Nearest]:
         """Scan some lists for the ``count`` codes nearest to a query (bytes,); in shares, where there is enough."""
-        size = (self._offsets[lists + 1] - self._offsets[lists]).sum() * len(query)
-        if threads < 2 or size < SPLIT:
+        size = int((self._offsets[lists + 1] - self._offsets[lists]).sum()) * len(query)
+        if not pays(threads, size):
             return [self._scan(query, lists, count)]
         shares = [lists[first::threads] for first in range(threads)]
         return list(pool().map(self._scan, repeat(query), shares, repeat(count)))
