@@ -30,7 +30,7 @@ _SPLIT = 16 * 2**20
 """Bytes of codes from which one query is worth the work of several cores."""
 _BLOCK = 16_384
 """Codes compared at a time where all distances are wanted."""
-_COMPILE = 2**24
+_COMPILE = 2**22
 """Comparisons of a batch from which the compiled scan is worth its loading."""
 _LOCAL = threading.local()
 
