@@ -31,12 +31,24 @@ def _generate_popcount(_: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _generate_wide(_: Any) -> Any:
+    def generate(context: Any, builder: Any, ___: Any, ____: Any) -> Any:
+        unchecked: Any = set
+        unchecked.add(builder.function.attributes, '"prefer-vector-width"="512"')  # LLVM's name, which llvmlite does not know
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 _popcount: Any = intrinsic(_generate_popcount)
+_wide: Any = intrinsic(_generate_wide)
+"""Has the function that calls it use whole registers where the processor has them, which LLVM avoids by itself."""
 
 
 @numba.njit(nogil=True, cache=True)
 def _count(query: Any, turned: Any, sums: Any) -> int:
     """Write the distances of a block to a query, and return the least."""
+    _wide()
     words = len(query)
     whole = words // 4 * 4
     sums[:] = 0
@@ -83,6 +95,7 @@ def _trim(distances: Any, places: Any, held: int, count: int, bits: int) -> tupl
 
 @numba.njit(nogil=True, cache=True)
 def _scan(queries: Any, codes: Any, distances: Any, places: Any, count: int) -> None:
+    _wide()
     words, room = codes.shape[1], distances.shape[1]
     bits = words * 64
     held, limits = np.zeros(len(queries), np.int64), np.full(len(queries), bits + 1)

@@ -342,7 +342,7 @@ def read_along(folder: Path) -> None:
             while state != states[step]:
                 step += 1
                 if step == len(states):
-                    assert step < 1000, state
+                    assert step < 5000, state
                     states.append(state_after(step))
             say(step)
             near = index.search_batch([vector("1", 1), vector("2", 1)], 5, {"revision": {"gte": step - 20}})
