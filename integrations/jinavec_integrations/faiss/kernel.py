@@ -34,7 +34,9 @@ def _generate_popcount(_: Any, word: Any) -> Any:
 def _generate_wide(_: Any) -> Any:
     def generate(context: Any, builder: Any, ___: Any, ____: Any) -> Any:
         unchecked: Any = set
-        unchecked.add(builder.function.attributes, '"prefer-vector-width"="512"')  # LLVM's name, which llvmlite does not know
+        unchecked.add(
+            builder.function.attributes, '"prefer-vector-width"="512"'
+        )  # LLVM's name, which llvmlite does not know
         return context.get_dummy_value()
 
     return types.void(), generate
