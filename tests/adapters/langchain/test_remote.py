@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="needs the extra langchain")
 pytest.importorskip("httpx2", reason="needs the extra remote")
+pytest.importorskip("orjson", reason="needs the extra remote")
+pytest.importorskip("aiolimiter", reason="needs the extra remote")
 
 from langchain_core.load import dumps, loads
 from tests.scripted_server import Asked, Reply, ScriptedServer, always, hash_vector

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("httpx2", reason="needs the extra remote")
+pytest.importorskip("orjson", reason="needs the extra remote")
+pytest.importorskip("aiolimiter", reason="needs the extra remote")
 
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
