@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from jinavec.extras import require
 from jinavec.vectors import Bits
+
+numba: Any = require("numba", "kernel")
+extending: Any = require("numba.extending", "kernel")
 
 BLOCK = 256
 """Codes turned at a time."""
@@ -28,7 +29,7 @@ def _generate_popcount(_: Any, word: Any) -> Any:
     def generate(__: Any, builder: Any, ___: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
-    return types.uint64(types.uint64), generate
+    return numba.types.uint64(numba.types.uint64), generate
 
 
 def _generate_wide(_: Any) -> Any:
@@ -39,11 +40,11 @@ def _generate_wide(_: Any) -> Any:
         )  # LLVM's name, which llvmlite does not know
         return context.get_dummy_value()
 
-    return types.void(), generate
+    return numba.types.void(), generate
 
 
-_popcount: Any = intrinsic(_generate_popcount)
-_wide: Any = intrinsic(_generate_wide)
+_popcount: Any = extending.intrinsic(_generate_popcount)
+_wide: Any = extending.intrinsic(_generate_wide)
 """Has the function that calls it use whole registers where the processor has them, which LLVM avoids by itself."""
 
 
