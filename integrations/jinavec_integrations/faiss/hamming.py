@@ -69,12 +69,12 @@ def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, thre
     step = -(-len(codes) // (threads if pays(threads, codes.nbytes) else 1))
     starts = range(0, len(codes), step)
 
-    def scan(start: int) -> Nearest:
+    def scan_share(start: int) -> Nearest:
         distances, places = _scan_all(query[None], codes[start : start + step], count, passing[start : start + step])
         found = places[0] >= 0
         return distances[0, found], places[0, found] + start
 
-    return merged([scan(0)] if len(starts) == 1 else list(pool().map(scan, starts)), count)
+    return merged([scan_share(0)] if len(starts) == 1 else list(pool().map(scan_share, starts)), count)
 
 
 def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
@@ -84,12 +84,12 @@ def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
         return _scan_all(queries, codes, count, None)[1]
     share = -(-len(codes) // cores())
 
-    def scan(start: int) -> tuple[NDArray[np.int32], Rows]:
+    def scan_share(start: int) -> Nearest:
         part = codes[start : start + share]
         distances, places = compiled.scan_batch(queries, part, min(count, len(part)))
         return distances, places + start
 
-    found = list(pool().map(scan, range(0, len(codes), share)))
+    found = list(pool().map(scan_share, range(0, len(codes), share)))
     distances, places = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
     return np.take_along_axis(places, np.argpartition(distances, count - 1, axis=1)[:, :count], axis=1)
 

@@ -52,9 +52,8 @@ def _scanner(faiss: Any, dimension: int) -> Any:
         quantizer = faiss.IndexFlatIP(dimension)
         lists = faiss.IndexIVFScalarQuantizer(quantizer, dimension, 1, kind, faiss.METRIC_INNER_PRODUCT)
         lists.by_residual = False
-        faiss.copy_array_to_vector(
-            np.array([-0.5, 255], np.float32), lists.sq.trained
-        )  # (byte + 0.5) / 255 * 255 - 0.5
+        values = np.array([-0.5, 255], np.float32)  # FAISS computes the first + (byte + 0.5) / 255 * the second
+        faiss.copy_array_to_vector(values, lists.sq.trained)
         known[dimension] = lists.get_InvertedListScanner(True, None, None), lists, quantizer
     return known[dimension][0]
 

@@ -93,7 +93,7 @@ def candidates(view: View, query: Float32, effort: Effort, threads: int) -> Rows
         places = _all_places(view)
         pieces: list[Piece] = [(codes[places], places)]
     elif lists is not None and view.passing is None:
-        return _in_lists(view, codes, lists, query, effort, threads)
+        return _in_lists(view, codes, lists, query, bits, effort, threads)
     elif lists is not None:
         pieces = _listed_pieces(view, codes, lists, query, effort)
     elif (passing := passing_places(view)) is not None:
@@ -151,9 +151,8 @@ def _passing_pieces(view: View, codes: Bits, ranges: list[tuple[int, int]]) -> I
             yield codes[places], places
 
 
-def _in_lists(view: View, codes: Bits, lists: Lists, query: Float32, effort: Effort, threads: int) -> Rows:
+def _in_lists(view: View, codes: Bits, lists: Lists, query: Float32, bits: Bits, effort: Effort, threads: int) -> Rows:
     """Return the nearest in the lists nearest to a query, and among the rows that are in no list yet."""
-    bits = pack(query)
     chosen = lists.route(padded(query), effort.probes)
     found = view.layout.listed.nearest(bits, chosen, effort.candidates, threads=threads)
     if len(unlisted := codes[lists.bounds[-1] :]):
