@@ -92,10 +92,10 @@ def candidates(view: View, query: Float32, effort: Effort, threads: int) -> Rows
     if view.passing is not None and view.count <= _GATHER:
         places = _all_places(view)
         pieces: list[Piece] = [(codes[places], places)]
-    elif lists is not None and view.passing is None:
-        return _in_lists(view, codes, lists, query, bits, effort, threads)
     elif lists is not None:
-        pieces = _listed_pieces(view, codes, lists, query, effort)
+        if view.passing is None:
+            return _in_lists(view, codes, lists, query, bits, effort, threads)
+        pieces = _listed_pieces(view, view.passing, codes, lists, query, effort)
     elif (passing := passing_places(view)) is not None:
         return nearest_passing(bits, codes, passing, effort.candidates, threads=threads)
     else:
@@ -140,11 +140,11 @@ def _all_places(view: View) -> Rows:
     return np.sort(view.layout.places_of(np.flatnonzero(view.passing)))
 
 
-def _passing_pieces(view: View, codes: Bits, ranges: list[tuple[int, int]]) -> Iterator[Piece]:
+def _passing_pieces(view: View, passing: Mask, codes: Bits, ranges: list[tuple[int, int]]) -> Iterator[Piece]:
     """Yield the codes in ranges of places, gathered where some of them do not pass."""
     for start, end in ranges:
-        passes = None if view.passing is None else view.passing[view.layout.numbers_at(np.arange(start, end))]
-        if passes is None or passes.all():
+        passes = passing[view.layout.numbers_at(np.arange(start, end))]
+        if passes.all():
             yield codes[start:end], start
         else:
             places = start + np.flatnonzero(passes)
@@ -160,19 +160,19 @@ def _in_lists(view: View, codes: Bits, lists: Lists, query: Float32, bits: Bits,
     return merged(found, effort.candidates)
 
 
-def _listed_pieces(view: View, codes: Bits, lists: Lists, query: Float32, effort: Effort) -> list[Piece]:
+def _listed_pieces(view: View, passing: Mask, codes: Bits, lists: Lists, query: Float32, effort: Effort) -> list[Piece]:
     """Return the passing codes in the lists nearest to a query, and those that are in no list yet.
 
     Lists are opened until there are enough passing codes, or no lists left.
     """
-    pieces = list(_passing_pieces(view, codes, [(lists.bounds[-1], view.places)]))
+    pieces = list(_passing_pieces(view, passing, codes, [(lists.bounds[-1], view.places)]))
     probes, enough = effort.probes, _ENOUGH * effort.candidates
     chosen = lists.route(padded(query), len(lists.centroids))
     scanned = start = 0
     while start < len(chosen) and (not start or scanned < enough):
         numbers: list[int] = chosen[start : start + probes].tolist()
         ranges = [(lists.bounds[number], lists.bounds[number + 1]) for number in numbers]
-        opened = list(_passing_pieces(view, codes, ranges))
+        opened = list(_passing_pieces(view, passing, codes, ranges))
         scanned += sum(len(part) for part, _ in opened)
         pieces += opened
         start += probes
