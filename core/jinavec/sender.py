@@ -21,9 +21,9 @@ class Sender:
     def __init__(self, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, "jinavec-sender")
         self._most = threads + 1
-        self._under_way: deque[tuple[Future[Any], Callable[[Any], None]]] = deque()
+        self._under_way: deque[tuple[Future[Any], Callable[[Any], object] | None]] = deque()
 
-    def submit(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
+    def submit(self, work: Callable[[], Result], done: Callable[[Result], object] | None = None) -> None:
         """Begin a batch; waits while too many are under way.
 
         Args:
@@ -60,7 +60,8 @@ class Sender:
             future, done = self._under_way[0]
             result = future.result()  # one that failed stays the first
             self._under_way.popleft()
-            done(result)
+            if done is not None:
+                done(result)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -15,6 +15,7 @@ from jinavec.engine import Engine
 from jinavec.errors import EngineError, IndexNotFound, InvalidInput, InvalidVectors, RecordsFailed, brief
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
+from jinavec.ingest import Numbered, Steps, ingest_all
 from jinavec.options import read_options
 from jinavec.records import Hit, Record
 from jinavec.vectors import Float32, asymmetric
@@ -33,7 +34,6 @@ from jinavec_integrations.elasticsearch.convert import (
 )
 from jinavec_integrations.elasticsearch.faults import Fault, lacks_fusion, refused, reported
 from jinavec_integrations.elasticsearch.fusion import RANK_CONSTANT, Fusion, linear, rrf
-from jinavec_integrations.elasticsearch.ingest import Numbered, Steps, ingest
 from jinavec_integrations.elasticsearch.mapping import BITS, Layout, Meta, Version, settings_of
 from jinavec_integrations.elasticsearch.options import ElasticsearchOptions
 
@@ -170,7 +170,7 @@ class ElasticsearchIndex(Engine):
         refused: dict[str, str] = {}
         count = 0
 
-        def done(more: int, failed: dict[str, str]) -> None:
+        def done(more: int, failed: Mapping[str, str]) -> None:
             nonlocal count
             count += more
             for id, why in failed.items():
@@ -202,7 +202,7 @@ class ElasticsearchIndex(Engine):
             self._need_encoder("vectors")
         self._prepare()
         try:
-            stored = ingest(records, steps, batch=batch, threads=threads)
+            stored = ingest_all(records, steps, batch=batch, threads=threads)
         finally:
             self._refresh()
         if refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -18,13 +19,14 @@ from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.options import read_options
 from jinavec.records import Hit, Record
+from jinavec.sender import Sender
 from jinavec.vectors import Float32, narrow
 from jinavec_integrations.qdrant import presets
 from jinavec_integrations.qdrant.collection import Manifest, open_collection, read_manifest, write_manifest
 from jinavec_integrations.qdrant.connection import Connection, local_collection_exists
 from jinavec_integrations.qdrant.convert import INNER, PointId, owner, point_id, to_payload, to_record
 from jinavec_integrations.qdrant.filters import translate
-from jinavec_integrations.qdrant.ingest import Ingested, Uploads, ingest
+from jinavec_integrations.qdrant.ingest import Ingested, ingest
 from jinavec_integrations.qdrant.location import Location, parse_location
 from jinavec_integrations.qdrant.options import QdrantOptions
 
@@ -165,18 +167,18 @@ class QdrantIndex(Engine):
         return f"QdrantIndex({str(self.location)!r}, dimension={self.contract.dimension})"
 
     def _add(self, records: list[Record], vectors: Float32) -> None:
-        payloads = [to_payload(record) for record in records]  # all of them, before anything is sent
+        for record in records:
+            to_payload(record)  # all of them, before anything is sent
         self._check_still(0)
         self._check_owners([record.id for record in records])
         self._remember_settings(self.encoder)
         size = self.options.batch_size
-        with Uploads(self._workers) as uploads:
+        with Sender(self._workers) as sender:
             for start in range(0, len(records), size):
                 part = slice(start, start + size)
-                uploads.submit(self._upsert, records[part], payloads[part], vectors[part])
-            uploads.finish()
+                sender.submit(partial(self._upsert, records[part], vectors[part]))
 
-    def _upsert(self, records: list[Record], payloads: list[dict[str, Any]], vectors: Float32) -> None:
+    def _upsert(self, records: list[Record], vectors: Float32) -> None:
         self._check_still()
         models = require("qdrant_client.models", "qdrant")
         self._connection.call(
@@ -185,7 +187,7 @@ class QdrantIndex(Engine):
             points=models.Batch(
                 ids=[self._point_id(record.id) for record in records],
                 vectors=self._named(vectors),
-                payloads=payloads,
+                payloads=[to_payload(record) for record in records],
             ),
             wait=True,
         )
