@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import warnings
 from functools import partial
@@ -19,7 +20,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from uvicorn.config import STARTUP_FAILURE
 
-from jinavec.errors import JinavecError, ModelError
+from jinavec.errors import JinavecError, ModelError, ServerError
 from jinavec_adapters.server.app import create_app
 from jinavec_adapters.server.connection import Connection
 from jinavec_adapters.server.metrics import SHARED, Metrics
@@ -40,15 +41,27 @@ def serve(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT; what was accepted is finished first.
 
     Raises:
-        JinavecError: a model cannot be loaded; nothing listens then.
+        JinavecError: a model cannot be loaded, or the address cannot be had; nothing listens then.
     """
     _log_as_json()
+    _require_address(settings)
     if settings.workers > 1:
         _serve_by_workers(settings)
         return
     app = _load(settings)
     signal.signal(signal.SIGTERM, _end_well)
     uvicorn.run(app, **_listening(settings))
+
+
+def _require_address(settings: ServerSettings) -> None:
+    """Make sure that the address can be had, before minutes go into loading models."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        raise ServerError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another with --host or --port"
+        ) from error
 
 
 def _load(settings: ServerSettings) -> FastAPI:

@@ -207,7 +207,11 @@ class ServerSettings(BaseSettings):
             if not found:
                 raise ValueError(f"there is no key in {self.api_keys_file}")
             keys += found
-        return tuple(filter(None, keys))
+        keys = [key for key in keys if key]
+        for number, key in enumerate(keys, 1):
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError(f"API key {number} of {len(keys)} cannot be sent in a header: it is not plain ASCII")
+        return tuple(keys)
 
     def hand_on(self) -> str:
         """Return the settings as JSON, keys and passwords included, for ``taken_over``."""

@@ -50,8 +50,9 @@ async def verify(call: Call, session: Session) -> None:
         _fail(call, "different texts get the same vector; does it pool the last real token?")
     if not backend.adds_prompt:
         _check_tokens(call, alone)
+    document = await embed(Role.DOCUMENT, QUESTION)
     if prompt(call.task, Role.QUERY, backend.profile) != prompt(call.task, Role.DOCUMENT, backend.profile):
-        if _cosine(alone, await embed(Role.DOCUMENT, QUESTION)) > OTHER:
+        if _cosine(alone, document) > OTHER:
             _fail(call, "a query and a document of the same text get the same vector: the prefix is missing")
     plainly = backend.ask_plainly() if backend.adds_prompt else None
     if plainly is not None:
@@ -63,6 +64,9 @@ async def verify(call: Call, session: Session) -> None:
                 raise
             return  # the server wants a role with every text, as jinavec's own does: nothing to compare with
         if _cosine(alone, bare) < SAME:
+            unmarked = await call.send(session, [QUESTION], plainly)
+            if max(_cosine(unmarked, alone), _cosine(unmarked, document)) > OTHER:
+                return  # it gives a default role to texts that name none, and so another prefix to ours
             _fail(call, "its prefix is not that of the contract, exactly once; see its prompts, and its default prompt")
 
 

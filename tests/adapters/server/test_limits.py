@@ -172,6 +172,17 @@ def test_settings_that_cannot_be_meant(arguments: tuple[str, ...], words: str) -
     assert words in said
 
 
+@pytest.mark.parametrize("key", ["schlüssel-zum-hof", "hide\x7fme"])
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(tmp_path: Path, key: str) -> None:
+    (tmp_path / "keys").write_text(f"good\n{key}\n", "utf-8")
+    for code, shown, said in (
+        check("--model", "lexical", "--api-keys-file", tmp_path / "keys"),
+        check("--model", "lexical", JINAVEC_SERVE_API_KEYS=f"good,{key}"),
+    ):
+        assert (code, shown) == (2, None)
+        assert "API key 2 of 2 cannot be sent in a header" in said and key not in said
+
+
 def test_a_public_address_with_a_key_or_on_purpose() -> None:
     assert check("--model", "lexical", "--port", 0)[1]["port"] == 0
     public = ("--model", "lexical", "--host", "0.0.0.0")

@@ -22,9 +22,8 @@ TEXTS = [" ".join(f"word{n * step}" for step in range(1 + n % 9)) for n in range
 
 
 @pytest.fixture(scope="module")
-def tiny(
-    graph: TinyGraph, graph_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[tuple[Server, Encoder]]:
+def model(graph: TinyGraph, graph_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """The flags that serve a tiny model."""
     profile = tiny_profile(graph.kind)
     values = profile.to_json()
     prompts: dict[str, dict[str, str]] = values.pop("prompts")
@@ -33,8 +32,14 @@ def tiny(
         lines += [f"[prompts.{task}]", *(f"{role} = {json.dumps(prefix)}" for role, prefix in table.items())]
     path = tmp_path_factory.mktemp("tiny") / "tiny.toml"
     path.write_text("\n".join(lines), "utf-8")
+    return "--model", path, "--backend", "onnx", "--source", graph_folder
+
+
+@pytest.fixture(scope="module")
+def tiny(graph: TinyGraph, graph_folder: Path, model: tuple[object, ...]) -> Generator[tuple[Server, Encoder]]:
+    profile = tiny_profile(graph.kind)
     with (
-        running("--model", path, "--backend", "onnx", "--source", graph_folder) as server,
+        running(*model) as server,
         Encoder.load(profile, backend="onnx", source=graph_folder, overflow="truncate") as encoder,
     ):
         yield server, encoder
@@ -82,11 +87,27 @@ def test_the_tokens_that_the_model_read_are_reported(tiny: tuple[Server, Encoder
 @pytest.mark.parametrize("backend", ["jina", "openai", "tei", "cohere"])
 def test_our_own_remote_backends_find_nothing_wrong(tiny: tuple[Server, Encoder], backend: str, role: str) -> None:
     server, encoder = tiny
+    given = ask_verified(server, encoder, backend, role)
+    assert np.einsum("ij,ij->i", given, encoder.encode(TEXTS, role=role)).min() > 1 - 1e-6
+
+
+@pytest.mark.parametrize("default", ["query", "document"])
+def test_nor_where_texts_without_a_role_get_one(
+    tiny: tuple[Server, Encoder], model: tuple[object, ...], default: str
+) -> None:
+    _, encoder = tiny
+    with running(*model, "--default-role", default) as server:
+        for backend in ("jina", "openai", "tei", "cohere"):
+            for role in ("query", "document"):
+                given = ask_verified(server, encoder, backend, role)
+                assert np.einsum("ij,ij->i", given, encoder.encode(TEXTS, role=role)).min() > 1 - 1e-6
+
+
+def ask_verified(server: Server, encoder: Encoder, backend: str, role: str) -> Any:
     served_as = "" if backend == "tei" else encoder.profile.name
     how: dict[str, Any] = {"url": server.url, "served_as": served_as, "options": {"verify": True, "batch": 16}}
     with Encoder.load(encoder.profile, backend=backend, **how) as remote:
-        given = remote.encode(TEXTS, role=role)
-    assert np.einsum("ij,ij->i", given, encoder.encode(TEXTS, role=role)).min() > 1 - 1e-6
+        return remote.encode(TEXTS, role=role)
 
 
 def test_a_text_over_the_limit_is_refused_unless_it_may_be_cut(tiny: tuple[Server, Encoder]) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ import pytest
 
 from jinavec import Encoder
 
-from .conftest import Server, free_port
+from .conftest import COMMAND, Server, free_port
 
 SECONDS = float(os.environ.get("JINAVEC_TORTURE", "5"))
 """Of load; ``make torture-server`` gives it five minutes."""
@@ -62,6 +63,16 @@ def test_a_model_that_cannot_be_loaded_ends_the_start(start: Any, tmp_path: Path
     with pytest.raises(RuntimeError, match="tokenizer|no model|there is no"):
         with start("--model", "jina-embeddings-v5-text-nano", "--backend", "onnx", "--source", tmp_path):
             pass
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_address_that_is_taken_ends_the_start(workers: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = [COMMAND, "serve", "--model", "lexical", "--port", str(port), "--workers", str(workers)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(f"jinavec: error: cannot listen on 127.0.0.1:{port}: ")
 
 
 def test_the_texts_of_a_client_that_left_are_dropped(start: Any) -> None:
