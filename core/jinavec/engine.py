@@ -79,7 +79,7 @@ class Engine(ABC):
 
     def delete(self, ids: str | Iterable[str]) -> int:
         """Delete records by id and return how many there were; unknown ids are passed over."""
-        return self._delete(list(dict.fromkeys(_check_ids(ids))))
+        return self._delete(list(dict.fromkeys(check_ids(ids))))
 
     @overload
     def get(self, ids: str) -> Record | None: ...  # pyright: ignore[reportOverlappingOverload]
@@ -87,7 +87,7 @@ class Engine(ABC):
     def get(self, ids: Iterable[str]) -> list[Record]: ...
     def get(self, ids: str | Iterable[str]) -> Record | list[Record] | None:
         """Return the record of an id, or None; of several ids, those records that exist, in the order asked."""
-        found = self._get(_check_ids(ids))
+        found = self._get(check_ids(ids))
         if isinstance(ids, str):
             return found[0] if found else None
         return found
@@ -240,7 +240,12 @@ def check_k(k: int) -> int:
     return int(k)
 
 
-def _check_ids(ids: str | Iterable[str]) -> list[str]:
+def check_ids(ids: str | Iterable[str]) -> list[str]:
+    """Return ids as a list; one string is one id.
+
+    Raises:
+        InvalidType: something else.
+    """
     if not isinstance(ids, Iterable):
         raise InvalidType(f"ids are strings, not {brief(ids)}")
     given = [ids] if isinstance(ids, str) else list(ids)

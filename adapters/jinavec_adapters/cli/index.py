@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jinavec import Contract, Encoder, EncoderSettings, Engine, Record, open_engine
 from jinavec.engine import find_engine
-from jinavec.errors import InvalidInput, InvalidVectors
+from jinavec.errors import InvalidInput, InvalidVectors, RecordsFailed
 from jinavec.sender import Sender
 from jinavec_adapters.cli.batches import Unique, batches
 from jinavec_adapters.cli.encoders import DEFAULT_MODEL, Existing, load, look_up, settle
@@ -58,7 +58,7 @@ def run_index(
     bad = BadRecords(skip=skip_bad)
     sources = Sources(names, fields, bad)
     default = existing is None and asked.model is None and asked.profile is None
-    store = _Rehearsal(target, settings, existing) if dry_run else _Writer(target, settings, chosen, resume)
+    store = _Rehearsal(target, settings, existing) if dry_run else _Writer(target, settings, chosen, resume, bad)
     items = Unique(sources, bad)
     with closing(store):
         with progress(sources, "indexing") as show:
@@ -89,11 +89,12 @@ def _fill(
 class _Writer:
     """Encodes and stores; model and index are opened with the first batch, so that an early failure leaves nothing."""
 
-    def __init__(self, target: str, settings: EncoderSettings, options: object, resume: bool) -> None:
+    def __init__(self, target: str, settings: EncoderSettings, options: object, resume: bool, bad: BadRecords) -> None:
         self._target = target
         self._settings = settings
         self._options = options
         self._resume = resume
+        self._bad = bad
         self._encoder: Encoder | None = None
         self._engine: Engine | None = None
         self._opened = ExitStack()
@@ -124,7 +125,7 @@ class _Writer:
         assert engine is not None, "opened for the vectors or for the encoder"
         self._passed += len(records)
         show(self._passed)
-        sender.submit(partial(_add, engine, records, vectors), self._count)
+        sender.submit(partial(_add, engine, records, vectors, skip=self._bad.skip), partial(self._count, items))
 
     def _progress(self, show: Callable[[int], None], sender: Sender) -> Callable[[int, int], None]:
         before = self._passed
@@ -135,10 +136,12 @@ class _Writer:
 
         return advance
 
-    def _count(self, added: tuple[int, int]) -> None:
-        stored, replaced = added
-        self.stored += stored
-        self.replaced += replaced
+    def _count(self, items: list[Item], added: _Added) -> None:
+        self.stored += added.stored
+        self.replaced += added.replaced
+        for item in items:
+            if item.record.id in added.refused:
+                self._bad(item.place, added.refused[item.record.id])
 
     def finish(self) -> None:
         """Let the engine arrange what was stored, and say how it did."""
@@ -175,12 +178,40 @@ class _Writer:
         return self._open_engine(None, replace(options, vectors="none") if options.vectors == "auto" else options)
 
 
-def _add(engine: Engine, records: list[Record], vectors: NDArray[Any]) -> tuple[int, int]:
-    """Store a batch; return how many records were stored, and how many of them replaced another."""
+@dataclass(frozen=True)
+class _Added:
+    """What became of a batch."""
+
+    stored: int
+    replaced: int
+    """Of those stored, the ones that took the place of another."""
+    refused: Mapping[str, str]
+    """Why, by id, for those that the engine would not have."""
+
+
+def _add(engine: Engine, records: list[Record], vectors: NDArray[Any], *, skip: bool) -> _Added:
+    """Store a batch.
+
+    Args:
+        engine: where to.
+        records: the batch.
+        vectors: floats, or packed bits.
+        skip: whether to go on without records that the engine refuses.
+
+    Raises:
+        RecordsFailed: it refused some, and they are not to be skipped.
+    """
     before = engine.count()
     add = cast("Any", engine).add_packed if vectors.dtype == np.uint8 else engine.add
-    stored = add(records, vectors)
-    return stored, len(records) - (engine.count() - before)
+    refused: Mapping[str, str] = {}
+    try:
+        add(records, vectors)
+    except RecordsFailed as error:
+        if not skip:
+            raise
+        refused = error.reasons
+    stored = len(records) - len(refused)
+    return _Added(stored, stored - (engine.count() - before), refused)
 
 
 class _Rehearsal:

@@ -90,7 +90,7 @@ def _write(folder: Path, contents: Manifest, made: bool) -> None:
         CodeFile(folder, code_width(contents.contract.dimension)).create()
         if contents.keeps_vectors:
             VectorFile(folder, contents.contract.dimension).create()
-        records.create(folder)
+        records.create(folder, contents.id)
         contents.write(folder)
     except BaseException:
         _remove(folder, (*_PARTS, *_DRAFTS, manifest.NAME, *((lock.NAME,) if made else ())))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.engine import Engine, check_k
+from jinavec.engine import Engine, check_ids, check_k
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.options import read_options
@@ -168,13 +168,14 @@ class BinaryIndex(Engine):
         with self._read() as snapshot:
             return snapshot.ids()
 
-    def vectors(self, ids: Iterable[str]) -> dict[str, Float32]:
+    def vectors(self, ids: str | Iterable[str]) -> dict[str, Float32]:
         """Return the stored vector (dimension,) of each id that exists: unit length, as exact as int8 keeps it.
 
         Of an index that keeps no int8 vectors, it is the direction of the bits.
         """
+        asked = check_ids(ids)
         with self._look() as (snapshot, layout):
-            known = snapshot.rows_by_id(ids)
+            known = snapshot.rows_by_id(asked)
             places = layout.places_of(np.fromiter(known.values(), np.int64, len(known)))
             if layout.vectors is None:
                 stored = unpack(read_rows(layout.codes, places))[:, : self.contract.dimension]
@@ -491,8 +492,11 @@ class BinaryIndex(Engine):
         """Return the layout of a snapshot's generation; None where a compaction has removed it meanwhile."""
         layout = self._layout  # read once: another thread may replace it
         try:
-            if layout is None or layout.manifest.generation != snapshot.generation:
+            known = None if layout is None else (layout.manifest.generation, layout.manifest.id)
+            if layout is None or known != (snapshot.generation, snapshot.id):
                 layout = Layout.open(self.folder, read_manifest(self.folder, snapshot.generation))
+                if layout.manifest.id != snapshot.id:
+                    raise IndexDamaged(f"{self.folder} is damaged: records.sqlite is another index's")
                 if layout.manifest.gone != snapshot.gone:
                     raise IndexDamaged(f"{self.folder} is damaged: its manifest and records.sqlite count differently")
                 layout.check(snapshot.places)

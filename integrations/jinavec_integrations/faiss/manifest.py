@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID, uuid4
 
 from jinavec.contract import Contract
 from jinavec.errors import EngineError, IndexDamaged, InvalidInput, brief
@@ -20,7 +21,7 @@ from jinavec_integrations.faiss.rowfile import code_width
 
 NAME = "manifest.json"
 FORMAT = "jinavec-faiss"
-VERSION = 2
+VERSION = 3
 _MOST = 2**62
 _LARGEST = 2**24
 """Bytes; a manifest has some thousand."""
@@ -48,12 +49,15 @@ class Manifest:
     """What calibration found."""
     checksums: Mapping[str, int] = field(default_factory=dict[str, int])
     """CRC-32 of what the last compaction wrote, by file."""
+    id: str = field(default_factory=lambda: uuid4().hex)
+    """Drawn when the index is made, and kept in records.sqlite too: the two belong together."""
 
     def write(self, folder: Path, name: str = NAME) -> None:
         """Put the manifest into a folder, in place of the one there."""
         content = {
             "format": FORMAT,
             "version": VERSION,
+            "id": self.id,
             "bits": {"order": "msb", "one": "> 0"},
             "contract": self.contract.to_json(),
             "encoder": None if self.settings is None else self.settings.to_json(),
@@ -99,6 +103,7 @@ class Manifest:
                 _whole(content["counts"]["gone"], most=_MOST if generation else 0),
                 None if effort is None else Effort(**{name: _whole(value, 1) for name, value in effort.items()}),
                 _checksums(content["checksums"], generation),
+                UUID(content["id"]).hex,
             )
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             raise IndexDamaged(f"{path} cannot be read: {error}") from error

@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -37,9 +38,9 @@ CREATE TABLE blocks (
     start INTEGER PRIMARY KEY, rows INTEGER NOT NULL, codes INTEGER NOT NULL, vectors INTEGER NOT NULL
 );
 CREATE TABLE state (
-    rows INTEGER NOT NULL, deleted INTEGER NOT NULL, gone INTEGER NOT NULL, generation INTEGER NOT NULL
+    rows INTEGER NOT NULL, deleted INTEGER NOT NULL, gone INTEGER NOT NULL, generation INTEGER NOT NULL,
+    id TEXT NOT NULL
 );
-INSERT INTO state VALUES (0, 0, 0, 0);
 """
 _KNOWN_FIELD = "SELECT 1 FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?"
 _READING = ("PRAGMA query_only = ON", "PRAGMA cell_size_check = ON")
@@ -55,10 +56,10 @@ _WRITING = (
 _PATIENCE = 30.0  # seconds; readers and the writer meet only for moments, when a log is recovered or removed
 
 
-def create(folder: Path) -> None:
-    """Write a database without records."""
+def create(folder: Path, id: str) -> None:
+    """Write a database without records, for the index with an id."""
     with closing(_connect(folder, "mode=rwc", "PRAGMA journal_mode = WAL")) as connection:
-        connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        connection.executescript(f"BEGIN; {_SCHEMA} INSERT INTO state VALUES (0, 0, 0, 0, '{UUID(id).hex}'); COMMIT;")
 
 
 class Snapshot:
@@ -66,8 +67,9 @@ class Snapshot:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.rows, self.deleted, self.gone, self.generation = _read_state(connection)
-        """Row numbers ever given; those deleted since the last compaction, and before; the number of compactions."""
+        self.rows, self.deleted, self.gone, self.generation, self.id = _read_state(connection)
+        """Row numbers ever given; those deleted since the last compaction, and before; the number of compactions; the
+        id of the index."""
 
     @property
     def places(self) -> int:
@@ -262,7 +264,7 @@ class Writer:
     @property
     def places(self) -> int:
         """The rows in the row files."""
-        rows, _, gone, _ = _read_state(self._connection)
+        rows, _, gone, *_ = _read_state(self._connection)
         return rows - gone
 
     @property
@@ -355,9 +357,9 @@ def _has_log(folder: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int]:
-    state: Any = connection.execute("SELECT rows, deleted, gone, generation FROM state").fetchone() or ()
-    whole = len(state) == 4 and all(type(number) is int and number >= 0 for number in state)
+def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int, str]:
+    state: Any = connection.execute("SELECT rows, deleted, gone, generation, id FROM state").fetchone() or ()
+    whole = len(state) == 5 and all(type(number) is int and number >= 0 for number in state[:4])
     if not whole or state[1] + state[2] > state[0]:
         raise sqlite3.DatabaseError(f"the state {state!r} makes no sense")
     return state

@@ -47,6 +47,20 @@ def test_index_search_info_and_delete(target: str, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.elasticsearch
+def test_records_that_the_server_refuses(target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notes = tmp_path / "notes.jsonl"
+    lines = [f'{{"id": "{n}", "text": "text number {n}", "n": {"9" * 3000 if n == 3 else n}}}' for n in range(6)]
+    notes.write_text("\n".join(lines))
+    command = ["index", str(notes), "--to", target, "--model", "lexical", "--dimension", "64", "--batch-size", "2"]
+    assert main(command) == 1
+    assert "did not store 1 of 2 records: '3'" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 0
+    said = capsys.readouterr()
+    assert "indexed 5 records" in said.out and "1 bad records skipped" in said.out
+    assert f"skipped {notes}:4: " in said.err
+
+
+@pytest.mark.elasticsearch
 def test_a_search_of_what_is_not_there_fails(target: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", target, "x"]) == 1
     assert "no such index" in capsys.readouterr().err

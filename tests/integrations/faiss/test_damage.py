@@ -170,8 +170,19 @@ def test_a_manifest_that_is_none(folder: Path, content: str) -> None:
 def test_a_newer_format(folder: Path) -> None:
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"version": 3, "something": "new"}))
-    with pytest.raises(EngineError, match="format version 3.*upgrade"):
+    path.write_text(json.dumps(content | {"version": 4, "something": "new"}))
+    with pytest.raises(EngineError, match="format version 4.*upgrade"):
+        BinaryIndex.open(folder)
+
+
+@pytest.mark.parametrize("name", ["records.sqlite", "manifest.json"])
+def test_a_file_of_another_index_of_the_same_shape(folder: Path, tmp_path: Path, name: str) -> None:
+    other = tmp_path / "other"
+    with BinaryIndex.create(other, CONTRACT) as index:
+        add(index, STATE, "other text " * 20)
+        index.delete("0")
+    shutil.copy(other / name, folder / name)
+    with pytest.raises(IndexDamaged, match="another index"):
         BinaryIndex.open(folder)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
 from jinavec.backends.base import Backend, Report
-from jinavec.errors import ContractMismatch
+from jinavec.errors import ContractMismatch, InvalidType
 from jinavec.vectors import Bits, Float32, binarize, hamming, normalize, to_int8
 from jinavec_integrations.faiss import BinaryIndex
 
@@ -205,7 +205,7 @@ def test_info_counts_records_rows_and_bytes(index: BinaryIndex) -> None:
     assert info["bytes"]["vectors.int8"] == 4096 + 4 * 12
     assert info["contract"] == CONTRACT.to_json()
     assert info["encoder"] is None
-    assert info["format"] == 2
+    assert info["format"] == 3
 
 
 # the encoder and its settings
@@ -293,6 +293,9 @@ def test_ids_and_stored_vectors(tmp_path: Path) -> None:
         index.delete(["5"])
         assert index.ids() == [str(number) for number in range(30) if number not in (3, 5)] + ["3"]
         stored = index.vectors(id for id in ("7", "5", "3", "no such id", "\ud800"))
+        assert index.vectors("12").keys() == {"12"}
+        with pytest.raises(InvalidType, match="ids are strings, not 7"):
+            index.vectors([7])  # pyright: ignore[reportArgumentType]
     assert set(stored) == {"7", "3"}
     for id, wanted in (("7", vectors[7]), ("3", -vectors[3])):
         assert stored[id].dtype == np.float32
