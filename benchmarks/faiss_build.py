@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faiss_binary import BLOCK, CONTRACT, WIDTH, Synthetic, machine, measure_opening, memory, recall
+from faiss_binary import BLOCK, WIDTH, Synthetic, contract, machine, measure_opening, memory, recall
 
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 
@@ -86,7 +86,7 @@ def build(work: Path, count: int, queries: int) -> Phases:
     phases = Phases()
     shutil.rmtree(work / "index", ignore_errors=True)
     options = {"plan": "lists"}
-    with BinaryIndexBuilder(work / "index", contract=CONTRACT, options=options, report=phases.report) as builder:
+    with BinaryIndexBuilder(work / "index", contract=contract(WIDTH), options=options, report=phases.report) as builder:
         builder.add_vectors(batches(work, count, queries))
         builder.finish().close()
     phases.close()

@@ -14,7 +14,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -101,6 +101,14 @@ def match(condition: Filter, metadata: Mapping[str, Any]) -> bool:
     if isinstance(condition, Or):
         return any(match(part, metadata) for part in condition.parts)
     return not match(condition.part, metadata)
+
+
+def scalars(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+    """Yield (field, value) of everything in the metadata that a filter can find; of a list, each element."""
+    for field in metadata:
+        for value in _values(metadata, field):
+            if _kind(value) != "other":
+                yield field, value
 
 
 _EXPRESSION = re.compile(r"\s*(?P<field>[^=!<>\s][^=!<>]*?)\s*(?P<op>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)

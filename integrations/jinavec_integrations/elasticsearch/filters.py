@@ -8,12 +8,12 @@ kinds never mix, whole numbers and floats of any size compare exactly, and no me
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 from jinavec.errors import InvalidFilter, brief
-from jinavec.filters import And, Filter, In, Or, Range, Value
+from jinavec.filters import And, Filter, In, Or, Range, Value, scalars
 
 FIELD = "filter"
 _BOOLEAN, _NUMBER, _STRING = "b", "n", "s"
@@ -31,7 +31,7 @@ Query = dict[str, Any]
 
 def terms(metadata: Mapping[str, Any]) -> list[str]:
     """Return the terms of everything in the metadata that a filter can find, without repetition."""
-    return list(dict.fromkeys(_terms(metadata)))
+    return list(dict.fromkeys(_start(name) + _term(value) for name, value in scalars(metadata)))
 
 
 def translate(condition: Filter) -> Query:
@@ -93,14 +93,6 @@ def _bound(leaf: Range) -> tuple[str, str]:
             f" orders strings by the first {_LENGTH}: shorten it"
         )
     return leaf.op, leaf.bound
-
-
-def _terms(metadata: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in metadata.items():
-        start = _start(name)
-        for item in cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, (bool, int, float, str)):
-                yield start + _term(item)
 
 
 def _start(name: str) -> str:

@@ -7,14 +7,14 @@ What 64 bits or UTF-8 cannot hold is compared here, by ``jinavec.filters.match``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.filters import And, Filter, In, Not, Range, Value
+from jinavec.filters import And, Filter, In, Not, Range, Value, scalars
 from jinavec_integrations.faiss.rowfile import Rows
 
 Mask = NDArray[np.bool_]
@@ -61,10 +61,9 @@ def lookups(leaf: In | Range) -> list[Lookup]:
 
 def entries(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
     """Yield (name, kind, value) of everything in the metadata that a filter can find."""
-    for name, value in metadata.items():
-        for item in cast("Sequence[Any]", value) if isinstance(value, list) else (value,):
-            if (kind := _kind(item)) is not None:
-                yield name, kind, str(item) if kind == BIG else item
+    for name, value in scalars(metadata):
+        kind = _kind(value)
+        yield name, kind, str(value) if kind == BIG else value
 
 
 def read_entry(kind: str, value: Any) -> Value:
@@ -86,17 +85,15 @@ def _lookups(name: str, value: Value, comparison: str) -> Iterator[Lookup]:
     if kind in (NUMBER, BIG):
         yield Lookup(name, BIG)
         yield Lookup(name, NUMBER, comparison, value) if kind == NUMBER else Lookup(name, NUMBER)
-    elif kind == STRING and not is_unicode(cast("str", value)):
+    elif isinstance(value, str) and not is_unicode(value):
         yield Lookup(name, STRING)
-    elif kind is not None:
+    else:
         yield Lookup(name, kind, comparison, value)
 
 
-def _kind(value: object) -> str | None:
+def _kind(value: Value) -> str:
     if isinstance(value, bool):
         return BOOLEAN
     if isinstance(value, int):
         return NUMBER if -(2**63) <= value < 2**63 else BIG
-    if isinstance(value, float):
-        return NUMBER
-    return STRING if isinstance(value, str) else None
+    return STRING if isinstance(value, str) else NUMBER

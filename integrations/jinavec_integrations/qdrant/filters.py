@@ -19,11 +19,11 @@ import json
 import re
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from jinavec.errors import InvalidFilter, brief
-from jinavec.filters import And, Filter, In, Not, Range, Value
+from jinavec.filters import And, Filter, In, Not, Range, Value, scalars
 
 TERMS = "jinavec.terms"
 ORDER = "jinavec.order"
@@ -42,13 +42,13 @@ _SMALL, _LARGE = 1e-6, 1e15  # between them, 15 digits are read alike everywhere
 
 def terms(metadata: Mapping[str, Any]) -> list[str]:
     """Return the terms of the metadata of a record, each once."""
-    return list(dict.fromkeys(_term(name, value) for name, value in _scalars(metadata)))
+    return list(dict.fromkeys(_term(name, value) for name, value in scalars(metadata)))
 
 
 def order(metadata: Mapping[str, Any]) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Return the chains of the metadata by kind and name of the field."""
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for name, value in _scalars(metadata):
+    for name, value in scalars(metadata):
         if not isinstance(value, bool):
             links = enumerate(_chain(value)[: _LINKS + 1] if isinstance(value, str) else _chain(value))
             chain = {f"c{number}": link for number, link in links if link or not number}
@@ -180,13 +180,6 @@ def _term(name: str, value: Value) -> str:
         value = int(value)
     term = json.dumps([name, value])
     return term if len(term) <= _TERM else f"sha256:{hashlib.sha256(term.encode()).hexdigest()}"
-
-
-def _scalars(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
-    for name, value in metadata.items():
-        for item in cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, (str, bool, int, float)):
-                yield name, item
 
 
 def _storable(value: Value) -> bool:
