@@ -20,14 +20,11 @@ pytest.importorskip("orjson", reason="needs the extra remote")
 pytest.importorskip("aiolimiter", reason="needs the extra remote")
 
 from langchain_core.load import dumps, loads
-from tests.scripted_server import Asked, Reply, ScriptedServer, always, hash_vector
+from tests.remote_nano import KEY, TEXTS, expected
+from tests.scripted_server import Asked, Reply, ScriptedServer, always
 
 from jinavec.errors import ServerError
-from jinavec.vectors import narrow
 from jinavec_adapters.langchain import BinaryVectorStore, JinaV5Embeddings
-
-KEY = "sk-not-to-be-seen"
-TEXTS = ["the cat sleeps", "ships in the harbour", "Query: a cat"]
 
 
 @pytest.fixture
@@ -39,10 +36,6 @@ def server() -> Iterator[ScriptedServer]:
 def connect(server: ScriptedServer, **fields: Any) -> JinaV5Embeddings:
     nano = {"model": "jina-embeddings-v5-text-nano", "dimension": 64, "backend": "jina"}
     return JinaV5Embeddings(**{**nano, "url": server.url, "api_key": KEY, **fields})
-
-
-def expected(prefix: str, texts: list[str]) -> list[list[float]]:
-    return narrow(np.stack([hash_vector(prefix + text) for text in texts]), 64).tolist()
 
 
 def test_roles_reach_the_server(server: ScriptedServer) -> None:

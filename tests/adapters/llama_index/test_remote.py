@@ -18,14 +18,11 @@ pytest.importorskip("aiolimiter", reason="needs the extra remote")
 
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
-from tests.scripted_server import Asked, Reply, ScriptedServer, always, hash_vector
+from tests.remote_nano import KEY, TEXTS, expected
+from tests.scripted_server import Asked, Reply, ScriptedServer, always
 
 from jinavec.errors import ServerError
-from jinavec.vectors import narrow
 from jinavec_adapters.llama_index import BinaryVectorStore, JinaV5Embedding
-
-KEY = "sk-not-to-be-seen"
-TEXTS = ["the cat sleeps", "ships in the harbour", "Query: a cat"]
 
 
 @pytest.fixture
@@ -37,10 +34,6 @@ def server() -> Iterator[ScriptedServer]:
 def connect(server: ScriptedServer, **fields: Any) -> JinaV5Embedding:
     fields = {"dimension": 64, "backend": "jina", "url": server.url, "api_key": KEY, **fields}
     return JinaV5Embedding("jina-embeddings-v5-text-nano", **fields)
-
-
-def expected(prefix: str, texts: list[str]) -> list[list[float]]:
-    return narrow(np.stack([hash_vector(prefix + text) for text in texts]), 64).tolist()
 
 
 def test_roles_reach_the_server(server: ScriptedServer) -> None:
