@@ -32,7 +32,7 @@ OVERSAMPLE: Mapping[Storage, float] = {
     "bbq_flat": 3.0,
     "bfloat16": 3.0,
     "int4_hnsw": 2.0,
-    "int8_hnsw": 1.0,
+    "int8_hnsw": 2.0,
 }
 """How many times k are scored again by the raw vectors, where the storage is quantised."""
 

@@ -91,7 +91,7 @@ def test_the_mapping_is_explicit() -> None:
                     "type": "int8_hnsw",
                     "m": 16,
                     "ef_construction": 100,
-                    "rescore_vector": {"oversample": 1.0},
+                    "rescore_vector": {"oversample": 2.0},
                 },
             },
         }

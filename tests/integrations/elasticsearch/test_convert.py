@@ -50,7 +50,7 @@ def rescored(oversample: float) -> dict[str, Any]:
 FIELDS: dict[str, dict[str, Any]] = {
     "bbq_hnsw": {"vector": dense("float", "cosine", type="bbq_hnsw", **GRAPH, **rescored(3.0))},
     "bbq_flat": {"vector": dense("float", "cosine", type="bbq_flat", **rescored(3.0))},
-    "int8_hnsw": {"vector": dense("float", "cosine", type="int8_hnsw", **GRAPH, **rescored(1.0))},
+    "int8_hnsw": {"vector": dense("float", "cosine", type="int8_hnsw", **GRAPH, **rescored(2.0))},
     "int4_hnsw": {"vector": dense("float", "cosine", type="int4_hnsw", **GRAPH, **rescored(2.0))},
     "hnsw": {"vector": dense("float", "cosine", type="hnsw", **GRAPH)},
     "flat": {"vector": dense("float", "cosine", type="flat")},
