@@ -80,7 +80,7 @@ def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, thre
 def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
     """Return the places (queries, count) of the codes nearest to each query, on all cores; count is at most n."""
     compiled = _kernel() if len(queries) * len(codes) >= _COMPILE and codes.shape[1] % 8 == 0 else None
-    if compiled is None:
+    if compiled is None or not compiled.pays(codes.shape[1]):
         return _scan_all(queries, codes, count, None)[1]
     share = -(-len(codes) // cores())
 

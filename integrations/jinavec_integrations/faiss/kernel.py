@@ -16,11 +16,13 @@ from jinavec.vectors import Bits
 
 numba: Any = require("numba", "kernel")
 extending: Any = require("numba.extending", "kernel")
+binding: Any = require("llvmlite.binding", "kernel")
 
 BLOCK = 256
 """Codes turned at a time."""
 _APART = 8
 """Words between the rows of a turned block, so that they do not fall on the same lines of the cache."""
+_FAISS_WIDTH = 64
 _SPARE = 4096
 """Room for hits beyond the wanted ones, before the farthest are let go."""
 
@@ -121,6 +123,15 @@ def _scan(queries: Any, codes: Any, distances: Any, places: Any, count: int) -> 
             held[q] = n
     for q in range(len(queries)):
         _trim(distances[q], places[q], held[q], count, bits)
+
+
+def pays(width: int) -> bool:
+    """Return whether this processor scans codes of so many bytes faster here than in FAISS.
+
+    Where it counts bits in whole registers (AVX-512 with VPOPCNTDQ), any; else those that are wider than 64 bytes, for
+    which FAISS has code of its own.
+    """
+    return width > _FAISS_WIDTH or bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
 
 
 def scan_batch(queries: Bits, codes: Bits, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
