@@ -20,10 +20,10 @@ from jinavec.options import read_options
 from jinavec.records import Record
 from jinavec_integrations.faiss.folder import has_index, locate, require_vacant
 from jinavec_integrations.faiss.index import BinaryIndex
+from jinavec_integrations.faiss.moving import Report
 from jinavec_integrations.faiss.options import FaissOptions
 from jinavec_integrations.faiss.parquet import read_parquet
 from jinavec_integrations.faiss.plan import Plan
-from jinavec_integrations.faiss.settle import Report
 
 _BATCH = 16_384
 """Vectors stored at a time, and so kept in memory; fewer where they are wide."""

@@ -33,12 +33,13 @@ from jinavec_integrations.faiss.hamming import cores, within
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
 from jinavec_integrations.faiss.manifest import Manifest, read_manifest
+from jinavec_integrations.faiss.moving import Report
 from jinavec_integrations.faiss.options import FaissOptions
 from jinavec_integrations.faiss.plan import Effort, Plan, chosen_effort, default_effort, make_plan
 from jinavec_integrations.faiss.records import Readers, Snapshot, Writer
 from jinavec_integrations.faiss.rowfile import Rows, code_width
 from jinavec_integrations.faiss.search import View, best, best_of_batch, pack, passing_places
-from jinavec_integrations.faiss.settle import Report, finish_compaction, read_rows, settle
+from jinavec_integrations.faiss.settle import finish_compaction, read_rows, settle
 from jinavec_integrations.faiss.verify import require_sound
 
 _BLOCK = 8192

@@ -137,6 +137,12 @@ class RowFile(ABC):
             os.fsync(file.fileno())
         return crc
 
+    def scatter(self, blocks: Iterable[tuple[int, NDArray[Any]]]) -> None:
+        """Write blocks of rows, each from the row that comes with it; what flushes them is an ``append`` after it."""
+        with self.path.open("r+b", buffering=0) as file:
+            for row, block in blocks:
+                _write(file, self._offset(row), block.tobytes())
+
     def checksum(self, start: int, count: int) -> int:
         """Return the CRC-32 of rows, read from the disk."""
         crc = 0

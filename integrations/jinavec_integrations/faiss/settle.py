@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,9 @@ from jinavec_integrations.faiss.generations import FILES, named, remove_others
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lists import SAMPLE, assign, train
 from jinavec_integrations.faiss.manifest import DRAFT, NAME, Manifest, read_manifest
+from jinavec_integrations.faiss.moving import BLOCK, Report, move
 from jinavec_integrations.faiss.plan import Plan
 from jinavec_integrations.faiss.rowfile import CodeFile, RowFile, Rows, VectorFile
-
-Report = Callable[[str, int, int], None]
-"""Called with a phase, the rows done in it, and the rows there are."""
-_BLOCK = 16_384
-"""Rows moved at a time."""
 
 
 def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, report: Report) -> Manifest:
@@ -57,10 +52,10 @@ def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, r
     arrays["places.int64"][numbers] = np.arange(len(numbers))
     checksums = {named(name, generation): _save(folder / named(name, generation), a) for name, a in arrays.items()}
     codes = CodeFile(folder, layout.codes.width, generation)
-    checksums[codes.path.name] = _move(layout.codes, codes, order, "moving codes", report)
+    checksums[codes.path.name] = move(layout.codes, codes, order, "codes", report)
     if layout.vectors is not None:
         vectors = VectorFile(folder, layout.vectors.width, generation)
-        checksums[vectors.path.name] = _move(layout.vectors, vectors, order, "moving vectors", report)
+        checksums[vectors.path.name] = move(layout.vectors, vectors, order, "vectors", report)
     sync_folder(folder)
     return replace(
         layout.manifest,
@@ -99,35 +94,24 @@ def _train(layout: Layout, places: Rows, plan: Plan, report: Report) -> Float32:
         sample = normalize(unpack(layout.codes.read(chosen)))
     else:
         sample = np.zeros((size, 8 * layout.codes.width), np.float32)
-        for start in range(0, size, _BLOCK):
-            stored = layout.vectors.read(chosen[start : start + _BLOCK])
-            sample[start : start + _BLOCK, : stored.shape[1]] = normalize(stored)
+        for start in range(0, size, BLOCK):
+            stored = layout.vectors.read(chosen[start : start + BLOCK])
+            sample[start : start + BLOCK, : stored.shape[1]] = normalize(stored)
     centroids = train(sample, plan.lists, plan.seed)
     report("training", size, size)
     return centroids
 
 
 def _assign(layout: Layout, places: Rows, centroids: Float32, report: Report) -> NDArray[np.int32]:
-    blocks = (places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK))
+    sequence = np.argsort(places)  # rows are read in the order they lie
+    blocks = (layout.codes.read(places[sequence[start : start + BLOCK]]) for start in range(0, len(places), BLOCK))
     owners = np.empty(len(places), np.int32)
     done = 0
-    for found in assign((read_rows(layout.codes, block) for block in blocks), centroids, len(places)):
-        owners[done : done + len(found)] = found
+    for found in assign(blocks, centroids, len(places)):
+        owners[sequence[done : done + len(found)]] = found
         done += len(found)
         report("assigning", done, len(places))
     return owners
-
-
-def _move(source: RowFile, target: RowFile, places: Rows, phase: str, report: Report) -> int:
-    """Copy rows, and return the CRC-32 of all of them."""
-    target.create()
-
-    def blocks() -> Iterator[NDArray[Any]]:
-        for start in range(0, len(places), _BLOCK):
-            yield read_rows(source, places[start : start + _BLOCK])
-            report(phase, min(start + _BLOCK, len(places)), len(places))
-
-    return target.append(0, blocks())
 
 
 def read_rows(source: RowFile, places: Rows) -> NDArray[Any]:
@@ -143,8 +127,8 @@ def _save(path: Path, array: NDArray[Any]) -> int:
     """Write an array's values, flush them, and return their CRC-32."""
     crc = 0
     with path.open("wb") as file:
-        for start in range(0, len(array), _BLOCK):
-            content = array[start : start + _BLOCK].astype(array.dtype.newbyteorder("<")).tobytes()
+        for start in range(0, len(array), BLOCK):
+            content = array[start : start + BLOCK].astype(array.dtype.newbyteorder("<")).tobytes()
             crc = zlib.crc32(content, crc)
             file.write(content)
         file.flush()
