@@ -385,9 +385,10 @@ class BinaryIndex(Engine):
         with self._write() as writer:
             with self._look() as (snapshot, layout):
                 plan = make_plan(snapshot.count, self.options, layout.manifest.plan)
-                numbers = np.flatnonzero(self._alive_rows(snapshot, layout))
+                writer.shrink()
                 try:
-                    manifest = settle(self.folder, layout, numbers, snapshot.rows, plan, report or _silent)
+                    alive = self._alive_rows(snapshot, layout)
+                    manifest = settle(self.folder, layout, alive, plan, report or _silent)
                     manifest.write(self.folder, manifests.DRAFT)
                 except BaseException:
                     with suppress(OSError):

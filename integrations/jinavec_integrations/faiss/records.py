@@ -299,6 +299,10 @@ class Writer:
             self._advance(0, deleted)
         return deleted
 
+    def shrink(self) -> None:
+        """Give back the memory of what is cached."""
+        self._connection.execute("PRAGMA shrink_memory")
+
     def settle(self, generation: int, gone: int) -> None:
         """Make a generation the one that counts; it has no dead rows, and other places."""
         self._connection.execute("UPDATE state SET deleted = 0, gone = ?, generation = ?", (gone, generation))

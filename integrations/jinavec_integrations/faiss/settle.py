@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jinavec.vectors import Float32, normalize, unpack
 from jinavec_integrations.faiss.disk import sync_folder
+from jinavec_integrations.faiss.filters import Mask
 from jinavec_integrations.faiss.generations import FILES, named, remove_others
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lists import SAMPLE, assign, train
@@ -22,14 +23,13 @@ from jinavec_integrations.faiss.plan import Plan
 from jinavec_integrations.faiss.rowfile import CodeFile, RowFile, Rows, VectorFile
 
 
-def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, report: Report) -> Manifest:
+def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report) -> Manifest:
     """Write the next generation, complete and flushed; it counts once the state in SQLite says so.
 
     Args:
         folder: the index.
         layout: the generation that counts.
-        numbers: the row numbers (ascending) that are left.
-        rows: all numbers ever given.
+        alive: which of all row numbers ever given are left.
         plan: how to arrange them.
         report: told about the progress.
 
@@ -38,17 +38,19 @@ def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, r
     """
     generation = layout.manifest.generation + 1
     remove_others(folder, generation - 1)
-    order = layout.places_of(numbers)
     arrays: dict[str, NDArray[Any]] = {}
     if plan.lists:
-        arrays["centroids.float32"] = _train(layout, order, plan, report)
+        arrays["centroids.float32"] = _train(layout, alive, plan, report)
+    numbers = np.flatnonzero(alive)
+    order = layout.places_of(numbers)
+    if plan.lists:
         owners = _assign(layout, order, arrays["centroids.float32"], report)
         arrays["offsets.int64"] = np.append(0, np.cumsum(np.bincount(owners, minlength=plan.lists)))
         sequence = np.argsort(owners, kind="stable")
         del owners
         numbers, order = numbers[sequence], order[sequence]
     arrays["order.int64"] = numbers
-    arrays["places.int64"] = np.full(rows, -1)
+    arrays["places.int64"] = np.full(len(alive), -1)
     arrays["places.int64"][numbers] = np.arange(len(numbers))
     checksums = {named(name, generation): _save(folder / named(name, generation), a) for name, a in arrays.items()}
     codes = CodeFile(folder, layout.codes.width, generation)
@@ -62,7 +64,7 @@ def settle(folder: Path, layout: Layout, numbers: Rows, rows: int, plan: Plan, r
         generation=generation,
         plan=plan,
         settled=len(numbers),
-        gone=rows - len(numbers),
+        gone=len(alive) - len(numbers),
         checksums=checksums,
     )
 
@@ -85,11 +87,13 @@ def finish_compaction(folder: Path, generation: int) -> Manifest:
     return manifest
 
 
-def _train(layout: Layout, places: Rows, plan: Plan, report: Report) -> Float32:
+def _train(layout: Layout, alive: Mask, plan: Plan, report: Report) -> Float32:
     """Train centroids on a seeded sample of the int8 copies, or of the bits where there is nothing else."""
-    size = min(len(places), SAMPLE * plan.lists)
+    size = min(int(np.count_nonzero(alive)), SAMPLE * plan.lists)
     report("training", 0, size)
+    places = layout.places_of(np.flatnonzero(alive))
     chosen = np.sort(np.random.default_rng(plan.seed).choice(places, size, replace=False))
+    del places  # as much memory as a tenth of the codes
     if layout.vectors is None:
         sample = normalize(unpack(layout.codes.read(chosen)))
     else:
