@@ -106,12 +106,18 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, words: str, rea
     assert list(tmp_path.iterdir()) == []
 
 
+def _heed_interrupts() -> None:
+    """Undo what a shell does to jobs in its background: they, and all they start, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [COMMAND, "index", "-", "--to", "faiss:i", "--model", "lexical", "--dimension", "64", "--batch-size", "10"],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
     )
     assert process.stdin and process.stderr
     process.stdin.write(lines(25))
