@@ -189,7 +189,7 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
     assert len(backend.seen) == 3000
     moves = {f"{how} {what}" for how in ("moving", "ordering") for what in ("codes", "vectors")}
     assert {phase for phase, _, _ in phases} == {"storing", "training", "assigning"} | moves
-    assert phases[-1] == ("moving vectors", 3000, 3000)
+    assert phases[-1] == ("ordering vectors", 3000, 3000)
 
 
 def test_a_builder_begins_only_where_nothing_is(tmp_path: Path) -> None:
