@@ -36,6 +36,7 @@ WIDTH = 1024
 FAISS = "FAISS binary index"
 BUSY = {"wordllama-256": 30_000, "minilm": 1_000}
 """Texts to ingest by model: the fastest there is, and the smallest transformer."""
+WARMING = 3
 KINDS = [(storage, None) for storage in STORAGES] + [("bit", "bits")]
 
 
@@ -131,13 +132,16 @@ def keep(path: Path, new: list[Row]) -> list[Row]:
 
 
 def speed(url: str, documents: Float32, rounds: int = 5) -> Iterator[str]:
-    """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn."""
+    """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn.
+
+    Before the rounds that count come as many as a server that was just started needs to compile itself.
+    """
     records = [Record(str(number), f"text {number}") for number in range(len(documents))]
     contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
     with Elasticsearch(url, request_timeout=600) as client:
         ours: list[float] = []
         theirs: list[float] = []
-        for _ in range(rounds):
+        for _ in range(WARMING + rounds):
             name = f"benchmark-{uuid4().hex}"
             with open_engine(
                 f"elasticsearch:{url}/{name}", contract=contract, options={"storage": "flat", "shards": 1}
@@ -161,7 +165,7 @@ def speed(url: str, documents: Float32, rounds: int = 5) -> Iterator[str]:
             client.indices.delete(index=name)
     for pair in zip(ours, theirs, strict=True):
         print("ours, theirs:", *map(round, pair), file=sys.stderr)
-    our, their = statistics.median(ours), statistics.median(theirs)
+    our, their = statistics.median(ours[WARMING:]), statistics.median(theirs[WARMING:])
     yield f"| Ingest, {len(documents):,} vectors, {documents.shape[1]} dimensions | documents a second | ratio |"
     yield "|---|---|---|"
     yield f"| `helpers.parallel_bulk`, lists | {their:,.0f} | 1.0 |"
