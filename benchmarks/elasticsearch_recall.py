@@ -37,6 +37,7 @@ FAISS = "FAISS binary index"
 BUSY = {"wordllama-256": 30_000, "minilm": 1_000}
 """Texts to ingest by model: the fastest there is, and the smallest transformer."""
 WARMING = 3
+"""Rounds before those that count: a server that was just started compiles itself."""
 KINDS = [(storage, None) for storage in STORAGES] + [("bit", "bits")]
 
 
@@ -132,10 +133,7 @@ def keep(path: Path, new: list[Row]) -> list[Row]:
 
 
 def speed(url: str, documents: Float32, rounds: int = 5) -> Iterator[str]:
-    """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn.
-
-    Before the rounds that count come as many as a server that was just started needs to compile itself.
-    """
+    """Yield documents a second of ``ingest`` and of ``parallel_bulk`` with lists, two threads each, in turn."""
     records = [Record(str(number), f"text {number}") for number in range(len(documents))]
     contract = Contract.of(ModelProfile(name="benchmark", width=documents.shape[1]))
     with Elasticsearch(url, request_timeout=600) as client:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -83,13 +84,10 @@ class Phases:
 def build(work: Path, count: int, queries: int) -> Phases:
     faiss.Kmeans(8, 2, niter=1).train(np.random.default_rng(0).random((100, 8), dtype=np.float32))  # its threads
     phases = Phases()
+    shutil.rmtree(work / "index", ignore_errors=True)
     options = {"plan": "lists"}
-    stored = (work / "truth.npy").exists()  # the generator's last deed, of a run that was cut off
-    with BinaryIndexBuilder(
-        work / "index", contract=contract(WIDTH), options=options, report=phases.report, resume=stored
-    ) as builder:
-        if not stored:
-            builder.add_vectors(batches(work, count, queries))
+    with BinaryIndexBuilder(work / "index", contract=contract(WIDTH), options=options, report=phases.report) as builder:
+        builder.add_vectors(batches(work, count, queries))
         builder.finish().close()
     phases.close()
     return phases

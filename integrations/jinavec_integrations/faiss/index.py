@@ -39,7 +39,7 @@ from jinavec_integrations.faiss.plan import Effort, Plan, chosen_effort, default
 from jinavec_integrations.faiss.records import Readers, Snapshot, Writer
 from jinavec_integrations.faiss.rowfile import Rows, code_width
 from jinavec_integrations.faiss.search import View, best, best_of_batch, pack, passing_places
-from jinavec_integrations.faiss.settle import finish_compaction, read_rows, settle
+from jinavec_integrations.faiss.settle import finish_compaction, settle
 from jinavec_integrations.faiss.verify import require_sound
 
 _BLOCK = 8192
@@ -179,9 +179,9 @@ class BinaryIndex(Engine):
             known = snapshot.rows_by_id(asked)
             places = layout.places_of(np.fromiter(known.values(), np.int64, len(known)))
             if layout.vectors is None:
-                stored = unpack(read_rows(layout.codes, places))[:, : self.contract.dimension]
+                stored = unpack(layout.codes.gather(places))[:, : self.contract.dimension]
             else:
-                stored = read_rows(layout.vectors, places)
+                stored = layout.vectors.gather(places)
             return dict(zip(known, normalize(stored), strict=True))
 
     def info(self) -> dict[str, Any]:
@@ -291,8 +291,8 @@ class BinaryIndex(Engine):
             for start in range(0, len(numbers), _BLOCK):
                 part = numbers[start : start + _BLOCK]
                 places = layout.places_of(part)
-                vectors = [] if layout.vectors is None or not keeps else [read_rows(layout.vectors, places)]
-                self._store(snapshot.by_row(part.tolist()), [read_rows(layout.codes, places)], vectors)
+                vectors = [] if layout.vectors is None or not keeps else [layout.vectors.gather(places)]
+                self._store(snapshot.by_row(part.tolist()), [layout.codes.gather(places)], vectors)
                 if report is not None:
                     report("merging", start + len(part), len(numbers))
         return len(numbers)

@@ -23,6 +23,9 @@ BLOCK = 256
 _APART = 8
 """Words between the rows of a turned block, so that they do not fall on the same lines of the cache."""
 _FAISS_WIDTH = 64
+"""Bytes of a code up to which FAISS has code of its own."""
+_COUNTS_WIDE = bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
+"""Whether this processor counts the bits of whole registers."""
 _SPARE = 4096
 """Room for hits beyond the wanted ones, before the farthest are let go."""
 
@@ -128,10 +131,10 @@ def _scan(queries: Any, codes: Any, distances: Any, places: Any, count: int) -> 
 def pays(width: int) -> bool:
     """Return whether this processor scans codes of so many bytes faster here than in FAISS.
 
-    Where it counts bits in whole registers (AVX-512 with VPOPCNTDQ), any; else those that are wider than 64 bytes, for
-    which FAISS has code of its own.
+    Where it counts bits in whole registers (AVX-512 with VPOPCNTDQ), any; else those for which FAISS has no code of
+    its own.
     """
-    return width > _FAISS_WIDTH or bool(binding.get_host_cpu_features().get("avx512vpopcntdq"))
+    return width > _FAISS_WIDTH or _COUNTS_WIDE
 
 
 def scan_batch(queries: Bits, codes: Bits, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec_integrations.faiss.rowfile import RowFile, Rows
+from jinavec_integrations.faiss.rowfile import RowFile, Rows, in_sequence
 
 Report = Callable[[str, int, int], None]
 """Called with a phase, the rows done in it, and the rows there are."""
@@ -71,8 +71,5 @@ def _spread(
 def _ordered(target: RowFile, places: Rows, window: int, what: str, report: Report) -> Iterator[NDArray[Any]]:
     for start in range(0, len(places), window):
         came = np.argsort(places[start : start + window])
-        block = target.read(np.arange(start, start + len(came)))
-        ordered = np.empty_like(block)
-        ordered[came] = block
-        yield ordered
+        yield in_sequence(target.read(np.arange(start, start + len(came))), came)
         report(f"ordering {what}", start + len(came), len(places))

@@ -119,6 +119,11 @@ class RowFile(ABC):
                     wanted = wanted[got:]
         return found
 
+    def gather(self, rows: Rows) -> NDArray[Any]:
+        """Read rows in any order; see ``read``."""
+        sequence = np.argsort(rows)
+        return in_sequence(self.read(rows[sequence]), sequence)
+
     def append(self, start: int, blocks: Iterable[NDArray[Any]]) -> int:
         """Write blocks of rows from row ``start`` on, over what a dead writer left there; flush them to the disk.
 
@@ -210,6 +215,13 @@ class VectorFile(RowFile):
     def header(self, rows: int) -> bytes:
         """Return a page that says what follows it."""
         return struct.pack("<16sq", b"jinavec int8 1\n", self.width).ljust(self.fixed, b"\0")
+
+
+def in_sequence(block: NDArray[Any], sequence: Rows) -> NDArray[Any]:
+    """Return rows in the order that they had before ``sequence`` sorted them."""
+    found = np.empty_like(block)
+    found[sequence] = block
+    return found
 
 
 def _runs(rows: Rows) -> Iterator[tuple[int, int, int]]:

@@ -20,7 +20,7 @@ from jinavec_integrations.faiss.lists import SAMPLE, assign, train
 from jinavec_integrations.faiss.manifest import DRAFT, NAME, Manifest, read_manifest
 from jinavec_integrations.faiss.moving import BLOCK, Report, move
 from jinavec_integrations.faiss.plan import Plan
-from jinavec_integrations.faiss.rowfile import CodeFile, RowFile, Rows, VectorFile
+from jinavec_integrations.faiss.rowfile import CodeFile, Rows, VectorFile
 
 
 def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report) -> Manifest:
@@ -39,7 +39,7 @@ def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report
     generation = layout.manifest.generation + 1
     remove_others(folder, generation - 1)
     arrays: dict[str, NDArray[Any]] = {}
-    if plan.lists:
+    if plan.lists:  # first of all: no list of all rows takes memory beside the sample
         arrays["centroids.float32"] = _train(layout, alive, plan, report)
     numbers = np.flatnonzero(alive)
     order = layout.places_of(numbers)
@@ -89,9 +89,9 @@ def finish_compaction(folder: Path, generation: int) -> Manifest:
 
 def _train(layout: Layout, alive: Mask, plan: Plan, report: Report) -> Float32:
     """Train centroids on a seeded sample of the int8 copies, or of the bits where there is nothing else."""
-    size = min(int(np.count_nonzero(alive)), SAMPLE * plan.lists)
-    report("training", 0, size)
     places = layout.places_of(np.flatnonzero(alive))
+    size = min(len(places), SAMPLE * plan.lists)
+    report("training", 0, size)
     chosen = np.sort(np.random.default_rng(plan.seed).choice(places, size, replace=False))
     del places  # as much memory as a tenth of the codes
     if layout.vectors is None:
@@ -116,15 +116,6 @@ def _assign(layout: Layout, places: Rows, centroids: Float32, report: Report) ->
         done += len(found)
         report("assigning", done, len(places))
     return owners
-
-
-def read_rows(source: RowFile, places: Rows) -> NDArray[Any]:
-    """Read rows at places in any order."""
-    sequence = np.argsort(places)
-    block = source.read(places[sequence])
-    found = np.empty_like(block)
-    found[sequence] = block
-    return found
 
 
 def _save(path: Path, array: NDArray[Any]) -> int:
