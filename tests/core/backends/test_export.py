@@ -107,7 +107,7 @@ class TestInt8:
         assert encoder.contract.precision == "int8"
         got = encoder.encode_documents(TEXTS)
         wanted = family.vectors(prefixed("clustering", "document"), "clustering")
-        assert cosines(got, wanted).min() > 0.9
+        assert cosines(got, wanted).min() > 0.95, "eight bits that overflow reach .90 on AVX2"
         assert (1 - cosines(got, wanted)).max() > 1e-7, "not quantised at all"
 
     def test_is_smaller(self, family: TinyFamily, export: Export) -> None:
