@@ -92,6 +92,14 @@ def index(
             " uint8. [default: texts are encoded; an .npy file, or a Parquet file without texts, holds vectors]",
         ),
     ] = None,
+    vectors: Annotated[
+        str | None,
+        Option(
+            metavar="FILE.npy",
+            help="The vectors that --model made already: one for each record, in their order, as encode writes them."
+            " [default: none, texts are encoded]",
+        ),
+    ] = None,
     option: EngineOption = [],  # noqa: B006  (typer reads it, nobody changes it)
     skip_bad: SkipBad = False,
     dry_run: Annotated[
@@ -112,7 +120,7 @@ def index(
     from jinavec_adapters.cli.sources import Fields
 
     fields = Fields(id_field, text_field, vector_field)
-    run_index(sources, to, asked, fields, option, skip_bad, dry_run, batch_size, resume)
+    run_index(sources, to, asked, fields, vectors, option, skip_bad, dry_run, batch_size, resume)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from jinavec_adapters.cli.flags import EncoderFlags
 from jinavec_adapters.cli.misuse import Misuse
 from jinavec_adapters.cli.output import note, report_skipped, say
 from jinavec_adapters.cli.progress import phases, progress
-from jinavec_adapters.cli.sources import BadRecords, Fields, Item, Sources
+from jinavec_adapters.cli.sources import STDIN, BadRecords, Fields, Item, Sources, paired
 
 
 class _Store(Protocol):
@@ -45,6 +45,7 @@ def run_index(
     target: str,
     asked: EncoderFlags,
     fields: Fields,
+    vectors: str | None,
     options: Sequence[str],
     skip_bad: bool,
     dry_run: bool,
@@ -59,7 +60,7 @@ def run_index(
     sources = Sources(names, fields, bad)
     default = existing is None and asked.model is None and asked.profile is None
     store = _Rehearsal(target, settings, existing) if dry_run else _Writer(target, settings, chosen, resume, bad)
-    items = Unique(sources, bad)
+    items = Unique(sources if vectors is None else _beside(names, fields, vectors, sources, skip_bad), bad)
     with closing(store):
         with progress(sources, "indexing") as show:
             _fill(store, items, batch_size, show, stores=not dry_run, default=default)
@@ -68,6 +69,15 @@ def run_index(
     verb = f"would index {store.stored} records into" if dry_run else f"indexed {store.stored} records into"
     kind = ", a new index" if dry_run and existing is None else ""
     say(f"{verb} {target}{kind} ({_details(settings, store.replaced, items.repeated, bad.count, store.kept)})")
+
+
+def _beside(names: Sequence[str], fields: Fields, vectors: str, sources: Sources, skip: bool) -> Iterable[Item]:
+    """Return the items with their vectors, after reading all of both once: none is to be stored beside a wrong one."""
+    if STDIN in names:
+        raise Misuse("--vectors needs records from files: they are read once before, to see that each has a vector")
+    for _ in paired(Sources(names, fields, BadRecords(skip=skip)), vectors):
+        pass
+    return paired(sources, vectors)
 
 
 def _fill(

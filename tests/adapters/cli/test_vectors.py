@@ -110,6 +110,50 @@ def test_what_encode_wrote_is_indexed(run: Run, write_jsonl: WriteJsonl) -> None
             np.testing.assert_array_equal(texts.reconstruct(ids), vectors.reconstruct(ids))
 
 
+def test_vectors_beside_their_records(run: Run, write_jsonl: WriteJsonl) -> None:
+    """What encode wrote goes back to the records, those that it skipped and those of one id included."""
+    texts = [{"id": str(row % 29), "text": f"note {row} of many", "row": row} for row in range(30)]
+    notes = write_jsonl("notes.jsonl", [*texts[:4], {"id": "bad"}, *texts[4:]])
+    encoder = ("--model", "lexical", "--dimension", 64)
+    run("index", notes, "--to", "faiss:texts", *encoder, "--skip-bad")
+    run("encode", notes, "--role", "document", *encoder, "--out", "notes.npy", "--skip-bad")
+    done = run("index", notes, "--vectors", "notes.npy", "--to", "faiss:vectors", *encoder, "--skip-bad")
+    assert done.code == 0, done.err
+    with open_engine("faiss:texts") as one, open_engine("faiss:vectors") as other:
+        assert isinstance(one, BinaryIndex) and isinstance(other, BinaryIndex)
+        ids = [str(row) for row in range(29)]
+        assert one.ids() == other.ids() == ids
+        assert one.get(ids) == other.get(ids)
+        np.testing.assert_array_equal(one.reconstruct(ids), other.reconstruct(ids))
+
+
+@pytest.mark.parametrize(
+    ("vectors", "reason"),
+    [
+        (lambda: save("v.npy", VECTORS[:2]), "v.npy holds 2 vectors, and there are more records: notes.jsonl:3"),
+        (lambda: save("v.npy", VECTORS[:4]), "v.npy holds more vectors than the 3 records"),
+        (lambda: save("v.npy", VECTORS[:3, :32]), "a vector of 32 float32; 64 are expected"),
+        (lambda: "absent.npy", "no such file or folder: absent.npy"),
+        (lambda: "notes.jsonl", "--vectors takes an .npy file, not notes.jsonl"),
+    ],
+)
+def test_vectors_that_are_not_the_records(
+    run: Run, write_jsonl: WriteJsonl, vectors: Callable[[], str], reason: str
+) -> None:
+    write_jsonl("notes.jsonl", [{"id": id, "text": id} for id in "abc"])
+    done = run("index", "notes.jsonl", *FLAGS, "--vectors", vectors(), "--batch-size", 1)
+    assert (done.code, done.out) == (1, "") and reason in done.err
+    assert not Path("index").exists()
+
+
+def test_vectors_given_twice(run: Run) -> None:
+    save("v.npy", VECTORS[:3])
+    done = run("index", "v.npy", *FLAGS, "--vectors", "v.npy")
+    assert done.code == 1 and "v.npy, row 1 has a vector already" in done.err
+    done = run("index", "-", *FLAGS, "--vectors", "v.npy")
+    assert done.code == 2 and "needs records from files" in done.err
+
+
 def test_a_dry_run_writes_nothing(run: Run) -> None:
     np.save("a.npy", VECTORS)
     assert run("index", "a.npy", *FLAGS, "--dry-run").out.startswith("would index 2500 records")

@@ -14,11 +14,12 @@ from jinavec_adapters.cli.sources.fields import Fields, Item, Row
 from jinavec_adapters.cli.sources.files import FORMATS, File, decompressed, find_file, reading
 from jinavec_adapters.cli.sources.jsonl import read_jsonl
 from jinavec_adapters.cli.sources.npy import read_vectors
+from jinavec_adapters.cli.sources.paired import paired
 from jinavec_adapters.cli.sources.parquet import read_parquet
 from jinavec_adapters.cli.sources.passages import read_passages
 from jinavec_adapters.cli.sources.seen import Seen
 
-__all__ = ["BadRecords", "Fields", "Item", "Seen", "Sources"]
+__all__ = ["STDIN", "BadRecords", "Fields", "Item", "Seen", "Sources", "paired"]
 
 STDIN = "-"
 _TEXTS = tuple(suffix for suffix, format in FORMATS.items() if format in ("text", "markdown"))
