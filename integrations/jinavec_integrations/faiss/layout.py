@@ -108,13 +108,20 @@ class Layout:
 
     def numbers_at(self, places: Rows) -> Rows:
         """Return the row numbers at places."""
-        settled, gone = self.manifest.settled, self.manifest.gone
         if not self.manifest.generation:
             return places
-        numbers = places + gone
-        old = np.flatnonzero(places < settled)
-        numbers[old] = self.order[places[old]]
-        if len(old) and not 0 <= numbers[old].min() <= numbers[old].max() < settled + gone:
+        numbers = places + self.manifest.gone
+        old = np.flatnonzero(places < self.manifest.settled)
+        numbers[old] = self._known(self.order[places[old]])
+        return numbers
+
+    @cached_property
+    def settled_numbers(self) -> Rows:
+        """The number at each settled place: all of ``order``, looked through once."""
+        return self._known(self.order)
+
+    def _known(self, numbers: Rows) -> Rows:
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self.manifest.settled + self.manifest.gone:
             raise IndexDamaged(f"{self.codes.path.parent} is damaged: order.int64 names rows that were never there")
         return numbers
 

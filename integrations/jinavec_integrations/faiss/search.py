@@ -120,7 +120,7 @@ def passing_places(view: View) -> Mask | None:
     if view.passing is None or not view.layout.manifest.generation:
         return view.passing
     settled, gone = view.layout.manifest.settled, view.layout.manifest.gone
-    return np.concatenate([view.passing[view.layout.order], view.passing[settled + gone :]])
+    return np.concatenate([view.passing[view.layout.settled_numbers], view.passing[settled + gone :]])
 
 
 def pack(vectors: Float32) -> Bits:

@@ -17,7 +17,7 @@ import pytest
 from jinavec.errors import EngineError, IndexDamaged, InvalidInput
 from jinavec_integrations.faiss import BinaryIndex, FaissOptions
 
-from .child import add, make_sound, use
+from .child import add, make_sound, use, vector
 from .conftest import Start
 
 ROUNDS = int(os.environ.get("JINAVEC_TORTURE", "40"))
@@ -42,6 +42,23 @@ def test_damaged_in_every_way_in_a_process_of_its_own(tmp_path: Path, start: Sta
     output, _ = process.communicate(timeout=280)
     assert (process.returncode, output.split()[:1]) == (0, ["done"])
     assert int(output.split()[1]) > ROUNDS / 2
+
+
+@pytest.mark.parametrize("number", [-1, 320, -(2**56)])
+def test_an_order_of_rows_that_were_never_there(tmp_path: Path, number: int) -> None:
+    make_sound(tmp_path / "index", "lists")
+    (path,) = (tmp_path / "index").glob("order.*.int64")
+    with path.open("r+b") as file:
+        file.seek(8 * 100)
+        file.write(number.to_bytes(8, "little", signed=True))
+    with BinaryIndex.open(tmp_path / "index") as index:
+        for search in (
+            lambda: index.range_search(vector("5", 1), 12),
+            lambda: index.range_search(vector("5", 1), 0, {"revision": 1}),
+            lambda: index.search(vector("5", 1), 400),
+        ):
+            with pytest.raises(IndexDamaged, match="never there"):
+                search()
 
 
 ABSURD: list[tuple[str, Any]] = [
