@@ -269,6 +269,7 @@ def fuzz(folder: Path, seed: str, rounds: str) -> None:
         assert use(shutil.copytree(folder / kind, folder / "copy")) == []
         shutil.rmtree(folder / "copy")
         sound.append(folder / kind)
+    shutil.copytree(sound[0], folder / "linked")
     size = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0]) * 1024
     resource.setrlimit(resource.RLIMIT_AS, (size + 2**29, resource.RLIM_INFINITY))
     dice, refused = random.Random(int(seed)), 0
@@ -298,7 +299,7 @@ def grow(path: Path, dice: random.Random, sound: list[Path]) -> None:
 
 
 def change(path: Path, dice: random.Random, sound: list[Path]) -> None:
-    content = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes() or b"\0")  # SQLite leaves empty files
     reach = dice.choice([40, 200, 5000, len(content)])
     for _ in range(dice.choice([1, 3, 30])):
         content[dice.randrange(min(reach, len(content)))] = dice.choice([0, 255, dice.randrange(256)])
@@ -313,7 +314,15 @@ def exchange(path: Path, dice: random.Random, sound: list[Path]) -> None:
 def put_elsewhere(path: Path, dice: random.Random, sound: list[Path]) -> None:
     path.unlink()
     target = dice.choice(
-        ["/dev/zero", "/dev/null", "/nowhere", str(path.parent), str(sound[0] / path.name), "fifo", ""]
+        [
+            "/dev/zero",
+            "/dev/null",
+            "/nowhere",
+            str(path.parent),
+            str(sound[0].with_name("linked") / path.name),
+            "fifo",
+            "",
+        ]
     )
     if target == "fifo":
         os.mkfifo(path)
