@@ -231,7 +231,7 @@ def scale(work: Path, count: int, width: int) -> float:
 
 
 class Peers:
-    """The recipes of FAISS and sentence-transformers offer: recipes over stock indexes, the int8 copy in a NumPy memory map."""
+    """What FAISS and sentence-transformers offer: recipes over stock indexes, the int8 copy in a NumPy memory map."""
 
     def __init__(self, work: Path, count: int, width: int) -> None:
         self.work, self.count, self.width = work, count, width
