@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 
-from jinavec.arrays import read_npy
 from jinavec.errors import InvalidInput
 from jinavec_adapters.cli.sources.fields import Item
 from jinavec_adapters.cli.sources.files import decompressed, find_file, reading
-
-_BATCH = 1024  # rows
+from jinavec_adapters.cli.sources.npy import read_vectors
 
 
 def paired(items: Iterable[Item], name: str) -> Iterator[Item]:
@@ -25,14 +22,14 @@ def paired(items: Iterable[Item], name: str) -> Iterator[Item]:
     if file.format != "npy":
         raise InvalidInput(f"--vectors takes an .npy file, not {name}")
     with reading(name), open(file.path, "rb") as raw:
-        vectors = chain.from_iterable(read_npy(decompressed(file, raw), name, _BATCH))
+        rows = read_vectors(decompressed(file, raw), name)
         number = 0
         for number, item in enumerate(items, 1):
             if item.vector is not None:
                 raise InvalidInput(f"{item.place} has a vector already: give its records without --vectors")
-            vector = next(vectors, None)
-            if vector is None:
+            row = next(rows, None)
+            if row is None:
                 raise InvalidInput(f"{name} holds {number - 1} vectors, and there are more records: {item.place}")
-            yield item._replace(vector=vector)
-        if next(vectors, None) is not None:
+            yield item._replace(vector=row.vector)
+        if next(rows, None) is not None:
             raise InvalidInput(f"{name} holds more vectors than the {number} records")
