@@ -43,7 +43,7 @@ test-lowest-%: $(VENV)-lowest-%/.made
 	$(VENV)-lowest-$*/bin/python -m pytest tests/adapters/$* tests/contract/test_adapters.py $(ARGS)
 
 test-langchain-elasticsearch: $(VENV)-langchain-elasticsearch/.made  ## LangChain's own Elasticsearch store with our vectors
-	tests/with_elasticsearch 9.5.2 $(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
+	tests/support/with_elasticsearch 9.5.2 $(VENV)-langchain-elasticsearch/bin/python -m pytest -m elasticsearch tests/adapters/langchain $(ARGS)
 
 test-qdrant: $(BIN)/uv  ## the Qdrant tests with the lowest and the newest supported qdrant-client and fastembed
 	for client in ==1.16.0 ">=1.16,<1.21"; do \
@@ -55,7 +55,7 @@ test-qdrant: $(BIN)/uv  ## the Qdrant tests with the lowest and the newest suppo
 	done
 
 test-qdrant-server: $(VENV)/.test  ## the tests that need a Qdrant server, at QDRANT_URL or a stand-in over its engine
-	$(BIN)/python -m tests.edge_server $(BIN)/python -m pytest -m qdrant $(ARGS)
+	$(BIN)/python -m tests.support.edge_server $(BIN)/python -m pytest -m qdrant $(ARGS)
 
 test-mcp: $(BIN)/uv  ## the embedding provider with mcp-server-qdrant, in an environment of its own
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/mcp
@@ -64,14 +64,14 @@ test-mcp: $(BIN)/uv  ## the embedding provider with mcp-server-qdrant, in an env
 	$(VENV)/mcp/bin/python -m pytest tests/adapters/qdrant/test_mcp.py $(ARGS)
 
 test-elasticsearch: $(VENV)/.test  ## the tests that need Elasticsearch, at ELASTICSEARCH_URL or a node that is started
-	tests/with_elasticsearch 9.5.2 $(BIN)/python -m pytest -m elasticsearch $(ARGS)
+	tests/support/with_elasticsearch 9.5.2 $(BIN)/python -m pytest -m elasticsearch $(ARGS)
 
 test-elasticsearch-8: $(VENV)-es8/.test  ## the same with the oldest supported server and client
-	tests/with_elasticsearch 8.19.0 $(VENV)-es8/bin/python -m pytest -m elasticsearch tests/contract tests/integrations/elasticsearch tests/adapters/elastic $(ARGS)
+	tests/support/with_elasticsearch 8.19.0 $(VENV)-es8/bin/python -m pytest -m elasticsearch tests/contract tests/integrations/elasticsearch tests/adapters/elastic $(ARGS)
 
 examples-elasticsearch: $(VENV)/.test  ## run the examples against Elasticsearch
-	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_ingest/ingest.py
-	tests/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_hybrid/hybrid.py
+	tests/support/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_ingest/ingest.py
+	tests/support/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_hybrid/hybrid.py
 torture-server: $(VENV)/.test  ## five minutes of twice the load the server can bear, and 10,000 bad requests to each protocol
 	JINAVEC_TORTURE=$(or $(SECONDS),300) JINAVEC_FUZZ=$(or $(FUZZ),10000) $(BIN)/python -m pytest \
 		tests/adapters/server/test_process.py tests/adapters/server/test_fuzz.py $(ARGS)
@@ -86,7 +86,7 @@ wheel: $(VENV)/.check  ## build the wheel, install it in a clean environment, im
 	rm -rf dist && $(BIN)/uv build --quiet --wheel
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python dist/clean
 	$(BIN)/uv pip install --quiet --python dist/clean/bin/python dist/*.whl
-	cd dist && clean/bin/python ../tests/import_everything.py && clean/bin/jinavec models
+	cd dist && clean/bin/python ../tests/support/import_everything.py && clean/bin/jinavec models
 
 readme: $(VENV)/.test  ## run every command of the README in a clean environment
 	$(BIN)/python -m pytest -m readme $(ARGS)

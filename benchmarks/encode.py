@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinavec import Backend, Encoder, ModelProfile, Report, Role, Task
-from jinavec.backends.export import Precision, export_onnx
+from jinavec.backends.local.export import Precision, export_onnx
 
 Float32 = NDArray[np.float32]
 PREFIX = "Document: "

@@ -35,7 +35,7 @@ import numpy as np
 from encode import minilm_folder, processor, read_mix, say, write_json
 
 from jinavec import Encoder, ModelProfile
-from jinavec.backends.export import export_onnx
+from jinavec.backends.local.export import export_onnx
 from jinavec.wire import openai
 from jinavec.wire.messages import EmbedReply, EmbedRequest
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 if not os.environ.get("JINAVEC_HUB"):
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test may wait for a network
 
-from .tiny_graphs import TinyGraph
-from .tiny_models import TinyFamily
-from .tiny_tokenizers import KINDS, Kind
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_models import TinyFamily
+from tests.support.tiny_tokenizers import KINDS, Kind
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # a busy machine is no failure

@@ -24,16 +24,16 @@ from jinavec.vectors import Float32, narrow
 
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
-        "cohere": "jinavec.backends.remote:CohereBackend",
-        "elasticsearch": "jinavec.backends.inference:ElasticsearchBackend",
-        "jina": "jinavec.backends.remote:JinaBackend",
-        "lexical": "jinavec.backends.lexical:LexicalBackend",
-        "ollama": "jinavec.backends.remote:OllamaBackend",
-        "onnx": "jinavec.backends.onnx:OnnxBackend",
-        "openai": "jinavec.backends.remote:OpenAIBackend",
-        "static": "jinavec.backends.static:StaticBackend",
-        "tei": "jinavec.backends.remote:TeiBackend",
-        "torch": "jinavec.backends.torch:TorchBackend",
+        "cohere": "jinavec.backends.remote.protocols:CohereBackend",
+        "elasticsearch": "jinavec.backends.remote.elasticsearch:ElasticsearchBackend",
+        "jina": "jinavec.backends.remote.protocols:JinaBackend",
+        "lexical": "jinavec.backends.local.lexical:LexicalBackend",
+        "ollama": "jinavec.backends.remote.protocols:OllamaBackend",
+        "onnx": "jinavec.backends.local.onnx:OnnxBackend",
+        "openai": "jinavec.backends.remote.protocols:OpenAIBackend",
+        "static": "jinavec.backends.local.static:StaticBackend",
+        "tei": "jinavec.backends.remote.protocols:TeiBackend",
+        "torch": "jinavec.backends.local.torch:TorchBackend",
     }
 )
 """Backends by name; imported on first use. Each class has ``load(settings, api_key)``."""

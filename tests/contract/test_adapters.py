@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
-from tests.model_checks import cosines
-from tests.tiny_graphs import TinyGraph
-from tests.tiny_tokenizers import tiny_profile
-from tests.two_roles import TWO_ROLES
+from tests.support.model_checks import cosines
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_tokenizers import tiny_profile
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Encoder, JinavecWarning, ModelProfile
 from jinavec.vectors import Float32

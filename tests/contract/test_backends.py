@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.model_checks import Seen, agree, cosines
-from tests.scripted_server import ScriptedServer
-from tests.tiny_graphs import TinyGraph
-from tests.tiny_models import TinyFamily
-from tests.tiny_tokenizers import Kind, long_text, tiny_profile
+from tests.support.model_checks import Seen, agree, cosines
+from tests.support.scripted_server import ScriptedServer
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_models import TinyFamily
+from tests.support.tiny_tokenizers import Kind, long_text, tiny_profile
 
 from jinavec import Backend, Contract, Encoder, EncoderSettings, JinavecWarning, Report, Role, Task
 from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, UnknownTask

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from tests.support import qdrant_server
+from tests.support.elasticsearch_server import elasticsearch_url, forget_index
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task, open_engine
 from jinavec.backends.base import Backend, Report
@@ -26,9 +28,6 @@ from jinavec.errors import (
     InvalidVectors,
 )
 from jinavec.vectors import Float32, normalize
-
-from .. import qdrant_server
-from ..elasticsearch_server import elasticsearch_url, forget_index
 
 PROFILE = ModelProfile(
     name="contract-suite", width=64, dimensions=(64, 12), prompts={(Task.RETRIEVAL, Role.QUERY): "q:"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from jinavec import ModelProfile, Task
-from jinavec.backends.export import export_onnx
+from jinavec.backends.local.export import export_onnx
 from jinavec.models import CATALOGUE, find_model
 from jinavec_adapters.cli.misuse import misuse
 from jinavec_adapters.cli.output import say, say_json, table

@@ -13,7 +13,7 @@ import numpy as np
 
 from jinavec import Encoder
 from jinavec.backends.base import Overflow
-from jinavec.backends.local import LocalBackend
+from jinavec.backends.local.base import LocalBackend
 from jinavec.errors import ServerError
 from jinavec.tasks import Role
 from jinavec.vectors import Float32

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from jinavec import Encoder
 from jinavec.backends.base import Backend
-from jinavec.backends.local import count_workers
+from jinavec.backends.local.base import count_workers
 from jinavec.models import ModelProfile
 from jinavec.tasks import Role, Task
 from jinavec.wire.eis import Endpoint

@@ -15,7 +15,7 @@ pytest.importorskip("chromadb", reason="needs the extra chroma")
 import chromadb
 from chromadb.config import Settings
 from chromadb.utils.embedding_functions import config_to_embedding_function
-from tests.two_roles import TWO_ROLES
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Encoder
 from jinavec.errors import ContractMismatch, InvalidDimension, InvalidInput

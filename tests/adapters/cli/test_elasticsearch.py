@@ -9,11 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.elasticsearch_server import elasticsearch_url, forget_index
+from tests.support.scripted_elasticsearch import Answer, Asked, refusal, scripted
 
 from jinavec_adapters.cli import main
-
-from ...elasticsearch_server import elasticsearch_url, forget_index
-from ...scripted_elasticsearch import Answer, Asked, refusal, scripted
 
 pytest.importorskip("elasticsearch")
 SETUP = ["elasticsearch", "setup", "http://127.0.0.1:1", "--name", "notes", "--model", "jina-embeddings-v5-text-small"]

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("qdrant_client")
 
-from ...edge_server import QdrantServer, failed
+from tests.support.edge_server import QdrantServer, failed
 
 Run = Callable[..., Any]
 WriteJsonl = Callable[[str, Sequence[object]], Path]

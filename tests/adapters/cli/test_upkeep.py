@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jinavec import Encoder, open_engine
-from jinavec.backends.lexical import LexicalBackend
+from jinavec.backends.local.lexical import LexicalBackend
 
 Run = Callable[..., Any]
 WriteJsonl = Callable[[str, Sequence[object]], Path]

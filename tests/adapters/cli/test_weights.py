@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.tiny_graphs import TinyGraph
-from tests.tiny_models import TinyFamily
-from tests.tiny_tokenizers import DIMENSIONS, LIMIT, TEXTS, WIDTH, Kind, appended, long_text
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_models import TinyFamily
+from tests.support.tiny_tokenizers import DIMENSIONS, LIMIT, TEXTS, WIDTH, Kind, appended, long_text
 
 from jinavec.extras import installed
 

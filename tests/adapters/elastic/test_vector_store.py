@@ -7,11 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.support.elasticsearch_server import client, elasticsearch_url, forget_index
 
 from jinavec import Encoder, ModelProfile, open_engine
 from jinavec.errors import ContractMismatch, EngineError, InvalidInput
-
-from ...elasticsearch_server import client, elasticsearch_url, forget_index
 
 pytest.importorskip("elasticsearch")
 from elasticsearch import AsyncElasticsearch

@@ -15,7 +15,7 @@ from haystack.components.embedders.types import DocumentEmbedder, TextEmbedder
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.utils import Secret
-from tests.two_roles import TWO_ROLES
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Encoder
 from jinavec.errors import InvalidDimension, InvalidType, UnknownModel

@@ -13,7 +13,7 @@ pytest.importorskip("lancedb", reason="needs the extra lancedb")
 import lancedb
 from lancedb.embeddings import get_registry
 from lancedb.pydantic import LanceModel, Vector
-from tests.two_roles import TWO_ROLES
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Encoder
 from jinavec.errors import InvalidDimension, InvalidType, UnknownModel

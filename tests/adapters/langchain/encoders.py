@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from jinavec import Backend, Encoder, Report, Role, Task
-from jinavec.backends.lexical import LexicalBackend
+from jinavec.backends.local.lexical import LexicalBackend
 from jinavec.vectors import Float32
 
 

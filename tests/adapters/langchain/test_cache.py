@@ -12,7 +12,7 @@ pytest.importorskip("langchain_classic", reason="needs langchain-classic")
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.storage import LocalFileStore
 from langchain_core.stores import InMemoryByteStore
-from tests.two_roles import TWO_ROLES
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Encoder
 from jinavec_adapters.langchain import BinaryVectorStore, JinaV5Embeddings

@@ -14,9 +14,9 @@ pytest.importorskip("langchain_core", reason="needs the extra langchain")
 
 from langchain_core.load import dumpd, dumps, loads
 from pydantic import ValidationError
-from tests.tiny_graphs import TinyGraph
-from tests.tiny_tokenizers import tiny_profile
-from tests.two_roles import TWO_ROLES
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_tokenizers import tiny_profile
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Contract, Encoder
 from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, JinavecError, UnknownModel, UnknownTask

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("langchain_core", reason="needs the extra langchain")
 
 from langchain_core.vectorstores import VectorStore
-from tests.two_roles import TWO_ROLES
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec_adapters.langchain import JinaV5Embeddings
 

@@ -20,8 +20,8 @@ pytest.importorskip("orjson", reason="needs the extra remote")
 pytest.importorskip("aiolimiter", reason="needs the extra remote")
 
 from langchain_core.load import dumps, loads
-from tests.remote_nano import KEY, TEXTS, expected
-from tests.scripted_server import Asked, Reply, ScriptedServer, always
+from tests.support.remote_nano import KEY, TEXTS, expected
+from tests.support.scripted_server import Asked, Reply, ScriptedServer, always
 
 from jinavec.errors import ServerError
 from jinavec_adapters.langchain import BinaryVectorStore, JinaV5Embeddings

@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
-from tests.two_roles import TWO_ROLES
+from tests.support.two_roles import TWO_ROLES
 
 from jinavec import Contract, Encoder, Task, open_engine
 from jinavec.errors import ContractMismatch, InvalidFilter, InvalidInput, InvalidRecord, InvalidType, InvalidVectors

@@ -10,7 +10,7 @@ import llama_index.core
 import pytest
 
 from jinavec import ModelProfile
-from jinavec.backends.lexical import LexicalBackend
+from jinavec.backends.local.lexical import LexicalBackend
 from jinavec.tasks import V5_PROMPTS
 from jinavec_adapters.llama_index import BinaryVectorStore, JinaV5Embedding
 

@@ -17,11 +17,11 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.schema import MetadataMode, TextNode
 from pydantic import ValidationError
-from tests.tiny_graphs import TinyGraph
-from tests.tiny_tokenizers import tiny_profile
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_tokenizers import tiny_profile
 
 from jinavec import Encoder, ModelProfile, Role
-from jinavec.backends.lexical import LexicalBackend
+from jinavec.backends.local.lexical import LexicalBackend
 from jinavec.errors import InvalidDimension, InvalidInput, UnknownModel, UnknownTask
 from jinavec_adapters.llama_index import JinaV5Embedding
 
@@ -286,7 +286,7 @@ class Served(LexicalBackend):
 
 
 def test_a_key_is_used_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jinavec.backends.lexical.LexicalBackend", Served)
+    monkeypatch.setattr("jinavec.backends.local.lexical.LexicalBackend", Served)
     model = JinaV5Embedding("lexical", url=ADDRESS, api_key=KEY, served_as="v5")
     assert Served.given == (ADDRESS, KEY)
     shown = [repr(model), str(model), model.to_json(), str(model.to_dict()), str(model.to_payload()), str(vars(model))]

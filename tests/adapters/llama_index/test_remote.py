@@ -18,8 +18,8 @@ pytest.importorskip("aiolimiter", reason="needs the extra remote")
 
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
-from tests.remote_nano import KEY, TEXTS, expected
-from tests.scripted_server import Asked, Reply, ScriptedServer, always
+from tests.support.remote_nano import KEY, TEXTS, expected
+from tests.support.scripted_server import Asked, Reply, ScriptedServer, always
 
 from jinavec.errors import ServerError
 from jinavec_adapters.llama_index import BinaryVectorStore, JinaV5Embedding

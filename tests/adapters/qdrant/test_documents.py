@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from tests.support.edge_server import QdrantServer
 
 from jinavec import Encoder, ModelProfile, Role, Task
 from jinavec.backends.base import Backend, Report
@@ -22,8 +23,6 @@ from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, UnknownT
 from jinavec.models import find_model
 from jinavec.vectors import Float32
 from jinavec_adapters.qdrant import register, vector_params
-
-from ...edge_server import QdrantServer
 
 pytest.importorskip("fastembed")
 

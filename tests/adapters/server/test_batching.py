@@ -12,7 +12,7 @@ import pytest
 
 from jinavec import Encoder, Role, Task
 from jinavec.backends.base import Backend, Report
-from jinavec.backends.lexical import LexicalBackend
+from jinavec.backends.local.lexical import LexicalBackend
 from jinavec.errors import ModelError, ServerError
 from jinavec.vectors import Float32
 from jinavec.wire.messages import Reason, WireError

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.tiny_graphs import TinyGraph
+from tests.support.tiny_tokenizers import LIMIT, tiny_profile
 from tokenizers import Tokenizer
 
 from jinavec import Encoder, Role, prompt
 
-from ...tiny_graphs import TinyGraph
-from ...tiny_tokenizers import LIMIT, tiny_profile
 from .conftest import Server, running
 
 TEXTS = [" ".join(f"word{n * step}" for step in range(1 + n % 9)) for n in range(96)]

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-
-from ...elasticsearch_server import elasticsearch_url, forget_index
+from tests.support.elasticsearch_server import elasticsearch_url, forget_index
 
 
 @pytest.fixture

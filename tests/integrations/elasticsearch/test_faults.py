@@ -19,13 +19,12 @@ from jinavec.errors import EngineError, IndexNotFound, InvalidInput, InvalidTarg
 
 pytest.importorskip("elasticsearch")
 import elasticsearch
+from tests.support.scripted_elasticsearch import ROOT, Answer, Asked, Script, refusal, scripted
 
 from jinavec_integrations.elasticsearch import ElasticsearchOptions, bulk
 from jinavec_integrations.elasticsearch.connect import Place, connect
 from jinavec_integrations.elasticsearch.faults import Fault, reported, translate
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta
-
-from ...scripted_elasticsearch import ROOT, Answer, Asked, Script, refusal, scripted
 
 CONTRACT = Contract.of(ModelProfile(name="faults", width=64))
 VECTORS = np.eye(64, dtype=np.float32)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jinavec import Contract, Encoder, Hit, ModelProfile, Record, open_engine
-from jinavec.backends.lexical import LexicalBackend
+from jinavec.backends.local.lexical import LexicalBackend
 from jinavec.errors import (
     ContractMismatch,
     EngineError,
@@ -29,11 +29,12 @@ from jinavec.filters import match, parse_filter
 from jinavec.vectors import normalize
 
 pytest.importorskip("elasticsearch")
+from tests.support.elasticsearch_server import client
+
 from jinavec_integrations.elasticsearch import ElasticsearchIndex, convert
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta
 from jinavec_integrations.elasticsearch.options import STORAGES
 
-from ...elasticsearch_server import client
 from .test_filters import filters, metadata
 
 pytestmark = pytest.mark.elasticsearch

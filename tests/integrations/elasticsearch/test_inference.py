@@ -12,11 +12,11 @@ from jinavec import Contract
 from jinavec.errors import ContractMismatch, EngineError, InvalidInput
 
 pytest.importorskip("elasticsearch")
+from tests.support.scripted_elasticsearch import Answer, Asked, Script, refusal, scripted
+
 from jinavec_integrations.elasticsearch.connect import connect
 from jinavec_integrations.elasticsearch.inference import PROBE, InferenceSetup
 from jinavec_integrations.elasticsearch.setup import set_up_inference
-
-from ...scripted_elasticsearch import Answer, Asked, Script, refusal, scripted
 
 SMALL = Contract.of("jina-embeddings-v5-text-small", dimension=256)
 SYMMETRIC = Contract.of("jina-embeddings-v5-text-small", task="clustering", dimension=256)

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support import edge_engine
 
 from jinavec import Contract, ModelProfile, Record, open_engine
 from jinavec.errors import InvalidFilter, InvalidRecord
 from jinavec.filters import match, parse_filter
 from jinavec_integrations.qdrant.convert import to_payload
 from jinavec_integrations.qdrant.filters import LONGEST, order, order_key, translate
-
-from ... import edge_engine
 
 CONTRACT = Contract.of(ModelProfile(name="filters", width=4))
 ONES = np.ones((1, 4), np.float32)

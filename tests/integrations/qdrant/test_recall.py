@@ -10,14 +10,13 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from tests.support.edge_server import QdrantServer
 
 from jinavec import Contract, ModelProfile, Record, open_engine
 from jinavec.vectors import Float32, normalize
 from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
 from jinavec_integrations.qdrant.options import Preset
-
-from ...edge_server import QdrantServer
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "qdrant_recall.py"
 

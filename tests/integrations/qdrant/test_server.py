@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
+from tests.support.edge_server import QdrantServer, failed, ok
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task, open_engine
 from jinavec.backends.base import Backend, Report
@@ -19,8 +20,6 @@ from jinavec.errors import ContractMismatch, EngineError, IndexDamaged, IndexNot
 from jinavec.vectors import Float32
 from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
-
-from ...edge_server import QdrantServer, failed, ok
 
 PROFILE = ModelProfile(name="wire", width=64, dimensions=(64, 16))
 CONTRACT = Contract.of(PROFILE)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.model_checks import (
+from tests.support.model_checks import (
     CLOSE,
     Seen,
     agree,
@@ -32,8 +32,8 @@ from tests.model_checks import (
     save_odd_tokenizer_settings,
     spoil,
 )
-from tests.tiny_models import REMOTE_CODE_RAN, TinyFamily
-from tests.tiny_tokenizers import (
+from tests.support.tiny_models import REMOTE_CODE_RAN, TinyFamily
+from tests.support.tiny_tokenizers import (
     API_TASKS,
     DIMENSIONS,
     KINDS,

@@ -11,8 +11,8 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 import numpy as np
 
 from jinavec.backends.base import Backend, Report
-from jinavec.backends.failures import model_errors
-from jinavec.backends.tokens import Batch, Tokenizer, plan
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.tokenizer import Batch, Tokenizer, plan
 from jinavec.errors import InvalidInput, ModelError, UnknownTask
 from jinavec.models import ModelProfile
 from jinavec.tasks import Role, Task

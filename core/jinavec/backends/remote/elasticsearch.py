@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jinavec.backends.keys import find_key
-from jinavec.backends.remote import RemoteBackend, RemoteOptions
-from jinavec.backends.retries import read_retry_after
-from jinavec.backends.transport import Answer, Transport, read_address
+from jinavec.backends.remote.api_keys import find_key
+from jinavec.backends.remote.http import Answer, Transport, read_address
+from jinavec.backends.remote.protocols import RemoteBackend, RemoteOptions
+from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput, UnknownTask
 from jinavec.extras import require
 from jinavec.models import ModelProfile

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinavec.backends.base import Report
-from jinavec.backends.failures import model_errors
-from jinavec.backends.weights import Weights
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.weights import Weights
 from jinavec.errors import ModelError
 from jinavec.extras import require
 from jinavec.models import ModelProfile

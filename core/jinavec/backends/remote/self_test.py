@@ -14,7 +14,7 @@ from jinavec.tasks import Role, prompt
 from jinavec.wire.messages import Reason, WireError
 
 if TYPE_CHECKING:
-    from jinavec.backends.call import Call, Session
+    from jinavec.backends.remote.run import Call, Session
     from jinavec.wire.messages import EmbedReply
 
 QUESTION = "How fast does light travel in a vacuum?"

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.model_checks import (
+from tests.support.model_checks import (
     CLOSE,
     Seen,
     agree,
@@ -30,9 +30,9 @@ from tests.model_checks import (
     save_odd_tokenizer_settings,
     spoil,
 )
-from tests.tiny_graphs import OUTPUTS, TinyGraph
-from tests.tiny_models import TinyFamily
-from tests.tiny_tokenizers import (
+from tests.support.tiny_graphs import OUTPUTS, TinyGraph
+from tests.support.tiny_models import TinyFamily
+from tests.support.tiny_tokenizers import (
     API_TASKS,
     DIMENSIONS,
     KINDS,

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.model_checks import agree
-from tests.scripted_server import PAGE, WIDTH, Asked, Reply, ScriptedServer, always, hash_vector
+from tests.support.model_checks import agree
+from tests.support.scripted_server import PAGE, WIDTH, Asked, Reply, ScriptedServer, always, hash_vector
 
 from jinavec import Encoder, JinavecWarning
-from jinavec.backends.keys import find_key
-from jinavec.backends.retries import read_retry_after
-from jinavec.backends.transport import read_address
+from jinavec.backends.remote.api_keys import find_key
+from jinavec.backends.remote.http import read_address
+from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, UnknownTask
 
 pytest.importorskip("httpx2")

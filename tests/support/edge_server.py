@@ -4,7 +4,7 @@ There is no Qdrant server in any package index, but its engine is (qdrant-edge-p
 by the models of the installed qdrant-client, so a request that a server would refuse is refused here too. Failures are
 answered where a test asks for them.
 
-As a command, it runs another one with ``QDRANT_URL`` set: python -m tests.edge_server COMMAND...
+As a command, it runs another one with ``QDRANT_URL`` set: python -m tests.support.edge_server COMMAND...
 """
 
 # pyright: reportPrivateUsage=false

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinavec.backends.failures import model_errors
-from jinavec.backends.quiet import quiet
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.quiet import quiet
 from jinavec.errors import ModelError
 from jinavec.extras import require
 from jinavec.models import CATALOGUE

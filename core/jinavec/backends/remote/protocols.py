@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 from jinavec.backends.base import Backend, Overflow, Report
-from jinavec.backends.call import Call, Carried, open_session
-from jinavec.backends.keys import find_key, key_variable
-from jinavec.backends.loop import Closed, LoopThread
-from jinavec.backends.transport import Address, Answer, HttpTransport, Transport, read_address
+from jinavec.backends.remote.api_keys import find_key, key_variable
+from jinavec.backends.remote.event_loop import Closed, LoopThread
+from jinavec.backends.remote.http import Address, Answer, HttpTransport, Transport, read_address
+from jinavec.backends.remote.run import Call, Carried, open_session
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong
 from jinavec.extras import require
 from jinavec.models import ModelProfile

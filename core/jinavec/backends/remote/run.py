@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jinavec.backends.base import Report
-from jinavec.backends.retries import Gate, retrying
-from jinavec.backends.transport import Answer, Transport
-from jinavec.backends.verify import verify
+from jinavec.backends.remote.http import Answer, Transport
+from jinavec.backends.remote.retries import Gate, retrying
+from jinavec.backends.remote.self_test import verify
 from jinavec.errors import warn
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
 
 if TYPE_CHECKING:
-    from jinavec.backends.remote import RemoteBackend, RemoteOptions
+    from jinavec.backends.remote.protocols import RemoteBackend, RemoteOptions
 
 
 @dataclass(frozen=True)

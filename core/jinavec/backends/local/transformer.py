@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jinavec.backends.failures import model_errors
-from jinavec.backends.quiet import quiet
-from jinavec.backends.weights import Weights
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.quiet import quiet
+from jinavec.backends.local.weights import Weights
 from jinavec.errors import ModelError
 from jinavec.extras import require
 

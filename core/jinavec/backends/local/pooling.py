@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinavec.backends.failures import model_errors
+from jinavec.backends.local.errors import model_errors
 from jinavec.errors import ModelError
 from jinavec.models import ModelProfile
 

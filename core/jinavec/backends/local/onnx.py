@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.backends.failures import model_errors
-from jinavec.backends.local import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
-from jinavec.backends.pooling import check_modules, pool
-from jinavec.backends.tokens import Batch, Tokenizer
-from jinavec.backends.weights import find_weights
+from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.pooling import check_modules, pool
+from jinavec.backends.local.tokenizer import Batch, Tokenizer
+from jinavec.backends.local.weights import find_weights
 from jinavec.errors import InvalidInput, ModelError
 from jinavec.extras import require
 from jinavec.models import ModelProfile

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from jinavec.backends.retries import read_retry_after
+from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Self
 
-from jinavec.backends.backbone import adapted, has_adapters, load_backbone, twin
-from jinavec.backends.failures import first_line
-from jinavec.backends.local import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
-from jinavec.backends.pooling import check_modules, pool
-from jinavec.backends.tokens import Batch, Tokenizer
-from jinavec.backends.weights import Weights, find_weights
+from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
+from jinavec.backends.local.errors import first_line
+from jinavec.backends.local.pooling import check_modules, pool
+from jinavec.backends.local.tokenizer import Batch, Tokenizer
+from jinavec.backends.local.transformer import adapted, has_adapters, load_backbone, twin
+from jinavec.backends.local.weights import Weights, find_weights
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
 from jinavec.models import ModelProfile

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.scripted_server import ScriptedServer
+from tests.support.scripted_server import ScriptedServer
 
 pytest.importorskip("httpx2")
 
-SCRIPT = Path(__file__).parents[3] / "examples" / "servers" / "compare.py"
+SCRIPT = Path(__file__).parents[4] / "examples" / "servers" / "compare.py"
 
 
 def test_two_right_servers_agree() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.model_checks import agree, cosines, prefixed, refused
-from tests.tiny_models import REMOTE_CODE_RAN, TinyFamily
-from tests.tiny_tokenizers import DIMENSIONS, TEXTS, long_text, tiny_profile, token_ids
+from tests.support.model_checks import agree, cosines, prefixed, refused
+from tests.support.tiny_models import REMOTE_CODE_RAN, TinyFamily
+from tests.support.tiny_tokenizers import DIMENSIONS, TEXTS, long_text, tiny_profile, token_ids
 
 from jinavec import Encoder
-from jinavec.backends.export import export_onnx
+from jinavec.backends.local.export import export_onnx
 from jinavec.errors import InvalidInput, ModelError, UnknownTask
 
 pytestmark = [

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.model_checks import agree, refused
+from tests.support.model_checks import agree, refused
 
 from jinavec import Encoder, JinavecWarning, ModelProfile, Role, Task
 from jinavec.errors import InvalidInput, MissingExtra, ModelError, TextTooLong

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinavec.backends.base import Backend, Report
-from jinavec.backends.failures import model_errors
-from jinavec.backends.local import check_width
-from jinavec.backends.weights import Weights, find_weights
+from jinavec.backends.local.base import check_width
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.weights import Weights, find_weights
 from jinavec.errors import MissingExtra, ModelError
 from jinavec.extras import installed, require
 from jinavec.models import ModelProfile

@@ -12,14 +12,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from jinavec.backends.backbone import adapted, has_adapters, load_backbone
 from jinavec.backends.base import Report
-from jinavec.backends.failures import model_errors
-from jinavec.backends.onnx import SENTENCE, TOKENS, OnnxBackend
-from jinavec.backends.pooling import pool
-from jinavec.backends.quiet import quiet
-from jinavec.backends.torch import PATTERNS, TorchBackend
-from jinavec.backends.weights import Weights, find_weights
+from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.onnx import SENTENCE, TOKENS, OnnxBackend
+from jinavec.backends.local.pooling import pool
+from jinavec.backends.local.quiet import quiet
+from jinavec.backends.local.torch import PATTERNS, TorchBackend
+from jinavec.backends.local.transformer import adapted, has_adapters, load_backbone
+from jinavec.backends.local.weights import Weights, find_weights
 from jinavec.errors import InvalidInput, ModelError
 from jinavec.extras import require
 from jinavec.models import ModelProfile, find_model

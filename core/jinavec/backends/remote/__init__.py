@@ -1,0 +1,1 @@
+"""Backends that ask a server over HTTP."""
