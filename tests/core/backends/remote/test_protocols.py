@@ -335,7 +335,7 @@ class TestFaults:
                 start = time.monotonic()
                 with pytest.raises(ServerError, match="503"):
                     encoder.encode_documents(["a"])
-                assert time.monotonic() - start < 10
+                assert time.monotonic() - start < 60
                 assert len(server.asked) >= 1
 
     def test_a_wait_beyond_the_deadline_is_not_waited_for(self) -> None:
@@ -528,23 +528,29 @@ class TestConcurrency:
             server.fault = fault
             yield server
 
-    def test_batches_run_side_by_side_over_kept_connections(self, slow: ScriptedServer) -> None:
-        with load(slow, options={"batch": 2, "concurrency": 8}) as encoder:
-            start = time.monotonic()
-            for _ in range(2):
-                agree(encoder.encode_documents(TEXTS[:32]), wanted(TEXTS[:32]))
-            assert time.monotonic() - start < 16 * 2 * 0.2  # one after the other takes longer, on any machine
-            assert slow.connections <= 8
+    def test_batches_run_side_by_side_over_kept_connections(self) -> None:
+        """Nothing is answered before eight requests are there: one after the other they would never be."""
+        eight = threading.Barrier(8, timeout=120)
+
+        def fault(asked: Asked, number: int) -> None:
+            eight.wait()
+
+        with ScriptedServer("openai", fault=fault) as server:
+            with load(server, options={"batch": 2, "concurrency": 8}) as encoder:
+                for _ in range(2):
+                    agree(encoder.encode_documents(TEXTS[:32]), wanted(TEXTS[:32]))
+            assert server.connections <= 8
 
     def test_async_callers_share_them(self, slow: ScriptedServer) -> None:
         async def run(encoder: Encoder) -> list[Any]:
             return await asyncio.gather(*(encoder.aencode_documents([f"{n}"]) for n in range(20)))
 
         with load(slow, options={"concurrency": 20}) as encoder:
-            for _ in range(2):  # on two event loops
-                for n, got in enumerate(asyncio.run(run(encoder))):
-                    agree(got, wanted([f"{n}"]))
+            rounds = [asyncio.run(run(encoder)) for _ in range(2)]  # on two event loops, within a connection's idle time
             assert slow.connections <= 20
+        for vectors in rounds:
+            for n, got in enumerate(vectors):
+                agree(got, wanted([f"{n}"]))
 
     def test_cancelling_stops_the_requests(self, slow: ScriptedServer) -> None:
         async def run(encoder: Encoder) -> None:
