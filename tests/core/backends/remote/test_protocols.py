@@ -333,7 +333,7 @@ class TestFaults:
         with ScriptedServer("openai", fault=always(Reply(PAGE, 503))) as server:
             with load(server, options={"deadline": 0.5}) as encoder:
                 start = time.monotonic()
-                with pytest.raises(ServerError, match="503"):
+                with pytest.raises(ServerError, match="503|no answer within"):  # the deadline may cut the last try
                     encoder.encode_documents(["a"])
                 assert time.monotonic() - start < 60
                 assert len(server.asked) >= 1
@@ -546,7 +546,7 @@ class TestConcurrency:
             return await asyncio.gather(*(encoder.aencode_documents([f"{n}"]) for n in range(20)))
 
         with load(slow, options={"concurrency": 20}) as encoder:
-            rounds = [asyncio.run(run(encoder)) for _ in range(2)]  # on two event loops, within a connection's idle time
+            rounds = [asyncio.run(run(encoder)) for _ in range(2)]  # on two event loops
             assert slow.connections <= 20
         for vectors in rounds:
             for n, got in enumerate(vectors):
