@@ -22,22 +22,22 @@ REMOTE = ("cohere", "elasticsearch", "jina", "ollama", "openai", "tei")
 _TORCH = [pytest.param(name, marks=pytest.mark.torch) for name in ("torch-base-small", "torch-merged-nano")]
 
 
+@pytest.fixture(scope="module", params=["lexical", "static", "onnx-small", "onnx-nano", *REMOTE, *_TORCH])
+def load(
+    request: pytest.FixtureRequest,
+    families: Callable[[Kind], TinyFamily],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Load]:
+    if request.param in REMOTE:
+        pytest.importorskip("elasticsearch" if request.param == "elasticsearch" else "httpx2")
+        with ScriptedServer(request.param) as server:
+            yield _loader("jina-embeddings-v5-text-nano", backend=request.param, url=server.url)
+    else:
+        yield _load_local(request.param, families, tmp_path_factory)
+
+
 class TestBackends(BackendSuite):
     remote = REMOTE
-
-    @pytest.fixture(scope="module", params=["lexical", "static", "onnx-small", "onnx-nano", *REMOTE, *_TORCH])
-    def load(
-        self,
-        request: pytest.FixtureRequest,
-        families: Callable[[Kind], TinyFamily],
-        tmp_path_factory: pytest.TempPathFactory,
-    ) -> Iterator[Load]:
-        if request.param in REMOTE:
-            pytest.importorskip("elasticsearch" if request.param == "elasticsearch" else "httpx2")
-            with ScriptedServer(request.param) as server:
-                yield _loader("jina-embeddings-v5-text-nano", backend=request.param, url=server.url)
-        else:
-            yield _load_local(request.param, families, tmp_path_factory)
 
 
 def _load_local(name: str, families: Callable[[Kind], TinyFamily], tmp_path_factory: pytest.TempPathFactory) -> Load:

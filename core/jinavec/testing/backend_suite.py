@@ -38,26 +38,24 @@ CLOSE = 1e-5
 
 
 class BackendSuite:
-    """The promises of ``Encoder`` over a backend. A subclass gives the fixture ``load``.
+    """The promises of ``Encoder`` over a backend; the module of a subclass gives the fixture ``load``.
 
     ::
 
+        @pytest.fixture(scope="module")
+        def load() -> Callable[..., Encoder]:
+            return partial(Encoder.load, PROFILE, backend="mine")
+
         class TestMine(BackendSuite):
-            @pytest.fixture(scope="module")
-            def load(self) -> Callable[..., Encoder]:
-                return partial(Encoder.load, PROFILE, backend="mine")
+            pass
     """
 
     remote: ClassVar[Sequence[str]] = ()
     """Names of backends that ask a server."""
 
     @pytest.fixture(scope="module")
-    def load(self) -> Load:
-        """Return what loads an encoder: ``Encoder.load`` with the model and the backend given."""
-        raise NotImplementedError("a suite of a backend needs a fixture named load")
-
-    @pytest.fixture(scope="module")
-    def encoder(self, load: Load) -> Iterator[Encoder]:
+    @classmethod
+    def encoder(cls, load: Load) -> Iterator[Encoder]:
         """Yield one encoder of full width."""
         with load() as encoder:
             yield encoder
