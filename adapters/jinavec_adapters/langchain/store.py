@@ -17,10 +17,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from jinavec import Hit, Record
-from jinavec.diversity import diverse
 from jinavec.engine import check_k
 from jinavec.errors import IndexNotFound, InvalidInput, InvalidType, brief
-from jinavec.passing import search_passing
+from jinavec.retrieval import mmr, search_post_filtered
 from jinavec_adapters.langchain.contract import find_ours, foreign_contract
 from jinavec_adapters.langchain.retriever import BinaryRetriever
 from jinavec_integrations.faiss import BinaryIndex
@@ -210,10 +209,10 @@ class BinaryVectorStore(VectorStore):
     ) -> list[Document]:
         """Return k of the ``fetch_k`` nearest documents: near to the query, and different from one another.
 
-        Maximal marginal relevance, as in ``jinavec.diversity``; ``lambda_mult`` goes from 0, most different, to 1,
+        Maximal marginal relevance, as in ``jinavec.retrieval.mmr``; ``lambda_mult`` goes from 0, most different, to 1,
         nearest.
         """
-        return self._diverse(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
+        return self._mmr(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -226,7 +225,7 @@ class BinaryVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """``max_marginal_relevance_search`` for the vector of a query."""
-        return self._diverse(embedding, k, fetch_k, lambda_mult, **kwargs)
+        return self._mmr(embedding, k, fetch_k, lambda_mult, **kwargs)
 
     async def amax_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -261,17 +260,17 @@ class BinaryVectorStore(VectorStore):
     def _search(self, vector: list[float], k: int, filter: Filter | None = None) -> list[tuple[Document, float]]:
         return [(_to_document(hit.record), hit.score) for hit in self._nearest(vector, k, filter)]
 
-    def _diverse(
+    def _mmr(
         self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filter | None = None
     ) -> list[Document]:
         hits = self._nearest(vector, max(check_k(k), fetch_k), filter)
         stored = self._open(len(vector)).vectors(hit.record.id for hit in hits)
-        return [_to_document(hit.record) for hit in diverse(hits, stored, vector, k, lambda_mult)]
+        return [_to_document(hit.record) for hit in mmr(hits, stored, vector, k, lambda_mult)]
 
     def _nearest(self, vector: list[float], k: int, filter: Filter | None) -> list[Hit]:
         index = self._open(len(vector))
         if callable(filter):
-            return search_passing(index, vector, k, passes=lambda record: filter(_to_document(record)))
+            return search_post_filtered(index, vector, k, post_filter=lambda record: filter(_to_document(record)))
         return index.search(vector, k, filter)
 
     def _open(self, width: int) -> BinaryIndex:

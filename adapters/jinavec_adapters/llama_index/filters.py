@@ -16,7 +16,7 @@ from llama_index.core.vector_stores.types import FilterCondition, MetadataFilter
 
 from jinavec.errors import InvalidFilter, brief
 from jinavec.filters import match, parse_filter
-from jinavec.passing import Passes
+from jinavec.retrieval import PostFilter
 from jinavec_adapters.llama_index.nodes import FILLED
 
 Condition = dict[str, Any]
@@ -28,10 +28,10 @@ class Sieve:
 
     condition: Condition
     """In jinavec's form, looked up by the index: what passes the sieve passes this."""
-    left: Passes | None = None
+    left: PostFilter | None = None
     """What is left to ask of each record; None where the condition says it all."""
 
-    def test(self) -> Passes:
+    def test(self) -> PostFilter:
         """Return the whole as a function."""
         condition, left = parse_filter(self.condition), self.left
         return lambda record: match(condition, record.metadata) and (left is None or left(record))

@@ -24,10 +24,9 @@ from llama_index.core.vector_stores.types import (
 from numpy.typing import ArrayLike
 
 from jinavec import Contract, Hit, ModelProfile, Record, open_engine
-from jinavec.diversity import diverse
 from jinavec.engine import check_k
 from jinavec.errors import InvalidInput, InvalidType, brief
-from jinavec.passing import search_passing
+from jinavec.retrieval import mmr, search_post_filtered
 from jinavec_adapters.llama_index import pointer
 from jinavec_adapters.llama_index.embedding import JinaV5Embedding
 from jinavec_adapters.llama_index.filters import Sieve, every, translate
@@ -140,7 +139,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         restrict nothing; nor do ``node_ids`` of index and image nodes alone, since the retrievers of an index that has
         such nodes always give them, and would hide all others.
 
-        In the mode ``mmr`` the nodes are near and different from one another (see ``jinavec.diversity``), in the order
+        In the mode ``mmr`` the nodes are near and different from one another (see ``jinavec.retrieval.mmr``), in the order
         they were picked.
 
         Args:
@@ -163,7 +162,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
                 has = ", ".join(options) or "none"
                 raise InvalidInput(f"the query mode {query.mode.value!r} has no option {name!r}; it has {has}")
         if query.mode == VectorStoreQueryMode.MMR:
-            hits = self._diverse(query, **kwargs)
+            hits = self._mmr(query, **kwargs)
         else:
             hits = self._search(query, query.similarity_top_k)
         return VectorStoreQueryResult(
@@ -250,7 +249,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
     def _search(self, query: VectorStoreQuery, k: int) -> list[Hit]:
         return self._find(self._restriction(query), k, cast("list[float]", query.query_embedding))
 
-    def _diverse(
+    def _mmr(
         self,
         query: VectorStoreQuery,
         mmr_threshold: float | None = None,
@@ -261,8 +260,8 @@ class BinaryVectorStore(BasePydanticVectorStore):
         hits = self._search(query, max(k, _prefetch(k, mmr_prefetch_factor, mmr_prefetch_k)))
         stored = self._index.vectors(hit.record.id for hit in hits)
         weights = (mmr_threshold, query.mmr_threshold, 0.5)
-        relevance = next(weight for weight in weights if weight is not None)
-        return diverse(hits, stored, cast("list[float]", query.query_embedding), k, relevance)
+        lambda_mult = next(weight for weight in weights if weight is not None)
+        return mmr(hits, stored, cast("list[float]", query.query_embedding), k, lambda_mult)
 
     def _restriction(self, query: VectorStoreQuery) -> Sieve | None:
         given = [translate(query.filters)]
@@ -292,7 +291,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
     def _find(self, sieve: Sieve | None, k: int, query: ArrayLike) -> list[Hit]:
         if sieve is None:
             return self._index.search(query, k)
-        return search_passing(self._index, query, k, sieve.condition, sieve.left)
+        return search_post_filtered(self._index, query, k, sieve.condition, sieve.left)
 
     def _delete(self, records: list[Record]) -> None:
         self._index.delete([record.id for record in records])
