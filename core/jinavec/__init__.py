@@ -7,7 +7,7 @@ from jinavec.engine import Engine, open_engine
 from jinavec.errors import JinavecError, JinavecWarning
 from jinavec.models import ModelProfile
 from jinavec.records import Hit, Record
-from jinavec.settings import EncoderSettings
+from jinavec.settings import EncoderArguments, EncoderSettings
 from jinavec.tasks import Role, Task, prompt
 
 __version__ = "0.1.0"
@@ -16,6 +16,7 @@ __all__ = [
     "Backend",
     "Contract",
     "Encoder",
+    "EncoderArguments",
     "EncoderSettings",
     "Engine",
     "Hit",

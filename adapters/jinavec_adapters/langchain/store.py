@@ -20,8 +20,10 @@ from jinavec import Hit, Record
 from jinavec.engine import check_k
 from jinavec.errors import IndexNotFound, InvalidInput, InvalidType, brief
 from jinavec.retrieval import mmr, search_post_filtered
-from jinavec_adapters.langchain.contract import find_ours, foreign_contract
+from jinavec_adapters.langchain.contract import behind_caches, check_foreign
+from jinavec_adapters.langchain.embeddings import JinaV5Embeddings
 from jinavec_adapters.langchain.retriever import BinaryRetriever
+from jinavec_adapters.shared.foreign import foreign_contract
 from jinavec_integrations.faiss import BinaryIndex
 
 T = TypeVar("T")
@@ -48,23 +50,23 @@ class BinaryVectorStore(VectorStore):
 
         Args:
             path: the folder; without one, a temporary folder that goes with the store.
-            embedding: makes the vectors. One that is not ours gets a contract named after its class, and the index is
-                made when the width of its first vector is known.
+            embedding: makes the vectors. One that is not ours gets a contract named after its class and model, and
+                the index is created when the width of its first vector is known.
 
         Raises:
             ContractMismatch: the index holds vectors of another contract.
             EngineError: it cannot be opened or made.
         """
         self._embedding = embedding
-        self._ours = find_ours(embedding)
+        self._maker = behind_caches(embedding)
         self._index: BinaryIndex | None = None
         self._opening = Lock()
         self._path = os.fspath(path) if path is not None else tempfile.mkdtemp(prefix="jinavec-")
         self._finalizer = (
             weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True) if path is None else None
         )
-        if self._ours is not None:
-            self._open(self._ours.encoder.dimension)
+        if isinstance(self._maker, JinaV5Embeddings):
+            self._open(self._maker.encoder.dimension)
         else:
             self._index = self._open_foreign()
 
@@ -219,7 +221,7 @@ class BinaryVectorStore(VectorStore):
     ) -> list[Document]:
         """``max_marginal_relevance_search`` without blocking the event loop."""
         vector = await self._embedding.aembed_query(query)
-        return await asyncio.to_thread(self._diverse, vector, k, fetch_k, lambda_mult, **kwargs)
+        return await asyncio.to_thread(self._mmr, vector, k, fetch_k, lambda_mult, **kwargs)
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -231,7 +233,7 @@ class BinaryVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """``max_marginal_relevance_search_by_vector`` without blocking the event loop."""
-        return await asyncio.to_thread(self._diverse, embedding, k, fetch_k, lambda_mult, **kwargs)
+        return await asyncio.to_thread(self._mmr, embedding, k, fetch_k, lambda_mult, **kwargs)
 
     def as_retriever(self, **kwargs: Any) -> BinaryRetriever:
         """Return a retriever: ``as_retriever(k=3)``, or LangChain's ``search_type`` and ``search_kwargs``."""
@@ -277,23 +279,19 @@ class BinaryVectorStore(VectorStore):
         """Return the index; made now if it is not there, for vectors of a width."""
         with self._opening:
             if self._index is None:
-                ours = self._ours
-                self._index = BinaryIndex.open_target(
-                    self._path,
-                    contract=foreign_contract(self._embedding, width) if ours is None else ours.contract,
-                    encoder=None if ours is None else ours.encoder,
-                    options=None,
-                )
+                encoder = self._maker.encoder if isinstance(self._maker, JinaV5Embeddings) else None
+                contract = foreign_contract(self._maker, width) if encoder is None else encoder.contract
+                self._index = BinaryIndex.open_target(self._path, contract=contract, encoder=encoder, options=None)
             return self._index
 
     def _open_foreign(self) -> BinaryIndex | None:
-        """Return the index if it is there: only an embedding of the same class may use it."""
+        """Return the index if it exists: only an embedding of the same class and model may use it."""
         try:
             index = BinaryIndex.open(self._path)
         except IndexNotFound:
             return None
         try:
-            index.contract.check(foreign_contract(self._embedding, index.contract.dimension), theirs="the embedding")
+            check_foreign(index.contract, self._embedding)
         except BaseException:
             index.close()
             raise

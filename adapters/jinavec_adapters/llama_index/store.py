@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 )
 from numpy.typing import ArrayLike
 
-from jinavec import Contract, Hit, ModelProfile, Record, open_engine
+from jinavec import Contract, Hit, Record, open_engine
 from jinavec.engine import check_k
 from jinavec.errors import InvalidInput, InvalidType, brief
 from jinavec.retrieval import mmr, search_post_filtered
@@ -31,6 +31,7 @@ from jinavec_adapters.llama_index import pointer
 from jinavec_adapters.llama_index.embedding import JinaV5Embedding
 from jinavec_adapters.llama_index.filters import Sieve, every, translate
 from jinavec_adapters.llama_index.nodes import DOC_ID, NODE_ID, embedding_of, read_node, write_node
+from jinavec_adapters.shared.foreign import foreign_contract
 from jinavec_integrations.faiss import BinaryIndex
 
 _OPTIONS = {
@@ -139,8 +140,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         restrict nothing; nor do ``node_ids`` of index and image nodes alone, since the retrievers of an index that has
         such nodes always give them, and would hide all others.
 
-        In the mode ``mmr`` the nodes are near and different from one another (see ``jinavec.retrieval.mmr``), in the order
-        they were picked.
+        The mode ``mmr`` re-ranks them by maximal marginal relevance (see ``jinavec.retrieval.mmr``).
 
         Args:
             query: the embedding, and what may be found.
@@ -312,5 +312,4 @@ def _prefetch(k: int, factor: float | None, count: int | None) -> int:
 def _foreign_contract(embed_model: BaseEmbedding) -> Contract:
     if not isinstance(embed_model, BaseEmbedding):
         raise InvalidType(f"embed_model must be a BaseEmbedding of LlamaIndex, not {type(embed_model).__name__}")
-    name = f"{type(embed_model).__name__}/{embed_model.model_name}"
-    return Contract.of(ModelProfile(name=name, width=len(embed_model.get_text_embedding("width"))))
+    return foreign_contract(embed_model, len(embed_model.get_text_embedding("width")))
