@@ -92,18 +92,8 @@ class EncoderSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON values, without user names and passwords in the URL."""
-        return {
-            "profile": self.profile.to_json(),
-            "task": self.task.value,
-            "dimension": self.dimension,
-            "backend": self.backend,
-            "source": self.source,
-            "revision": self.revision,
-            "overflow": self.overflow,
-            "url": without_user(self.url),
-            "served_as": self.served_as,
-            "options": written_options(self.options),
-        }
+        values = cast("SettingsArguments", {name: getattr(self, name) for name in SettingsArguments.__annotations__})
+        return {"profile": self.profile.to_json(), **written_arguments(values)}
 
     @classmethod
     def from_json(cls, values: object) -> EncoderSettings:
