@@ -15,15 +15,15 @@ from jinavec_adapters.shared.given import given_encoder
 
 @register_embedding_function
 class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
-    """Embeds what is added as documents, and what ``collection.query`` asks as queries.
+    """Embeds what is added as documents, and the texts of ``collection.query`` as queries.
 
     ```python
     function = JinaV5EmbeddingFunction("jina-embeddings-v5-text-nano", task="retrieval", dimension=256)
     collection = client.create_collection("notes", embedding_function=function)
     ```
 
-    Chroma keeps the settings, never a key, with the collection: ``client.get_collection("notes")`` finds this function
-    again once ``jinavec_adapters.chroma`` has been imported.
+    Chroma stores the encoder settings, never a key, with the collection: ``client.get_collection("notes")`` restores
+    this function once ``jinavec_adapters.chroma`` has been imported.
     """
 
     def __init__(self, model: str | ModelProfile | Encoder, **arguments: Unpack[EncoderArguments]) -> None:
@@ -69,7 +69,7 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Make sure that a configuration can be read.
+        """Check that a configuration can be read.
 
         Raises:
             InvalidInput: it cannot.

@@ -17,7 +17,7 @@ from jinavec_adapters.shared.fields import EncoderFields, Profile
 
 @register("jinavec")
 class JinaV5EmbeddingFunction(EncoderFields, TextEmbeddingFunction):
-    """Embeds the source column as documents, and what ``table.search`` asks as queries.
+    """Embeds the source column as documents, and the texts of ``table.search`` as queries.
 
     ```python
     function = get_registry().get("jinavec").create(model="jina-embeddings-v5-text-nano", dimension=256)
@@ -27,9 +27,9 @@ class JinaV5EmbeddingFunction(EncoderFields, TextEmbeddingFunction):
         vector: Vector(function.ndims()) = function.VectorField()
     ```
 
-    The fields are the arguments of ``jinavec.Encoder.load`` (see ``jinavec.EncoderArguments``). LanceDB keeps them with
-    the table: a key only as ``$var:NAME``, and an address without user name and password, unless it is a ``$var:NAME``
-    as well. Weights are loaded when the first text is embedded.
+    The fields are the arguments of ``jinavec.Encoder.load`` (see ``jinavec.EncoderArguments``). LanceDB stores them with
+    the table: a key only as ``$var:NAME``, an address without user name and password, unless it is a ``$var:NAME`` too.
+    Weights are loaded when the first text is embedded.
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
@@ -73,7 +73,7 @@ class JinaV5EmbeddingFunction(EncoderFields, TextEmbeddingFunction):
         return list(self.encoder.encode_queries(self.sanitize_input(query)))
 
     def compute_source_embeddings_with_retry(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """Embed documents; the encoder retries what is worth it, and other errors reach the caller as they are."""
+        """Embed documents; the encoder does its own retries, so LanceDB's are left out."""
         return self.compute_source_embeddings(*args, **kwargs)
 
     def compute_query_embeddings_with_retry(self, *args: Any, **kwargs: Any) -> list[Any]:

@@ -27,8 +27,8 @@ class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
     afterwards, and decide every vector; batches, retries and the choice of the backend are the encoder's.
     ``model="lexical"`` needs no weights.
 
-    A cache gets ``cache_namespace``, and queries a store of their own: LangChain's ``query_embedding_cache=True`` would
-    answer a query with the vector of the document of the same text.
+    In a cache use ``cache_namespace``, and a separate store for queries: LangChain's ``query_embedding_cache=True``
+    would answer a query with the document vector of the same text.
 
     ```python
     CacheBackedEmbeddings.from_bytes_store(
@@ -40,8 +40,8 @@ class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
     )
     ```
 
-    Copies share the encoder, and those with other fields load what they say. What is pickled, or written by
-    LangChain's ``dumps``, holds no key and no password: the encoder is loaded again with the key of the environment.
+    Copies share the encoder; copies with changed fields load their own. What is pickled, or written by LangChain's
+    ``dumps``, holds no key and no password: the encoder is loaded again with the key of the environment.
 
     ```python
     loads(dumps(embeddings), allowed_objects=[JinaV5Embeddings], valid_namespaces=["jinavec_adapters"])
@@ -102,7 +102,7 @@ class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
         return (await (await self._aencoder()).aencode_queries([text]))[0].tolist()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; one with other fields is made anew, and so are its vectors."""
+        """Return a copy that shares the encoder, or, with changed fields, one that loads its own."""
         if not update:
             return self.__copy__()
         self._need_settings("changed")
@@ -110,7 +110,7 @@ class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Return that LangChain's ``dumps`` writes it."""
+        """Return True: LangChain's ``dumps`` can write it."""
         return True
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:

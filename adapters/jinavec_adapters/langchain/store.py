@@ -28,11 +28,11 @@ from jinavec_integrations.faiss import BinaryIndex
 
 T = TypeVar("T")
 Filter = Mapping[str, Any] | Callable[[Document], bool]
-"""A filter on the metadata in jinavec's one form (see ``jinavec.filters``), or a function of the document."""
+"""A filter on the metadata (see ``jinavec.filters``), or a function of the document."""
 
 
 class BinaryVectorStore(VectorStore):
-    """Keeps documents in a binary index, a folder: what was added is on the disk when the call returns.
+    """Documents in a FAISS binary index, which is a folder; what was added is on disk when the call returns.
 
     ```python
     with BinaryVectorStore("notes", embedding=JinaV5Embeddings(model="lexical")) as store:
@@ -40,22 +40,22 @@ class BinaryVectorStore(VectorStore):
         store.similarity_search("where is the cat?", k=4, filter={"topic": {"in": ["cats", "dogs"]}})
     ```
 
-    Every search takes ``filter``: a dict, looked up before the search, or a function of the Document, asked about the
-    nearest ones until enough pass. Scores are cosine similarities in [-1, 1], higher is better; relevance scores lie
-    in [0, 1]. Metadata must be JSON.
+    Every search takes ``filter``: a dict, applied before the search through the metadata index, or a function of the
+    Document, which is a post-filter: it sees the nearest documents until enough pass. Scores are cosine similarities in
+    [-1, 1], higher is better; relevance scores are in [0, 1]. Metadata must be JSON.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, embedding: Embeddings) -> None:
         """Open the index at a path, or create it.
 
         Args:
-            path: the folder; without one, a temporary folder that goes with the store.
+            path: the folder; without one, a temporary folder that is removed with the store.
             embedding: makes the vectors. One that is not ours gets a contract named after its class and model, and
                 the index is created when the width of its first vector is known.
 
         Raises:
             ContractMismatch: the index holds vectors of another contract.
-            EngineError: it cannot be opened or made.
+            EngineError: it cannot be opened or created.
         """
         self._embedding = embedding
         self._maker = behind_caches(embedding)
@@ -94,13 +94,13 @@ class BinaryVectorStore(VectorStore):
             texts: any iterable of strings.
             metadatas: one for each text.
             ids: one for each text; None generates one.
-            kwargs: not used (LangChain's indexing passes batch_size).
+            kwargs: ignored (LangChain's indexing passes batch_size).
 
         Returns:
             The ids, in the order of the texts.
 
         Raises:
-            InvalidInput: other numbers of metadatas or ids than texts, or something that cannot be stored.
+            InvalidInput: not one of metadatas or ids for each text, or something that cannot be stored.
         """
         records = _make_records(texts, metadatas, ids)
         if records:
@@ -171,7 +171,7 @@ class BinaryVectorStore(VectorStore):
         return await asyncio.to_thread(self.get_by_ids, ids)
 
     def delete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
-        """Delete documents by id, or all of them without ids; unknown ids are passed over."""
+        """Delete documents by id, or all of them without ids; unknown ids are skipped."""
         if self._index is not None:
             self._index.delete(self._index.ids() if ids is None else ids)
         return True
@@ -181,7 +181,7 @@ class BinaryVectorStore(VectorStore):
         return await asyncio.to_thread(self.delete, ids, **kwargs)
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """Return the k documents nearest to a query, best first; ``filter`` as said above."""
+        """Return the k documents nearest to a query, best first; ``filter`` as in the class."""
         return _documents(self.similarity_search_with_score(query, k, **kwargs))
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -209,10 +209,9 @@ class BinaryVectorStore(VectorStore):
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Return k of the ``fetch_k`` nearest documents: near to the query, and different from one another.
+        """Return k of the ``fetch_k`` nearest documents, re-ranked by MMR (see ``jinavec.retrieval.mmr``).
 
-        Maximal marginal relevance, as in ``jinavec.retrieval.mmr``; ``lambda_mult`` goes from 0, most different, to 1,
-        nearest.
+        ``lambda_mult`` goes from 0, most diverse, to 1, most relevant.
         """
         return self._mmr(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
 
@@ -241,7 +240,7 @@ class BinaryVectorStore(VectorStore):
         return BinaryRetriever(vectorstore=self, tags=tags, **kwargs)
 
     def close(self) -> None:
-        """Let go of the index; a temporary one is removed."""
+        """Release resources; a temporary index is removed. Idempotent."""
         if self._index is not None:
             self._index.close()
         if self._finalizer is not None:
@@ -276,7 +275,7 @@ class BinaryVectorStore(VectorStore):
         return index.search(vector, k, filter)
 
     def _open(self, width: int) -> BinaryIndex:
-        """Return the index; made now if it is not there, for vectors of a width."""
+        """Return the index; created now, for vectors of a width, if it does not exist."""
         with self._opening:
             if self._index is None:
                 encoder = self._maker.encoder if isinstance(self._maker, JinaV5Embeddings) else None
