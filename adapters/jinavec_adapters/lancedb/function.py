@@ -27,9 +27,9 @@ class JinaV5EmbeddingFunction(EncoderFields, TextEmbeddingFunction):
         vector: Vector(function.ndims()) = function.VectorField()
     ```
 
-    The fields are the arguments of ``jinavec.Encoder.load`` (see ``jinavec.EncoderArguments``). LanceDB stores them with
-    the table: a key only as ``$var:NAME``, an address without user name and password, unless it is a ``$var:NAME`` too.
-    Weights are loaded when the first text is embedded.
+    The fields are the arguments of ``jinavec.Encoder.load`` (see ``jinavec.EncoderArguments``). LanceDB stores them
+    with the table: a key only as ``$var:NAME``, an address without user name and password, unless it is a ``$var:NAME``
+    too. Weights are loaded when the first text is embedded.
     """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
