@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from jinavec.backends.base import Overflow
 from jinavec.errors import InvalidInput
 from jinavec.models import ModelProfile
 from jinavec.tasks import Task
+
+Overflow = Literal["truncate", "error"]
+"""What happens to texts over the token limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
