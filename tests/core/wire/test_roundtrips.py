@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -209,9 +210,13 @@ def test_any_bytes_are_read_or_refused(protocol: str, body: Any) -> None:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     codec = CODECS[protocol]
     asked = EmbedRequest(texts=("a",), role=Role.QUERY)
-    for read in (codec.decode_requests, lambda body: codec.decode_replies(body, [asked])):
+    reads: list[Callable[[], object]] = [
+        lambda: codec.decode_requests(raw),
+        lambda: codec.decode_replies(raw, [asked]),
+    ]
+    for read in reads:
         try:
-            read(raw)
+            read()
         except WireError as error:
             assert error.reason is Reason.INVALID and error.message
     failure = codec.decode_error(500, raw)

@@ -153,9 +153,6 @@ def _read_model2vec(folder: Path) -> Table:
     library: Any = require("model2vec", "static")
     with model_errors(f"cannot read the model2vec model in {folder}"):
         model: Any = library.StaticModel.from_pretrained(str(folder))
-    known = [values for values in (model.token_mapping, model.weights) if values is not None] or [model.embedding]
-    if any(len(values) < model.tokenizer.get_vocab_size() for values in known):
-        raise ModelError(f"the tokenizer in {folder} knows more tokens than the model has vectors")
     model.tokenizer.no_truncation()  # the library cuts texts at 512 tokens without a word
     model.tokenizer.no_padding()
     return Table(model.tokenize, model.embedding, model.token_mapping, model.weights)
