@@ -199,7 +199,8 @@ class QdrantIndex(Engine):
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
         self._trust_contract()
-        return self._points.scroll(batch_size, vectors, condition, None if after is None else read_cursor(after))
+        start = None if after is None else read_cursor(after)
+        return self._points.scroll(batch_size, vectors, passing(condition), start)
 
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
         return self._search_batch(query[None], k, condition)[0]

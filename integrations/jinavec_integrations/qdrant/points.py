@@ -10,14 +10,13 @@ import numpy as np
 
 from jinavec.errors import EngineError, IndexDamaged
 from jinavec.extras import require
-from jinavec.filters import Filter
 from jinavec.records import Page, Record
 from jinavec.vectors import Float32, narrow, normalize
 from jinavec_integrations.qdrant import presets
 from jinavec_integrations.qdrant.connection import Connection
 from jinavec_integrations.qdrant.convert import INNER, PointId, owner, point_id, to_payload, to_record
 from jinavec_integrations.qdrant.manifest import Manifest
-from jinavec_integrations.qdrant.queries import passing, too_deep
+from jinavec_integrations.qdrant.queries import too_deep
 
 _PAGE = 2048  # points in a request
 _PAGE_OF_IDS = 10_000  # points in a request that asks for nothing but their ids
@@ -110,13 +109,13 @@ class Points:
             self._connection.call("delete", points_selector=selector, wait=True)
         return len(found)
 
-    def scroll(self, size: int, vectors: bool, condition: Filter | None, after: PointId | None) -> Iterator[Page]:
-        """Yield all records in the order of their points' ids.
+    def scroll(self, size: int, vectors: bool, match: Any | None, after: PointId | None) -> Iterator[Page]:
+        """Yield the records that match in the order of their points' ids.
 
         A point keeps its id, so each comes once whatever is written meanwhile. A page begins behind the last id of the
         page before; Qdrant begins with the id that it is given, so that one is left out.
         """
-        name, match = self._manifest.vector, passing(condition)
+        name = self._manifest.vector
         wanted = vectors and ([name] if name else True)
         while True:
             with too_deep():
