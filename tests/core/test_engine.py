@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from jinavec.errors import (
 )
 from jinavec.filters import Filter, match
 from jinavec.options import read_options
+from jinavec.records import Page
 
 WIDTH = 8
 PROFILE = ModelProfile(name="hash", width=WIDTH, prompts={(Task.RETRIEVAL, Role.QUERY): "Q: "})
@@ -53,6 +54,7 @@ class ListOptions:
 class ListEngine(Engine):
     """The least an engine must be: a dict of records, searched by computing every cosine."""
 
+    name = "list"
     options_type = ListOptions
     shelf: ClassVar[dict[str, Any]] = {}
 
@@ -74,19 +76,14 @@ class ListEngine(Engine):
             engine.contract.check(contract)
         return engine
 
-    def count(self) -> int:
-        return len(self.rows)
-
-    def info(self) -> dict[str, Any]:
-        return {"records": self.count()}
-
     def close(self) -> None:
         self.closed += 1
 
-    def _add(self, records: list[Record], vectors: Vectors) -> None:
+    def _store(self, records: list[Record], vectors: Vectors) -> dict[str, str]:
         assert vectors.dtype == np.float32
         assert vectors.flags.c_contiguous
         self.rows |= {record.id: (record, vector) for record, vector in zip(records, vectors, strict=True)}
+        return {}
 
     def _delete(self, ids: list[str]) -> int:
         found = [id for id in ids if id in self.rows]
@@ -103,6 +100,17 @@ class ListEngine(Engine):
             if condition is None or match(condition, record.metadata)
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:k]
+
+    def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
+        passing = [
+            (record, vector)
+            for id, (record, vector) in sorted(self.rows.items())
+            if (after is None or id > after) and (condition is None or match(condition, record.metadata))
+        ]
+        for start in range(0, len(passing), batch_size):
+            part = passing[start : start + batch_size]
+            rows = np.stack([vector for _, vector in part]) if vectors else None
+            yield Page([record for record, _ in part], part[-1][0].id, rows)
 
 
 def gaussian(n: int, width: int = WIDTH) -> Vectors:
