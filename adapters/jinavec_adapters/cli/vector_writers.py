@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
@@ -14,9 +13,10 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.lib import format as npy
 
-from jinavec.errors import InvalidDimension, JinavecError
+from jinavec.errors import InvalidDimension
 from jinavec.vectors import Float32, binarize, to_int8
-from jinavec_adapters.cli.misuse import Misuse
+from jinavec_adapters.cli.atomic_file import atomic_file
+from jinavec_adapters.cli.usage import UsageError
 
 Format = Literal["float32", "int8", "bits"]
 
@@ -40,7 +40,7 @@ def vector_writer(out: str | None, format: Format, dimension: int) -> Generator[
     """Open a writer for a file, by its suffix, or for standard output as JSON lines.
 
     Raises:
-        Misuse: a suffix other than .npy and .jsonl.
+        UsageError: a suffix other than .npy and .jsonl.
         InvalidDimension: bits of a dimension that is not a multiple of 8.
         JinavecError: the file cannot be written.
     """
@@ -51,8 +51,8 @@ def vector_writer(out: str | None, format: Format, dimension: int) -> Generator[
         return
     path = Path(out)
     if path.suffix not in (".npy", ".jsonl"):
-        raise Misuse(f"--out takes a file ending in .npy or .jsonl, not {out!r}")
-    with _replacing(path) as file:
+        raise UsageError(f"--out takes a file ending in .npy or .jsonl, not {out!r}")
+    with atomic_file(path) as file:
         if path.suffix == ".jsonl":
             yield _Lines(file, format)
         else:
@@ -96,31 +96,20 @@ class _Lines(VectorWriter):
     def __init__(self, file: BinaryIO, format: Format) -> None:
         super().__init__(format)
         self._file = file
-        self._number = "{:.9g}" if format == "float32" else "{}"  # nine digits give every float32 back exactly
 
     def _write(self, ids: Sequence[str], rows: np.ndarray[Any, Any]) -> None:
-        for id, row in zip(ids, rows.tolist(), strict=True):
-            vector = ", ".join(map(self._number.format, row))
-            self._file.write(f'{{"id": {json.dumps(id, ensure_ascii=False)}, "vector": [{vector}]}}\n'.encode())
+        for id, row in zip(ids, rows, strict=True):
+            id_json = json.dumps(id, ensure_ascii=False)
+            self._file.write(f'{{"id": {id_json}, "vector": {vector_json(row)}}}\n'.encode())
+
+
+def vector_json(row: np.ndarray[Any, Any]) -> str:
+    """Return a vector as a JSON array; nine digits give every float32 back exactly."""
+    number = "{:.9g}" if row.dtype.kind == "f" else "{}"
+    return f"[{', '.join(map(number.format, row.tolist()))}]"
 
 
 def _converted(vectors: Float32, format: Format) -> np.ndarray[Any, Any]:
     if format == "float32":
         return vectors.astype("<f4", copy=False)
     return to_int8(vectors) if format == "int8" else binarize(vectors)
-
-
-@contextmanager
-def _replacing(path: Path) -> Generator[BinaryIO]:
-    """Write a file that gets its name only when it is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder")
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except OSError as error:
-        raise JinavecError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Misuse: a command line that cannot be meant, as against a run that fails."""
+"""UsageError: a command line that is wrong in itself, as opposed to a run that fails."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import Any
 
 from typer import TyperException
 
-from jinavec.errors import InvalidInput
 
-
-class Misuse(TyperException):
-    """A value of a flag that is wrong in itself."""
+class UsageError(TyperException):
+    """A flag, or a combination of flags, that cannot be used."""
 
     exit_code = 2
 
 
 @contextmanager
-def misuse(flag: str = "") -> Generator[None]:
-    """Report invalid input as misuse, where a flag is all it can come from.
+def usage_errors(flag: str = "") -> Generator[None]:
+    """Report invalid input as a usage error, where it can only come from a flag.
 
     Raises:
-        Misuse: in place of InvalidInput.
+        UsageError: in place of InvalidInput.
     """
+    from jinavec.errors import InvalidInput
+
     try:
         yield
     except InvalidInput as error:
-        raise Misuse(f"{flag}: {error}" if flag else str(error)) from error
+        raise UsageError(f"{flag}: {error}" if flag else str(error)) from error
 
 
 def read_pairs(flag: str, pairs: Sequence[str]) -> dict[str, Any]:
     """Read repeated ``name=value`` flags; a value is JSON where it parses, else a string.
 
     Raises:
-        Misuse: no name, no ``=``, or a name twice.
+        UsageError: no name, no ``=``, or a name twice.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not name or not equals:
-            raise Misuse(f"{flag} takes NAME=VALUE, not {pair!r}")
+            raise UsageError(f"{flag} takes NAME=VALUE, not {pair!r}")
         if name in values:
-            raise Misuse(f"{flag} names {name!r} twice")
+            raise UsageError(f"{flag} names {name!r} twice")
         try:
             values[name] = json.loads(text)
         except ValueError:

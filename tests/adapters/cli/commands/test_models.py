@@ -15,7 +15,7 @@ def test_every_model_is_listed_with_its_licence(run: Run) -> None:
     assert (done.code, done.err) == (0, "")
     table, notes = done.out.split("\n\n")
     header, *rows = table.splitlines()
-    assert header.split() == "name width dimensions token limit tasks licence backend".split()
+    assert header.split() == "name width dimensions token limit tasks license backend".split()
     assert "lexical: built in: hashed words and character n-grams; matches wording, not meaning" in notes.splitlines()
     assert [row.split()[0] for row in rows] == list(CATALOGUE)
     for row in rows:

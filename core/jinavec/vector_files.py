@@ -1,4 +1,4 @@
-"""Vectors that were made elsewhere, as they lie in .npy files and in Parquet columns: read block by block."""
+"""Vectors in .npy files and in Arrow columns, read block by block; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from jinavec.errors import InvalidInput, InvalidVectors
+from jinavec.extras import require
 
 _WIDEST = 2**16
 """Components; no model has so many, and a damaged header must not ask for more memory than a block has."""
@@ -59,7 +60,7 @@ def list_matrix(column: Any, name: str) -> NDArray[Any]:
     if not holds_vectors(column.type):
         raise InvalidVectors(f"column {name!r} holds {column.type}; expected lists of floats, or bits as uint8")
     count = len(column)
-    if not hasattr(column, "flatten"):  # binaries of a fixed size: packed bits
+    if require("pyarrow.types", "parquet").is_fixed_size_binary(column.type):  # packed bits
         width = column.type.byte_width
         first = column.offset * width
         return np.frombuffer(column.buffers()[1], np.uint8)[first : first + count * width].reshape(count, width)
@@ -76,9 +77,11 @@ def list_matrix(column: Any, name: str) -> NDArray[Any]:
 
 def holds_vectors(kind: Any) -> bool:
     """Return whether an Arrow type can be that of vectors: lists of numbers, or binaries of a fixed size."""
-    name = str(kind)
-    inner = str(kind.value_type) if hasattr(kind, "value_type") and "list" in name else ""
-    return inner in ("halffloat", "float", "double", "uint8", "int8") or name.startswith("fixed_size_binary")
+    types = require("pyarrow.types", "parquet")
+    if types.is_fixed_size_binary(kind):
+        return True
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return lists and str(kind.value_type) in ("halffloat", "float", "double", "uint8", "int8")
 
 
 def _check_type(dtype: np.dtype[Any], name: str) -> None:

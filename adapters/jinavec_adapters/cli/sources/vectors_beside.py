@@ -1,4 +1,4 @@
-"""Vectors that lie beside their records, in a file of their own."""
+"""vectors_beside: records whose vectors are in a file of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jinavec_adapters.cli.sources.files import decompressed, find_file, reading
 from jinavec_adapters.cli.sources.npy import read_vectors
 
 
-def paired(items: Iterable[Item], name: str) -> Iterator[Item]:
+def vectors_beside(items: Iterable[Item], name: str) -> Iterator[Item]:
     """Yield each item with its vector: the row of an .npy file that ``jinavec encode`` writes for it.
 
     Raises:
@@ -21,7 +21,7 @@ def paired(items: Iterable[Item], name: str) -> Iterator[Item]:
     file = find_file(Path(name))
     if file.format != "npy":
         raise InvalidInput(f"--vectors takes an .npy file, not {name}")
-    with reading(name), open(file.path, "rb") as raw:
+    with reading(name, file.compression), open(file.path, "rb") as raw:
         rows = read_vectors(decompressed(file, raw), name)
         number = 0
         for number, item in enumerate(items, 1):

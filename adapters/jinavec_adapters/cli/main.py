@@ -13,40 +13,40 @@ from typer import Exit, TyperException, echo
 from typer.main import get_command
 
 from jinavec_adapters.cli.app import app
-from jinavec_adapters.cli.lines import one_line
+from jinavec_adapters.cli.output import one_line
 
-DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _WARNINGS_SHOWN = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 1 failed, 2 misuse, 130 interrupted.
+    """Run the command line and return its exit code: 0 done, 1 failed, 2 usage error, 130 interrupted.
 
     Args:
         arguments: the words after ``jinavec``; those of the process by default.
     """
-    said: set[str] = set()
+    given: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _Warnings()
         try:
-            code = _run(sys.argv[1:] if arguments is None else list(arguments), said)
+            code = _run(sys.argv[1:] if arguments is None else list(arguments), given)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader of our output, such as head, has seen enough
             code = FAILED
             _flush_or_drop_output()
         except (Exception, KeyboardInterrupt) as error:
-            if "debug" in said:
+            if "debug" in given:
                 traceback.print_exc()
             code = _report(error)
             _flush_or_drop_output()
     return code
 
 
-def _run(arguments: list[str], said: set[str]) -> int:
+def _run(arguments: list[str], given: set[str]) -> int:
     command = get_command(app)
     try:
-        with command.make_context("jinavec", arguments, obj=said) as context:
+        with command.make_context("jinavec", arguments, obj=given) as context:
             command.invoke(context)
     except Exit as exit:
         return exit.exit_code
@@ -68,20 +68,20 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return f"{error.format_message()}{_help_hint(error)}", error.exit_code
     from jinavec import errors  # here: the core imports numpy, which would slow every --help
 
-    misuse = (
+    usage = (
         errors.UnknownModel,
         errors.UnknownTask,
         errors.InvalidDimension,
         errors.InvalidFilter,
         errors.InvalidTarget,
     )
-    if isinstance(error, misuse):
-        return str(error), MISUSE
+    if isinstance(error, usage):
+        return str(error), USAGE
     if isinstance(error, errors.JinavecError):
         return str(error), FAILED
     if isinstance(error, OSError):
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part), FAILED
-    return f"{type(error).__name__}: {error}; this should not happen, --debug shows where it did", FAILED
+    return f"{type(error).__name__}: {error}; this is a bug; --debug shows the traceback", FAILED
 
 
 def _help_hint(error: TyperException) -> str:
@@ -90,7 +90,7 @@ def _help_hint(error: TyperException) -> str:
 
 
 class _Warnings:
-    """Prints each warning as one line; after many it falls silent."""
+    """Prints each warning as one line; after the tenth it is silent."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -100,7 +100,7 @@ class _Warnings:
         if self._count <= _WARNINGS_SHOWN:
             _print_line("warning", str(message))
         elif self._count == _WARNINGS_SHOWN + 1:
-            _print_line("warning", "there are more warnings, which are not shown")
+            _print_line("warning", "more warnings are not shown")
 
 
 def _print_line(kind: str, text: str) -> None:
