@@ -108,6 +108,7 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
 	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain --group server
+	$(INSTALL) --no-deps -e examples/custom_engine
 	@touch $@
 
 $(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml

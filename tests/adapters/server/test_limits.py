@@ -53,7 +53,7 @@ def test_refusals_are_in_the_words_of_the_protocol(server: Server, path: str) ->
         bad.append((json.dumps(body | {"model": "gone", "inputs": [{"data": "a", "model": "gone"}]}).encode(), "serve"))
     for content, words in bad:
         reply = server.post(path, content)
-        error = codec.decode_error(reply.status_code, reply.content)
+        error = codec.CODEC.decode_error(reply.status_code, reply.content)
         assert 400 <= reply.status_code < 500, reply.text
         assert words in error.message
     assert server.post(path, body).status_code == 200
@@ -83,7 +83,7 @@ def test_keys(start: Any, tmp_path: Path) -> None:
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}):
                 reply = own.post(path, body, headers=headers)
                 assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer"
-                assert codec.decode_error(401, reply.content).message
+                assert codec.CODEC.decode_error(401, reply.content).message
             for key in (KEY, OTHER, "third"):
                 assert own.post(path, body, headers={"Authorization": f"Bearer {key}"}).status_code == 200
                 assert own.post(path, body, headers={"jina-api-key": key}).status_code == 200
