@@ -167,7 +167,8 @@ class TestConcurrency:
     def test_cancelling_stops_the_requests(self, slow: ScriptedServer) -> None:
         async def run(encoder: Encoder) -> None:
             task = asyncio.create_task(encoder.aencode_documents(TEXTS))
-            await asyncio.sleep(0.1)
+            while len(slow.asked) < 4:
+                await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
