@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from starlette.datastructures import Headers
 
 from jinavec.tasks import Role
 from jinavec.wire import cohere, eis, jina, openai, qdrant, tei
+from jinavec.wire.codec import Codec
 from jinavec.wire.fields import loads
 from jinavec.wire.messages import WireError
 from jinavec_adapters.server.roles import agreed
@@ -37,15 +37,21 @@ _CONTENT = _object("content", content={"type": "array", "minItems": 1, "maxItems
 class Protocol:
     """One protocol as a server speaks it."""
 
-    name: str
-    codec: ModuleType
+    codec: Codec
     says_role: str
     """How a client names the role, for those who did not."""
     schema: Mapping[str, Any]
     """JSON schema of a request, for ``/docs``."""
     reads_prefix: bool = False
     """Whether a text's own prefix may say the role."""
+    key_in_body: bool = False
+    """Whether clients send the API key in the body, as the user of a request; else in a header alone."""
     header_role: Callable[[Headers], Role | None] = lambda headers: None
+
+    @property
+    def name(self) -> str:
+        """Its name in logs and in the OpenAPI document."""
+        return self.codec.name
 
 
 def _eis_role(headers: Headers) -> Role | None:
@@ -66,17 +72,15 @@ _OPENAI_SCHEMA = _object(
     truncate={"type": "boolean"},
 )
 OPENAI = Protocol(
-    "openai",
-    openai,
+    openai.CODEC,
     "post to /query/v1/embeddings or /document/v1/embeddings, send input_type (query, document) or Jina's task"
     " (retrieval.query, retrieval.passage), or begin every text with its prefix",
     _OPENAI_SCHEMA,
     reads_prefix=True,
 )
-JINA = Protocol("jina", jina, "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
+JINA = Protocol(jina.CODEC, "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
 TEI = Protocol(
-    "tei",
-    tei,
+    tei.CODEC,
     "post to /query/embed or /document/embed, or send prompt_name: query or document",
     _object(
         "inputs",
@@ -88,8 +92,7 @@ TEI = Protocol(
     ),
 )
 COHERE = Protocol(
-    "cohere",
-    cohere,
+    cohere.CODEC,
     "send input_type: search_query or search_document",
     _object(
         "texts",
@@ -102,8 +105,7 @@ COHERE = Protocol(
     ),
 )
 EIS = Protocol(
-    "eis",
-    eis,
+    eis.CODEC,
     f"send usage_context: search or ingest, or the header {eis.USE_CASE_HEADER}: internal_search or internal_ingest",
     _object(
         "input",
@@ -115,8 +117,7 @@ EIS = Protocol(
     header_role=_eis_role,
 )
 QDRANT = Protocol(
-    "qdrant",
-    qdrant,
+    qdrant.CODEC,
     "send inference: search or update",
     _object(
         "inputs",
@@ -128,6 +129,7 @@ QDRANT = Protocol(
         inference={"type": "string", "enum": ["search", "update"]},
         token=_STRING,
     ),
+    key_in_body=True,
 )
 
 ROUTES: Mapping[str, tuple[Protocol, Role | None]] = {
