@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, InvalidV
 from jinavec.extras import installed
 from jinavec.models import ModelProfile, find_model
 from jinavec.options import plain
-from jinavec.settings import EncoderSettings, Overflow
+from jinavec.settings import EncoderArguments, EncoderSettings, Overflow, check_arguments
 from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32, narrow
 
@@ -77,58 +76,34 @@ class Encoder:
         """How the encoder was loaded, if by ``Encoder.load``."""
 
     @classmethod
-    def load(
-        cls,
-        model: str | ModelProfile,
-        *,
-        task: Task | str | None = None,
-        dimension: int | None = None,
-        backend: str | None = None,
-        source: str | Path | None = None,
-        revision: str | None = None,
-        overflow: Overflow | None = None,
-        url: str | None = None,
-        api_key: str | None = None,
-        served_as: str | None = None,
-        options: object = None,
-    ) -> Self:
-        """Load a model.
+    def load(cls, model: str | ModelProfile, **arguments: Unpack[EncoderArguments]) -> Self:
+        """Load a model: ``Encoder.load("jina-embeddings-v5-text-nano", task="retrieval", dimension=256)``.
 
         Args:
             model: a catalogue name, with or without ``jinaai/``, or a ``ModelProfile``.
-            task: the one in a merged name by default, else retrieval.
-            dimension: one of the model's Matryoshka widths; full width by default.
-            backend: one of ``BACKENDS``, or the name that another distribution gives its own; by default that of the
-                profile, else onnx or torch, whichever is installed.
-            source: a folder or hub name of the weights; by default the profile's.
-            revision: the revision of the weights; by default the profile's pinned one.
-            overflow: what to do with texts over the token limit: truncate or error; by default a backend in this
-                process truncates with a warning, and a server, whose truncation nobody sees, is told to refuse.
-            url: address of a server, for remote backends; some have one by default.
-            api_key: key of the server, never stored; by default that of the environment for this address: JINA_API_KEY,
-                OPENAI_API_KEY, COHERE_API_KEY for the vendor's own, JINAVEC_API_KEY for any other.
-            served_as: the model's name on that server.
-            options: the backend's own options dataclass, or a mapping of its fields.
+            arguments: any of those that ``EncoderArguments`` describes.
 
         Raises:
+            InvalidType: an unknown argument; the message lists the known ones.
             UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
             MissingExtra: the backend's library is not installed; carries the pip line.
             ModelError: the weights or tokenizer are missing or not what the profile says.
         """
-        profile = find_model(model)
+        check_arguments(arguments)
+        profile, overflow = find_model(model), arguments.get("overflow")
         settings = EncoderSettings(
             profile=profile,
-            task=profile.check_task(task),
-            dimension=profile.check_dimension(dimension),
-            backend=_choose_backend(profile, backend),
-            source=str(source or ""),
-            revision=revision or "",
+            task=profile.check_task(arguments.get("task")),
+            dimension=profile.check_dimension(arguments.get("dimension")),
+            backend=_choose_backend(profile, arguments.get("backend")),
+            source=str(arguments.get("source") or ""),
+            revision=arguments.get("revision") or "",
             overflow=None if overflow is None else Report(overflow).overflow,
-            url=url or "",
-            served_as=served_as or "",
-            options=plain(options),
+            url=arguments.get("url") or "",
+            served_as=arguments.get("served_as") or "",
+            options=plain(arguments.get("options")),
         )
-        return cls.from_settings(settings, api_key=api_key)
+        return cls.from_settings(settings, api_key=arguments.get("api_key"))
 
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, api_key: str | None = None) -> Self:

@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
 
 pytest.register_assert_rewrite("jinavec.testing.engine_suite", "jinavec.testing.backend_suite")
 
-from jinavec.testing.engine_suite import EngineSuite  # noqa: E402  (asserts are rewritten only in what is imported later)
+from jinavec.testing.backend_suite import BackendSuite  # noqa: E402  (asserts are rewritten only in later imports)
+from jinavec.testing.engine_suite import EngineSuite  # noqa: E402
 
-__all__ = ["EngineSuite"]
+__all__ = ["BackendSuite", "EngineSuite"]

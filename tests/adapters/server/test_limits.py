@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
-import subprocess
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import pytest
 
 from jinavec.wire import cohere, eis, openai, qdrant, tei
+from jinavec_adapters.cli import main
 
-from .conftest import COMMAND, Server
+from .conftest import Server
 
 KEY, OTHER = "a-secret-key-of-ours", "another-secret-key"
 BODIES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -122,9 +126,11 @@ def test_no_cross_origin_headers(server: Server) -> None:
 
 
 def check(*arguments: object, **environment: str) -> tuple[int, Any, str]:
-    command = [COMMAND, "serve", "--check", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+    """Run ``jinavec serve --check`` in an environment and return its exit code, the settings and what it says."""
+    out, err = io.StringIO(), io.StringIO()
+    with patch.dict(os.environ, environment, clear=True), redirect_stdout(out), redirect_stderr(err):
+        code = main(["serve", "--check", *map(str, arguments)])
+    return code, json.loads(out.getvalue()) if out.getvalue() else None, err.getvalue()
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
