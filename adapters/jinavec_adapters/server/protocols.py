@@ -9,8 +9,9 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from jinavec.tasks import Role
-from jinavec.wire import cohere, eis, jina, openai, qdrant, tei
+from jinavec.wire import cohere, eis, jina, openai
 from jinavec.wire.codec import Codec
+from jinavec.wire.codecs import CODECS
 from jinavec.wire.fields import loads
 from jinavec.wire.messages import WireError
 from jinavec_adapters.server.roles import agreed
@@ -37,7 +38,8 @@ _CONTENT = _object("content", content={"type": "array", "minItems": 1, "maxItems
 class Protocol:
     """One protocol as a server speaks it."""
 
-    codec: Codec
+    name: str
+    """As ``jinavec.wire.codecs`` lists it."""
     says_role: str
     """How a client names the role, for those who did not."""
     schema: Mapping[str, Any]
@@ -49,9 +51,9 @@ class Protocol:
     header_role: Callable[[Headers], Role | None] = lambda headers: None
 
     @property
-    def name(self) -> str:
-        """Its name in logs and in the OpenAPI document."""
-        return self.codec.name
+    def codec(self) -> Codec:
+        """What reads its requests and writes its replies."""
+        return CODECS[self.name]
 
 
 def _eis_role(headers: Headers) -> Role | None:
@@ -72,15 +74,15 @@ _OPENAI_SCHEMA = _object(
     truncate={"type": "boolean"},
 )
 OPENAI = Protocol(
-    openai.CODEC,
+    "openai",
     "post to /query/v1/embeddings or /document/v1/embeddings, send input_type (query, document) or Jina's task"
     " (retrieval.query, retrieval.passage), or begin every text with its prefix",
     _OPENAI_SCHEMA,
     reads_prefix=True,
 )
-JINA = Protocol(jina.CODEC, "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
+JINA = Protocol("jina", "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
 TEI = Protocol(
-    tei.CODEC,
+    "tei",
     "post to /query/embed or /document/embed, or send prompt_name: query or document",
     _object(
         "inputs",
@@ -92,7 +94,7 @@ TEI = Protocol(
     ),
 )
 COHERE = Protocol(
-    cohere.CODEC,
+    "cohere",
     "send input_type: search_query or search_document",
     _object(
         "texts",
@@ -105,7 +107,7 @@ COHERE = Protocol(
     ),
 )
 EIS = Protocol(
-    eis.CODEC,
+    "eis",
     f"send usage_context: search or ingest, or the header {eis.USE_CASE_HEADER}: internal_search or internal_ingest",
     _object(
         "input",
@@ -117,7 +119,7 @@ EIS = Protocol(
     header_role=_eis_role,
 )
 QDRANT = Protocol(
-    qdrant.CODEC,
+    "qdrant",
     "send inference: search or update",
     _object(
         "inputs",
