@@ -20,6 +20,7 @@ from jinavec.engine import Engine, check_ids, check_k
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.options import read_options
+from jinavec.process import cores
 from jinavec.records import Hit, Record
 from jinavec.vectors import Bits, Float32, Int8, normalize, to_int8, unpack
 from jinavec_integrations.faiss import manifest as manifests
@@ -29,7 +30,7 @@ from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
 from jinavec_integrations.faiss.generations import remove_others
-from jinavec_integrations.faiss.hamming import cores, within
+from jinavec_integrations.faiss.hamming import within
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
 from jinavec_integrations.faiss.manifest import Manifest, read_manifest
