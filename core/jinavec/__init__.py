@@ -5,8 +5,9 @@ from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine, open_engine
 from jinavec.errors import JinavecError, JinavecWarning
+from jinavec.ingest import Ingested, Progress
 from jinavec.models import ModelProfile
-from jinavec.records import Hit, Record
+from jinavec.records import Hit, Page, Record
 from jinavec.settings import EncoderArguments, EncoderSettings
 from jinavec.tasks import Role, Task, prompt
 
@@ -20,9 +21,12 @@ __all__ = [
     "EncoderSettings",
     "Engine",
     "Hit",
+    "Ingested",
     "JinavecError",
     "JinavecWarning",
     "ModelProfile",
+    "Page",
+    "Progress",
     "Record",
     "Report",
     "Role",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, Self, Unpack
 
 import numpy as np
 
-from jinavec.backends.base import Backend, Overflow, Report
+from jinavec import plugins
+from jinavec.backends.base import Backend, Report
 from jinavec.contract import Contract
-from jinavec.errors import InvalidInput, InvalidType, InvalidVectors, MissingExtra
+from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, InvalidVectors, MissingExtra
 from jinavec.extras import installed
 from jinavec.models import ModelProfile, find_model
 from jinavec.options import plain
-from jinavec.settings import EncoderArguments, EncoderSettings, check_arguments
+from jinavec.settings import EncoderArguments, EncoderSettings, Overflow, check_arguments
 from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32, narrow
 
@@ -35,7 +35,8 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "torch": "jinavec.backends.local.torch:TorchBackend",
     }
 )
-"""Backends by name; imported on first use. Each class has ``load(settings, api_key)``."""
+"""Our own backends by name, imported on first use; others come from the entry points ``jinavec.backends``. Each class
+has ``load(settings, api_key)``."""
 
 TextsDone = Callable[[int, int], None]
 """Called with the number of texts done and the number of texts in all."""
@@ -65,6 +66,11 @@ class Encoder:
         self.backend = backend
         self.task = self.profile.check_task(task)
         self.dimension = self.profile.check_dimension(dimension)
+        if backend.narrowed is not None and self.dimension > backend.narrowed:
+            raise InvalidDimension(
+                f"{backend.host or backend.name} was asked for vectors of {backend.narrowed} dimensions, which cannot"
+                f" give {self.dimension}; load the encoder with narrow='local'"
+            )
         self.overflow: Overflow = Report(backend.overflow if overflow is None else overflow).overflow
         self.settings: EncoderSettings | None = None
         """How the encoder was loaded, if by ``Encoder.load``."""
@@ -102,8 +108,8 @@ class Encoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, api_key: str | None = None) -> Self:
         """Load the encoder that settings describe; raises as ``load`` does."""
-        module, name = BACKENDS[_choose_backend(settings.profile, settings.backend)].split(":")
-        backend = getattr(import_module(module), name).load(settings, api_key)
+        name = _choose_backend(settings.profile, settings.backend)
+        backend: Backend = plugins.find(plugins.BACKENDS, name, BACKENDS).load(settings, api_key)
         encoder = cls(
             settings.profile,
             backend,
@@ -193,7 +199,7 @@ class Encoder:
         return await self.aencode(texts, role=Role.DOCUMENT, progress=progress)
 
     def close(self) -> None:
-        """Let go of what the backend holds."""
+        """Release what the backend holds. Idempotent."""
         self.backend.close()
 
     def __enter__(self) -> Self:
@@ -284,6 +290,6 @@ def _choose_backend(profile: ModelProfile, backend: str | None) -> str:
         chosen = "onnx" if installed("onnxruntime") else "torch" if installed("torch") else ""
         if not chosen:
             raise MissingExtra(f"a runtime for {profile.name}", "onnx", "torch")
-    if chosen not in BACKENDS:
-        raise InvalidInput(f"unknown backend {chosen!r}; known: {', '.join(BACKENDS)}")
+    if chosen not in BACKENDS and chosen not in (known := plugins.names(plugins.BACKENDS, BACKENDS)):
+        raise InvalidInput(f"unknown backend {chosen!r}; known: {', '.join(known)}")
     return chosen

@@ -1,13 +1,14 @@
-"""Record and Hit: what every engine takes and gives."""
+"""Record, Page and Hit: what every engine takes and gives."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from jinavec.errors import InvalidRecord, brief
+from jinavec.vectors import Float32
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,23 @@ def _string_keys(value: object) -> bool:
         entries = cast("Mapping[object, object]", value).items()
         return all(isinstance(key, str) and _string_keys(inner) for key, inner in entries)
     return not isinstance(value, (list, tuple)) or all(map(_string_keys, cast("list[object]", value)))
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of an engine's records, as ``Engine.iterate`` yields them."""
+
+    records: list[Record]
+    cursor: str
+    """Where to go on behind the last of these records: ``Engine.iterate(after=cursor)``."""
+    vectors: Float32 | None = field(default=None, compare=False)
+    """Their vectors, float32 (n, dimension) of unit length; None unless asked for."""
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
-from jinavec.backends.base import Overflow
 from jinavec.errors import InvalidInput, InvalidType
 from jinavec.models import ModelProfile
 from jinavec.options import plain
 from jinavec.tasks import Task
+
+Overflow = Literal["truncate", "error"]
+"""What happens to texts over the token limit."""
 
 
 class SettingsArguments(TypedDict, total=False):
@@ -26,7 +28,8 @@ class SettingsArguments(TypedDict, total=False):
     dimension: int | None
     """One of the model's Matryoshka dimensions; its full width by default."""
     backend: str | None
-    """What runs the model; by default the profile's own, else onnx or torch, whichever is installed."""
+    """What runs the model: one of ``jinavec.encoder.BACKENDS``, or the name of another distribution's. By default the
+    profile's own, else onnx or torch, whichever is installed."""
     source: str | Path | None
     """A folder or hub name of the weights; the profile's by default."""
     revision: str | None

@@ -1,0 +1,107 @@
+"""VectorRows: given vectors, read in step with their records."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jinavec.errors import InvalidType, InvalidVectors
+
+_READ = 4096
+"""Rows of an array or a memory map that are read at a time."""
+
+
+class VectorRows:
+    """Takes vectors (n, width) a few rows at a time, from an array, a memory map, or an iterable of rows or blocks."""
+
+    def __init__(self, vectors: ArrayLike | Iterable[ArrayLike]) -> None:
+        """Read nothing yet.
+
+        Raises:
+            InvalidType: neither an array nor an iterable.
+            InvalidVectors: an array that is not (n, width).
+        """
+        self._blocks = _blocks(vectors)
+        self._waiting: list[NDArray[Any]] = []
+        self._taken = 0
+
+    def take(self, count: int) -> NDArray[Any]:
+        """Return the next rows, (count, width).
+
+        Raises:
+            InvalidVectors: there are fewer; or rows of another width or type than those before.
+        """
+        while (missing := count - self._ready) > 0:
+            block = next(self._blocks, None)
+            if block is None:
+                raise InvalidVectors(f"there are {self._taken + count - missing} vectors, and more records than that")
+            if self._waiting and (block.dtype, block.shape[1]) != (self._waiting[0].dtype, self._waiting[0].shape[1]):
+                raise InvalidVectors(
+                    f"vectors change from {_kind(self._waiting[0])} to {_kind(block)} behind row {self._taken}"
+                )
+            self._waiting.append(block)
+        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._waiting = [rows[count:]] if len(rows) > count else []
+        self._taken += count
+        return rows[:count]
+
+    def check_end(self) -> None:
+        """Make sure that there are no more vectors than records.
+
+        Raises:
+            InvalidVectors: there are more.
+        """
+        if self._ready or any(len(block) for block in self._blocks):
+            raise InvalidVectors(f"there are more vectors than records: only {self._taken} records, which are stored")
+
+    @property
+    def _ready(self) -> int:
+        return sum(map(len, self._waiting))
+
+
+def _blocks(vectors: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
+    if isinstance(vectors, np.ndarray) or hasattr(vectors, "__array__"):
+        return _cut(_matrix(np.asanyarray(vectors)))
+    if isinstance(vectors, (list, tuple)):
+        given = cast("list[Any]", vectors)
+        return _cut(_matrix(np.asarray(given))) if given and np.ndim(given[0]) == 1 else _each(given)
+    if isinstance(vectors, Iterable) and not isinstance(vectors, (str, bytes)):
+        return _each(cast("Iterable[ArrayLike]", vectors))
+    raise InvalidType(f"vectors must be an array or an iterable of arrays, not {type(vectors).__name__}")
+
+
+def _each(blocks: Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
+    """Yield rows (width,) and blocks (n, width) as blocks; many rows in a row as one."""
+    for block in blocks:
+        array = np.asanyarray(block)
+        yield from _cut(_matrix(array[None] if array.ndim == 1 else array))
+
+
+def _matrix(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim != 2 and array.size:
+        raise InvalidVectors(f"vectors have the shape {array.shape}; expected (n, width)")
+    return array if array.ndim == 2 else array.reshape(0, 0)
+
+
+def _cut(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(array), _READ):
+        if not isinstance(array, np.memmap):
+            yield array[start : start + _READ]
+            continue
+        yield np.array(array[start : start + _READ])
+        _drop_pages(array)
+
+
+def _drop_pages(array: np.memmap[Any, Any]) -> None:
+    """Give back the pages of a memory map that were read, else a file of any size would fill the memory."""
+    memory: mmap.mmap | None = getattr(array, "_mmap", None)  # NumPy's only name for it
+    if memory is not None and array.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
+
+
+def _kind(array: NDArray[Any]) -> str:
+    return f"{array.dtype} of width {array.shape[1]}"
