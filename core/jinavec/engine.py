@@ -47,6 +47,9 @@ points of the group ``jinavec.engines``."""
 Capability = Literal["packed_bits", "compact", "merge", "calibrate", "verify", "hybrid"]
 """What only some engines can do: take packed bits for vectors, or a method of that name."""
 
+Precision = Literal["float32", "int8", "bits"]
+"""How exactly an engine keeps vectors."""
+
 
 class Engine(ABC):
     """Records and vectors of one contract, searchable.
@@ -252,6 +255,11 @@ class Engine(ABC):
         if not (after is None or isinstance(after, str)):
             raise InvalidType(f"after is the cursor of a page, a string, not {brief(after)}")
         return self._iterate(size, vectors, condition, after)
+
+    @property
+    def vector_precision(self) -> Precision:
+        """How exact the vectors of ``iterate`` are: as they were stored, decoded from int8, or the signs alone."""
+        return "float32"
 
     def count(self) -> int:
         """Return the number of records."""

@@ -1,6 +1,6 @@
 """SqliteEngine: an engine of one's own, in one SQLite file; exact, for some thousands of records.
 
-    open_engine("sqlite:notes.db", encoder=encoder)      jinavec index notes.jsonl --to sqlite:notes.db
+open_engine("sqlite:notes.db", encoder=encoder)      jinavec index notes.jsonl --to sqlite:notes.db
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Self
 
 import numpy as np
+
 from jinavec import Contract, Encoder, Engine, Hit, Page, Record
 from jinavec.errors import EngineError, IndexNotFound, InvalidInput
 from jinavec.filters import Filter, match
