@@ -484,9 +484,9 @@ class Engine(ABC):
         return np.ascontiguousarray(bits)
 
     def _query_rows(self, queries: Sequence[str] | ArrayLike) -> Float32:
-        if isinstance(queries, str):
+        if isinstance(queries, str) or not isinstance(queries, Iterable):
             raise InvalidType(f"search_batch takes several queries, not {brief(queries)}; for one, use search")
-        if isinstance(queries, Iterable) and not isinstance(queries, np.ndarray):
+        if not isinstance(queries, np.ndarray):
             given = list(cast("Iterable[Any]", queries))
             if given and all(isinstance(query, str) for query in given):
                 return self._need_encoder("query vectors").encode_queries(cast("list[str]", given))

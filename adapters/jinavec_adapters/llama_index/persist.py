@@ -1,4 +1,4 @@
-"""The file that StorageContext.persist asks of a vector store: where the index is."""
+"""The file that StorageContext.persist has a vector store write: the path of its index."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from llama_index.core.vector_stores.types import DEFAULT_PERSIST_FNAME
 from jinavec.errors import IndexDamaged, IndexNotFound, InvalidInput
 
 _KIND = "jinavec BinaryVectorStore"
-_HOW = "open it with jinavec_adapters.llama_index.BinaryVectorStore.from_persist_dir"
+_HOW_TO_OPEN = "open it with jinavec_adapters.llama_index.BinaryVectorStore.from_persist_dir"
 
 
-def place(persist_dir: str | os.PathLike[str], namespace: str) -> str:
+def path_in(persist_dir: str | os.PathLike[str], namespace: str) -> str:
     """Return the path that StorageContext.persist gives to a vector store."""
     return os.path.join(persist_dir, f"{namespace}__{DEFAULT_PERSIST_FNAME}")
 
 
 def write(persist_path: str | os.PathLike[str], index: str, fs: AbstractFileSystem | None) -> None:
-    """Name an index; relative where the file lies above it, so that both can be moved together."""
+    """Write the path of an index; relative where the file lies above it, so that both can be moved together."""
     _check_local(fs)
     file, folder = Path(persist_path).absolute(), Path(index).absolute()
     inside = folder.is_relative_to(file.parent)
-    # Where nobody gives a vector store, StorageContext reads this file as a SimpleVectorStore, which would take any
-    # table for an empty store; a text in the place of its vectors makes it fail.
+    # Without a vector store of its own, StorageContext reads this file as a SimpleVectorStore, which takes any object
+    # for an empty store. A string in place of its vectors makes that fail, and says what to do instead.
     content = {
         "kind": _KIND,
         "path": str(folder.relative_to(file.parent)) if inside else str(folder),
-        "embedding_dict": _HOW,
+        "embedding_dict": _HOW_TO_OPEN,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.partial")

@@ -39,7 +39,7 @@ _BY_STATUS = {
 }
 
 
-def read_failure(status: int, body: bytes) -> WireError:
+def read_error(status: int, body: bytes) -> WireError:
     """Read the body of an answer that is no success."""
     try:
         values = loads(body)
@@ -48,7 +48,7 @@ def read_failure(status: int, body: bytes) -> WireError:
     parts = list(_said(values))
     message = " ".join("; ".join(dict.fromkeys(part for part in parts if part)).split())[:LONGEST]
     code = _code(values)
-    return WireError(_reason(status, f"{message} {code}"), message or "(it said nothing)", status=status, code=code)
+    return WireError(_reason(status, f"{message} {code}"), message or "(empty response)", status=status, code=code)
 
 
 def _reason(status: int, words: str) -> Reason:
