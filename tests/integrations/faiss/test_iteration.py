@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jinavec import Record
+from jinavec import Page, Record
 from jinavec.errors import EngineError, InvalidInput
 from jinavec.filters import match, parse_filter
 from jinavec_integrations.faiss import BinaryIndex
@@ -23,10 +25,11 @@ FILTERS: list[Any] = [None, {"revision": 2}, {"revision": {"ne": 2}}, {"not": {"
 SHAPES: dict[str, dict[str, Any]] = {"flat": {}, "lists": {"lists": 6}, "bits": {"vectors": "none"}}
 
 
-@pytest.fixture(params=SHAPES)
-def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+@pytest.fixture(scope="module", params=SHAPES)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryIndex]:
     """200 records: of a first and a second revision, before and after a compaction, with holes between them."""
-    with BinaryIndex.create(tmp_path / "index", CONTRACT, options=SHAPES[request.param]) as index:
+    folder = tmp_path_factory.mktemp("iteration") / "index"
+    with BinaryIndex.create(folder, CONTRACT, options=SHAPES[request.param]) as index:
         add(index, {str(id): 1 for id in range(220)})
         index.delete(deleted(3))
         index.compact()
@@ -34,51 +37,59 @@ def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         yield index
 
 
+@pytest.fixture
+def filled(shared: BinaryIndex, tmp_path: Path) -> Iterator[BinaryIndex]:
+    """A copy to be changed."""
+    with BinaryIndex.open(shutil.copytree(shared.folder, tmp_path / "index"), options=shared.options) as index:
+        yield index
+
+
+def records_of(pages: Iterable[Page]) -> list[Record]:
+    return [record for page in pages for record in page]
+
+
 @pytest.mark.parametrize("filter", FILTERS)
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_pages_hold_every_record_that_matches_with_its_vector(filled: BinaryIndex, size: int, filter: Any) -> None:
-    wanted = [record for record in filled.get(filled.ids()) if match(parse_filter(filter or {}), record.metadata)]
-    pages = list(filled.iterate(size, vectors=True, filter=filter))
-    assert [record for page in pages for record in page] == wanted
+def test_pages_hold_every_record_that_matches_with_its_vector(shared: BinaryIndex, size: int, filter: Any) -> None:
+    wanted = [record for record in shared.get(shared.ids()) if match(parse_filter(filter or {}), record.metadata)]
+    pages = list(shared.iterate(size, vectors=True, filter=filter))
+    assert records_of(pages) == wanted
     assert all(1 <= len(page) <= size for page in pages)
-    stored = filled.vectors(filled.ids())
+    stored = shared.vectors(shared.ids())
     for page in pages:
         assert page.vectors is not None and page.vectors.dtype == np.float32
         np.testing.assert_array_equal(page.vectors, [stored[record.id] for record in page])
 
 
 @pytest.mark.parametrize("filter", FILTERS)
-def test_another_object_goes_on_behind_any_page(filled: BinaryIndex, filter: Any) -> None:
-    whole = [record for page in filled.iterate(filter=filter) for record in page]
+def test_another_object_goes_on_behind_any_page(shared: BinaryIndex, filter: Any) -> None:
+    whole = records_of(shared.iterate(filter=filter))
     read: list[Record] = []
-    with BinaryIndex.open(filled.folder) as other:
-        for page in filled.iterate(30, filter=filter):
+    with BinaryIndex.open(shared.folder) as other:
+        for page in shared.iterate(30, filter=filter):
             read += page
-            assert (
-                read + [record for rest in other.iterate(41, filter=filter, after=page.cursor) for record in rest]
-                == whole
-            )
+            assert read + records_of(other.iterate(41, filter=filter, after=page.cursor)) == whole
     assert read == whole
 
 
 @pytest.mark.parametrize("after", ["", "x", "7", "-1-3", "1-2-3", "٣-٤", "9" * 40 + "-1"])
-def test_a_cursor_that_no_page_had(filled: BinaryIndex, after: str) -> None:
+def test_a_cursor_that_no_page_had(index: BinaryIndex, after: str) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
-        list(filled.iterate(after=after))
+        list(index.iterate(after=after))
 
 
 @pytest.mark.parametrize("filter", [None, {"revision": {"lt": 9}}])
 @pytest.mark.parametrize("seed", range(4))
 def test_what_stays_comes_once_whatever_is_written(filled: BinaryIndex, seed: int, filter: Any) -> None:
-    """Additions, replacements, deletions and compactions between the pages; half of them read by a second object."""
+    """Additions, replacements, deletions and compactions between the pages that another object reads."""
     dice, before = random.Random(seed), state_of(filled)
-    stayed, cursor, seen = set(before), None, list[Record]()
+    stayed, seen = set(before), list[Record]()
     with BinaryIndex.open(filled.folder) as reader:
-        while (
-            page := next(reader.iterate(dice.randint(1, 40), vectors=True, filter=filter, after=cursor), None)
-        ) is not None:
+        pages = reader.iterate(dice.randint(5, 40), vectors=True, filter=filter)
+        while (page := next(pages, None)) is not None:
             seen += page
-            cursor = page.cursor
+            if dice.random() < 0.5:
+                pages = reader.iterate(dice.randint(5, 40), vectors=True, filter=filter, after=page.cursor)
             assert page.vectors is not None
             for record, stored in zip(page, page.vectors, strict=True):
                 assert stored @ vector(record.id, record.metadata["revision"]) > 0.6
