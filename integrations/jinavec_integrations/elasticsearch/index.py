@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.engine import Engine
+from jinavec.engine import Engine, Precision
 from jinavec.errors import EngineError, IndexNotFound, InvalidInput, InvalidVectors, RecordsFailed, brief
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
@@ -112,6 +112,13 @@ class ElasticsearchIndex(Engine):
         """Return the number of records."""
         with reported(self._where):
             return int(self.client.count(index=self._place.index)["count"])
+
+    @property
+    def vector_precision(self) -> Precision:
+        """float32 where the storage keeps floats; else int8 (byte) or bits (bit)."""
+        if self.layout.float_field:
+            return "float32"
+        return "int8" if self.layout.storage == "byte" else "bits"
 
     def info(self) -> dict[str, Any]:
         """Return server, storage, counts, bytes, contract and encoder settings, as plain JSON values."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.engine import Engine, check_ids, check_k
+from jinavec.engine import Engine, Precision, check_ids, check_k
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Progress, ReportProgress, Vectors
@@ -188,6 +188,12 @@ class BinaryIndex(Engine):
             known = snapshot.rows_by_id(asked)
             stored = layout.vectors_of(np.fromiter(known.values(), np.int64, len(known)))
             return dict(zip(known, stored, strict=True))
+
+    @property
+    def vector_precision(self) -> Precision:
+        """int8, or bits where the index keeps nothing else."""
+        with self._look() as (_, layout):
+            return "bits" if layout.vectors is None else "int8"
 
     def info(self) -> dict[str, Any]:
         """Return path, format, counts, bytes by file, contract and encoder settings, as plain JSON values."""
