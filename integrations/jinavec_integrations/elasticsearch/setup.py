@@ -10,7 +10,7 @@ import numpy as np
 from jinavec.errors import EngineError, InvalidVectors
 from jinavec.extras import require
 from jinavec.vectors import Float32, normalize
-from jinavec_integrations.elasticsearch.faults import reported
+from jinavec_integrations.elasticsearch.errors import reported
 from jinavec_integrations.elasticsearch.inference import InferenceSetup, Probe, Request, Thing
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ def _embed(client: Elasticsearch, probe: Probe, dimension: int) -> Float32:
 
 
 def _find(client: Elasticsearch, request: Request) -> dict[str, Any] | None:
-    errors = require("elasticsearch", "elasticsearch")
+    library = require("elasticsearch", "elasticsearch")
     try:
         return _send(client, request)
-    except errors.NotFoundError:
+    except library.NotFoundError:
         return None
 
 

@@ -329,7 +329,7 @@ def test_an_endpoint_that_gives_no_floats_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
-        (refusal(403, "security_exception", "current license is non-compliant for [inference]"), "licence"),
+        (refusal(403, "security_exception", "current license is non-compliant for [inference]"), "license"),
         (refusal(403, "security_exception", "action [cluster:admin/xpack/inference/put] is unauthorized"),
          "manage_inference"),
         (refusal(401, "security_exception", "missing authentication credentials"), "ELASTICSEARCH_API_KEY"),
