@@ -10,6 +10,9 @@ EXTRAS := static,onnx,remote,elasticsearch,server,kernel,parquet,zstd,text,faste
 FRAMEWORKS := chroma haystack lancedb langchain
 OFFLINE := not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
 
+# Where this is set, every process compiles all that it imports anew: half of the time of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
 	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
@@ -105,6 +108,7 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
 	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain --group server
+	$(INSTALL) --no-deps -e examples/custom_engine
 	@touch $@
 
 $(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml

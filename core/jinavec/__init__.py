@@ -8,7 +8,7 @@ from jinavec.errors import JinavecError, JinavecWarning
 from jinavec.ingest import Ingested, Progress
 from jinavec.models import ModelProfile
 from jinavec.records import Hit, Page, Record
-from jinavec.settings import EncoderSettings
+from jinavec.settings import EncoderArguments, EncoderSettings
 from jinavec.tasks import Role, Task, prompt
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __all__ = [
     "Backend",
     "Contract",
     "Encoder",
+    "EncoderArguments",
     "EncoderSettings",
     "Engine",
     "Hit",

@@ -47,6 +47,9 @@ points of the group ``jinavec.engines``."""
 Capability = Literal["packed_bits", "compact", "merge", "calibrate", "verify", "hybrid"]
 """What only some engines can do: take packed bits for vectors, or a method of that name."""
 
+Precision = Literal["float32", "int8", "bits"]
+"""How exactly an engine keeps vectors."""
+
 
 class Engine(ABC):
     """Records and vectors of one contract, searchable.
@@ -252,6 +255,11 @@ class Engine(ABC):
         if not (after is None or isinstance(after, str)):
             raise InvalidType(f"after is the cursor of a page, a string, not {brief(after)}")
         return self._iterate(size, vectors, condition, after)
+
+    @property
+    def vector_precision(self) -> Precision:
+        """How exact the vectors of ``iterate`` are: as they were stored, decoded from int8, or the signs alone."""
+        return "float32"
 
     def count(self) -> int:
         """Return the number of records."""
@@ -476,9 +484,9 @@ class Engine(ABC):
         return np.ascontiguousarray(bits)
 
     def _query_rows(self, queries: Sequence[str] | ArrayLike) -> Float32:
-        if isinstance(queries, str):
+        if isinstance(queries, str) or not isinstance(queries, Iterable):
             raise InvalidType(f"search_batch takes several queries, not {brief(queries)}; for one, use search")
-        if isinstance(queries, Iterable) and not isinstance(queries, np.ndarray):
+        if not isinstance(queries, np.ndarray):
             given = list(cast("Iterable[Any]", queries))
             if given and all(isinstance(query, str) for query in given):
                 return self._need_encoder("query vectors").encode_queries(cast("list[str]", given))

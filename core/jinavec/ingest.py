@@ -23,7 +23,7 @@ from jinavec.sender import Sender
 from jinavec.vector_rows import VectorRows
 
 _CHARACTERS = 4_000_000
-"""Characters of text after which a batch is full, however few its records."""
+"""Characters after which a batch is full, however few its records."""
 _REASONS = 1000
 """Refused records whose reasons a report keeps."""
 
@@ -260,7 +260,7 @@ class _Run:
 
 
 def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    """Yield records in lists of at most ``size``, fewer where texts are long.
+    """Yield records in lists of at most ``size``, fewer where they are long.
 
     Raises:
         InvalidType: something that is no record.
@@ -271,9 +271,14 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         if not isinstance(record, Record):
             raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
         batch.append(record)
-        characters += len(record.text)
+        characters += _characters(record)
         if len(batch) == size or characters >= _CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
         yield batch
+
+
+def _characters(record: Record) -> int:
+    """Return about how long a record is: its text, and the strings right below its metadata."""
+    return len(record.text) + sum(len(value) for value in record.metadata.values() if isinstance(value, str))

@@ -581,6 +581,8 @@ def test_load_refuses_what_does_not_exist(registered: None) -> None:
         Encoder.load("jina-embeddings-v5-text-nano", dimension=1024, backend="hash")
     with pytest.raises(InvalidInput, match="options"):
         Encoder.load(PROFILE, options="threads=2")
+    with pytest.raises(TypeError, match="'dimensions'.*model, task, dimension, backend, .*api_key"):
+        Encoder.load(PROFILE, dimensions=8)  # pyright: ignore[reportCallIssue]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from jinavec.backends.base import Backend, Report
+from jinavec.backends.base import Backend, BackendWrapper, Report
 from jinavec.encoder import Encoder
 from jinavec.models import CATALOGUE, ModelProfile
 from jinavec.tasks import Role, Task
@@ -21,46 +21,39 @@ class Source:
         self.profile = profile
         self._lock = Lock()
         self._backends: list[_LastCall] = [] if encoder is None else [_LastCall(encoder.backend)]
-        self._fixed = encoder is not None
+        self._given = encoder
 
     def encoder(self, options: DocumentOptions) -> Encoder:
         """Return the view of the model that options ask for.
 
         Raises:
             MissingExtra, ModelError: it cannot be loaded.
+            InvalidDimension: the server of a given encoder truncates its vectors to a smaller dimension.
         """
         with self._lock:
-            backend = next((backend for backend in self._backends if backend.serves(options.task)), None)
-            if backend is None and self._fixed:
+            backend = next((backend for backend in self._backends if backend.task in (None, options.task)), None)
+            if backend is None and self._given is not None:
                 backend = self._backends[0]  # which will say that it does not serve the task
             if backend is None:
                 backend = _LastCall(Encoder.load(self.profile, task=options.task).backend)
                 self._backends.append(backend)
-        return Encoder(self.profile, backend, task=options.task, dimension=options.dimension)
+        overflow = None if self._given is None else self._given.overflow
+        return Encoder(self.profile, backend, task=options.task, dimension=options.dimension, overflow=overflow)
 
 
-class _LastCall(Backend):
+class _LastCall(BackendWrapper):
     """Remembers its last answer: a point with a full and a short vector of one text costs one inference."""
 
-    name = ""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.name = backend.name  # pyright: ignore[reportAttributeAccessIssue]  (of whichever is inside)
-        self.adds_prompt, self.precision = backend.adds_prompt, backend.precision
-        self.revision, self.host = backend.revision, backend.host
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
         self._last: tuple[Any, Float32] | None = None
-
-    def serves(self, task: Task) -> bool:
-        """Return whether the weights have an adapter for a task."""
-        return getattr(self._backend, "task", None) in (None, task)
 
     def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
         asked = (tuple(texts), task, role)
         last = self._last  # one read: another thread may put another pair there
         if last is not None and last[0] == asked:
             return last[1]
-        vectors = self._backend.embed(texts, task=task, role=role, report=report)
+        vectors = self.inner.embed(texts, task=task, role=role, report=report)
         self._last = asked, vectors
         return vectors
 

@@ -67,8 +67,12 @@ def entries(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
 
 
 def read_entry(kind: str, value: Any) -> Value:
-    """Return the value in the metadata that an entry stands for."""
-    return int(value) if kind == BIG else value
+    """Return the value in the metadata that an entry stands for.
+
+    Raises:
+        ValueError: no digits where there should be some.
+    """
+    return int(str(value)) if kind == BIG else value
 
 
 def is_unicode(text: str) -> bool:

@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
 
-from jinavec.errors import InvalidInput, brief
-from jinavec.filters import In, Range, match
+from jinavec.errors import InvalidInput, InvalidRecord, brief
+from jinavec.filters import In, Range, Value, match
 from jinavec.records import Record
 from jinavec_integrations.faiss.filters import Lookup, entries, is_unicode, lookups, read_entry
 from jinavec_integrations.faiss.rowfile import Rows
@@ -83,13 +83,11 @@ class Snapshot:
 
     def dead(self, known: int = 0) -> Rows:
         """Return the rows whose records were replaced or deleted, but for the first ``known`` of them."""
-        with _readable():
-            return self._rows("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.rows - 1))
+        return self._rows("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.rows - 1))
 
     def find(self, leaf: In | Range) -> Rows:
         """Return the rows that pass a leaf of a filter, in no order."""
-        with _readable():
-            return np.concatenate([np.empty(0, np.int64), *(self._look_up(leaf, lookup) for lookup in lookups(leaf))])
+        return np.concatenate([np.empty(0, np.int64), *(self._look_up(leaf, lookup) for lookup in lookups(leaf))])
 
     def by_row(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows, in their order.
@@ -108,15 +106,13 @@ class Snapshot:
 
     def ids(self) -> list[str]:
         """Return the ids of all records, the oldest first."""
-        with _readable():
-            return [id for (id,) in self._connection.execute("SELECT id FROM records ORDER BY row")]
+        return [id for (id,) in self._connection.execute("SELECT id FROM records ORDER BY row")]
 
     def rows_by_id(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the rows of those ids that exist."""
         look_up = "SELECT id, row FROM records WHERE id = ? AND row BETWEEN 0 AND ?"
         known = filter(is_unicode, ids)
-        with _readable():
-            return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
+        return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
 
     def numbers_of(self, ids: Sequence[str]) -> Rows:
         """Return the row numbers of ids.
@@ -136,27 +132,25 @@ class Snapshot:
 
     def verify(self) -> Iterator[str]:
         """Read everything and yield what is wrong: malformed pages, changed records, fields that are not theirs."""
-        with _readable():
-            for (problem,) in self._connection.execute("PRAGMA integrity_check"):
-                if problem != "ok":
-                    yield str(problem)
-            fields = count = 0
-            for row, id, metadata, text, crc in self._connection.execute(
-                "SELECT row, id, metadata, text, crc FROM records"
-            ):
-                count += 1
-                if crc != _crc(id, metadata, text):
-                    yield f"record {id!r} is not as it was stored"
-                    continue
-                for entry in set(_fields(row, metadata)):
-                    fields += 1
-                    if self._connection.execute(_KNOWN_FIELD, entry).fetchone() is None:
-                        yield f"the field {entry[0]!r} of record {id!r} cannot be found"
-            if count != self.count:
-                yield f"{count} records, but the state says {self.count}"
-            stored = self._connection.execute("SELECT COUNT(*) FROM fields").fetchone()[0]
-            if stored != fields:
-                yield f"{stored} fields, but the records have {fields}"
+        for (problem,) in self._connection.execute("PRAGMA integrity_check"):
+            if problem != "ok":
+                yield str(problem)
+        fields = count = 0
+        for row, crc, *parts in self._connection.execute("SELECT row, crc, id, metadata, text FROM records"):
+            count += 1
+            id, metadata, text = _texts(parts)
+            if crc != _crc(id, metadata, text):
+                yield f"record {id!r} is not as it was stored"
+                continue
+            for entry in set(_fields(row, metadata)):
+                fields += 1
+                if self._connection.execute(_KNOWN_FIELD, entry).fetchone() is None:
+                    yield f"the field {entry[0]!r} of record {id!r} cannot be found"
+        if count != self.count:
+            yield f"{count} records, but the state says {self.count}"
+        stored = self._connection.execute("SELECT COUNT(*) FROM fields").fetchone()[0]
+        if stored != fields:
+            yield f"{stored} fields, but the records have {fields}"
 
     def _look_up(self, leaf: In | Range, lookup: Lookup) -> Rows:
         where = "FROM fields WHERE name = ? AND kind = ? AND row BETWEEN 0 AND ?"
@@ -164,7 +158,7 @@ class Snapshot:
         if lookup.comparison is not None:
             return self._rows(f"SELECT row {where} AND value {lookup.comparison} ?", (*bound, lookup.value))
         found = self._connection.execute(f"SELECT row, value {where}", bound)
-        passing = (row for row, value in found if match(leaf, {leaf.field: read_entry(lookup.kind, value)}))
+        passing = (row for row, value in found if match(leaf, {leaf.field: _entry(lookup.kind, value)}))
         return np.fromiter(passing, np.int64)
 
     def _rows(self, statement: str, parameters: Sequence[object]) -> Rows:
@@ -172,12 +166,7 @@ class Snapshot:
 
     def _records(self, column: str, values: Iterable[object]) -> list[Record]:
         select = f"SELECT id, text, metadata FROM records WHERE {column} = ?"
-        with _readable():
-            return [
-                Record(id, text, json.loads(metadata))
-                for value in values
-                for id, text, metadata in self._connection.execute(select, (value,))
-            ]
+        return [_record(row) for value in values for row in self._connection.execute(select, (value,))]
 
 
 class Readers:
@@ -317,8 +306,7 @@ class Writer:
         look_up = "SELECT row, metadata FROM records WHERE id = ?"
         found = [row for id in dict.fromkeys(ids) for row in self._connection.execute(look_up, (id,))]
         rows = [(row,) for row, _ in found]
-        with _readable():
-            fields = sorted(entry for row, metadata in found for entry in _fields(row, metadata))
+        fields = sorted(entry for row, metadata in found for entry in _fields(row, metadata))
         self._connection.executemany("DELETE FROM records WHERE row = ?", rows)
         self._connection.executemany("DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?", fields)
         self._connection.executemany("INSERT INTO dead (row) VALUES (?)", rows)
@@ -369,18 +357,52 @@ def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int, str
     return state
 
 
-@contextmanager
-def _readable() -> Generator[None]:
+# What is read from the file, decoded. A file may hold anything, and what makes no sense is a sqlite3.DatabaseError; all
+# else that these functions could raise would be a mistake of ours, and leaves as what it is.
+
+
+def _texts(parts: Sequence[Any]) -> Sequence[str]:
+    """Return columns of a row that are texts."""
+    if not all(isinstance(part, str) for part in parts):
+        raise sqlite3.DatabaseError(f"a record has {brief(parts)} where there should be texts")
+    return parts
+
+
+def _record(row: Sequence[Any]) -> Record:
+    """Return the record of (id, text, metadata as JSON)."""
+    id, text, metadata = _texts(row)
+    content = _metadata(metadata)
     try:
-        yield
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise sqlite3.DatabaseError(f"its content makes no sense: {error}") from error
+        return Record(id, text, content)
+    except InvalidRecord as error:
+        raise sqlite3.DatabaseError(str(error)) from error
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"the metadata of a record are not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise sqlite3.DatabaseError(f"the metadata of a record are {brief(content)}, not an object")
+    return cast("dict[str, Any]", content)
+
+
+def _entry(kind: str, value: Any) -> Value:
+    try:
+        return read_entry(kind, value)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"a field holds {brief(value)} where there should be a number") from error
+
+
+def _fields(row: int, metadata: Any) -> Iterator[tuple[str, str, Any, int]]:
+    """Yield the entries of a record in the index of metadata fields, as rows of ``fields``."""
+    (text,) = _texts([metadata])
+    for name, kind, value in entries(_metadata(text)):
+        if not is_unicode(name) or (isinstance(value, str) and not is_unicode(value)):
+            raise sqlite3.DatabaseError("the metadata of a record hold half a surrogate pair")
+        yield name, kind, value, row
 
 
 def _crc(*parts: str) -> int:
     return zlib.crc32("\0".join(parts).encode())
-
-
-def _fields(row: int, metadata: str) -> Iterator[tuple[str, str, Any, int]]:
-    for name, kind, value in entries(json.loads(metadata)):
-        yield name, kind, value, row

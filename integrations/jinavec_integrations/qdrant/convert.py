@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 from uuid import UUID, uuid5
 
-from jinavec.errors import IndexDamaged, InvalidRecord, brief
+from jinavec.errors import IndexDamaged, InvalidInput, InvalidRecord, brief
 from jinavec.records import Record
 from jinavec_integrations.qdrant.filters import order, terms
 
@@ -66,30 +66,49 @@ def to_record(point: PointId, payload: Mapping[str, Any] | None) -> Record:
         raise IndexDamaged(f"the point {point!r} was not written by jinavec: its payload has no {INNER}.id")
     known = cast("dict[str, Any]", inner)
     try:
-        metadata = json.loads(known["exact"]) if "exact" in known else foreign_metadata(content)
+        metadata = _exact(known["exact"]) if "exact" in known else foreign_metadata(content)
         return Record(known["id"], foreign_text(content), metadata)
-    except (InvalidRecord, TypeError, ValueError) as error:
+    except InvalidRecord as error:
         raise IndexDamaged(f"the point {point!r} cannot be read: {error}") from error
 
 
 def owner(payload: Mapping[str, Any] | None) -> str | None:
-    """Return the id of the record that a payload belongs to; None where jinavec did not write it."""
+    """Return the id of the record that a payload belongs to; None if jinavec did not write it."""
     inner = (payload or {}).get(INNER)
     return cast("dict[str, Any]", inner).get("id") if isinstance(inner, dict) else None
 
 
 def foreign_text(payload: Mapping[str, Any]) -> str:
-    """Return the text in a payload, whoever wrote it."""
+    """Return the text in a payload of any tool."""
     return next((text for key in TEXT_KEYS if isinstance(text := payload.get(key), str)), "")
 
 
 def foreign_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata in a payload, whoever wrote it: the object of that name, or all that is not the text."""
+    """Return the metadata in a payload of any tool: the object of that name, or all that is not the text."""
     metadata = payload.get("metadata")
     if isinstance(metadata, dict):
         return cast("dict[str, Any]", metadata)
     text = next((key for key in TEXT_KEYS if isinstance(payload.get(key), str)), None)
     return {key: value for key, value in payload.items() if key not in (text, INNER)}
+
+
+def read_cursor(cursor: str) -> PointId:
+    """Return the point id that was written as a string, as the cursor of a page.
+
+    Raises:
+        InvalidInput: no point has such an id.
+    """
+    if (id := _native_id(cursor)) is None:
+        raise InvalidInput(f"{brief(cursor)} is not the cursor of a page of a Qdrant index")
+    return id
+
+
+def _exact(text: object) -> Any:
+    """Decode metadata that are stored as JSON."""
+    try:
+        return json.loads(cast("str", text))
+    except (TypeError, ValueError) as error:
+        raise InvalidRecord(f"its exact metadata are not JSON: {error}") from error
 
 
 def _native_id(id: str) -> PointId | None:

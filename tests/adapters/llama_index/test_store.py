@@ -377,7 +377,7 @@ async def test_mmr_obeys_filters_and_the_number_to_pick_from(many: BinaryVectorS
 
 
 BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
-    "both": ({"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2.0}, "exclude each other"),
+    "both": ({"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2.0}, "mutually exclusive"),
     "factor": ({"mmr_prefetch_factor": 0}, "mmr_prefetch_factor.*above 0"),
     "text": ({"mmr_prefetch_factor": "4"}, "mmr_prefetch_factor.*'4'"),
     "k": ({"mmr_prefetch_k": 0}, "at least 1"),

@@ -56,7 +56,8 @@ class Tokenizer:
         """
         path = weights.file("tokenizer.json")
         with model_errors(f"cannot read {path}"):
-            loaded = cls(require("tokenizers", extra).Tokenizer.from_file(str(path)), profile.limit)
+            tokenizer = require("tokenizers", extra).Tokenizer.from_file(str(path))
+        loaded = cls(tokenizer, profile.limit)
         loaded._check_appended(profile)
         return loaded
 
