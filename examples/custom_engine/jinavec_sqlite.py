@@ -1,6 +1,6 @@
 """SqliteEngine: an engine of one's own, in one SQLite file; exact, for some thousands of records.
 
-    open_engine("sqlite:notes.db", encoder=encoder)      jinavec index notes.jsonl --to sqlite:notes.db
+open_engine("sqlite:notes.db", encoder=encoder)      jinavec index notes.jsonl --to sqlite:notes.db
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def _credentials(environment: Mapping[str, str], any_key: bool) -> dict[str, Any
 
 
 def _with_port(server: str) -> str:
-    """Add the port that a browser would know: the client demands one."""
+    """Add the default port: the client demands one."""
     parts = urlsplit(server)
     if parts.port is not None:
         return server

@@ -168,7 +168,7 @@ _RULES = (
     _Rule(
         _about("document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"),
         EngineError,
-        "the mapping of the index does not fit; if somebody changed it, make a new index and fill it again",
+        "the mapping of the index does not fit; if it was changed, create a new index and ingest again",
     ),
     _Rule(
         _about("different number of dimensions", "differs from field dimensions"),

@@ -7,6 +7,8 @@ from contextlib import closing
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine
@@ -17,7 +19,7 @@ from jinavec.ingest import Vectors
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record
 from jinavec.vectors import Float32
-from jinavec_integrations.elasticsearch import documents, queries
+from jinavec_integrations.elasticsearch import documents
 from jinavec_integrations.elasticsearch.connect import NEWEST, Place, check_client, connect, server_version
 from jinavec_integrations.elasticsearch.convert import (
     SOURCE,
@@ -34,6 +36,7 @@ from jinavec_integrations.elasticsearch.hybrid import Blend, fuse_here, fuse_on_
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta, Version
 from jinavec_integrations.elasticsearch.options import ElasticsearchOptions
 from jinavec_integrations.elasticsearch.pages import Cursor, read_pages
+from jinavec_integrations.elasticsearch.queries import MOST
 from jinavec_integrations.elasticsearch.schema import create_index, read_meta, write_meta
 from jinavec_integrations.elasticsearch.search import Searcher
 
@@ -192,19 +195,22 @@ class ElasticsearchIndex(Engine):
         actions = store_actions(records, vectors, self.layout, self._version)
         answers = dict(documents.send(self.client, self._place.index, actions, self._where))
         self._refresh_now_and_then(len(records))
-        reasons = {record.id: answers.get(document_id(record.id) or "", "no answer came for it") for record in records}
+        reasons = {
+            record.id: answers.get(document_id(record.id) or "", "the server did not answer for it")
+            for record in records
+        }
         return {id: why for id, why in reasons.items() if why}
 
     def _refresh_now_and_then(self, stored: int) -> None:
         with self._lock:
             self._unrefreshed += stored
             due = self._unrefreshed >= _REFRESHED
+            if due:
+                self._unrefreshed = 0
         if due:
             self._flush()
 
     def _flush(self) -> None:
-        with self._lock:
-            self._unrefreshed = 0
         with reported(self._where):
             self.client.indices.refresh(index=self._place.index)
 
@@ -249,34 +255,38 @@ class ElasticsearchIndex(Engine):
         cursor = None if after is None else Cursor.parse(after)
         self._check_meta()
         fields = [*SOURCE, self.layout.stored_field] if vectors else SOURCE
-        # servers from 9.2 on leave vectors out of _source unless they are told not to
+        # from 9.2 on a server leaves vectors out of _source by default; 8.19 and later know exclude_vectors
         source = {"includes": fields, "exclude_vectors": not vectors}
         return _as_pages(
             self._find_pages(condition, batch_size, cursor, source=source), self.layout if vectors else None
         )
 
     def _find_pages(
-        self, condition: Filter | None, size: int = queries.MOST, after: Cursor | None = None, **search: Any
+        self, condition: Filter | None, size: int = MOST, after: Cursor | None = None, **search: Any
     ) -> Generator[list[dict[str, Any]]]:
         query = None if condition is None else translate(condition)
-        size = min(size, queries.MOST)
+        size = min(size, MOST)
         return read_pages(self.client, self._place.index, size, where=self._where, after=after, query=query, **search)
 
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
+        return self._search_batch(query[np.newaxis], k, condition)[0]
+
+    def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         self._check_meta()
-        return self._searcher().search(query, self._reachable(k), condition)
+        searcher, reachable = self._searcher(), self._reachable(k)
+        return [searcher.search(query, reachable, condition) for query in queries]
 
     def _searcher(self) -> Searcher:
         return Searcher(self.client, self._place.index, self._where, self.layout, self._options)
 
     def _reachable(self, k: int) -> int:
         """Return k, or the number of records where it asks for more than there are."""
-        if k <= queries.MOST:
+        if k <= MOST:
             return k
         count = self.count()
-        if count > queries.MOST:
+        if count > MOST:
             raise InvalidInput(
-                f"k={brief(k)}: Elasticsearch returns at most {queries.MOST} hits, and the index holds {count} records"
+                f"k={brief(k)}: Elasticsearch returns at most {MOST} hits, and the index holds {count} records"
             )
         return max(count, 1)
 

@@ -34,12 +34,12 @@ OVERSAMPLE: Mapping[Storage, float] = {
     "int4_hnsw": 2.0,
     "int8_hnsw": 2.0,
 }
-"""How many times k are scored again by the raw vectors, where the storage is quantised."""
+"""How many times k are scored again by the raw vectors, where the storage is quantized."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one index keeps vectors; everything that is fixed when it is made."""
+    """How one index keeps vectors; everything that is fixed when it is created."""
 
     storage: Storage
     rescore: Rescore | None = None
@@ -196,7 +196,7 @@ class Meta:
                 if found.get(key, _FIELD_DEFAULTS.get(key)) != wanted.get(key, _FIELD_DEFAULTS.get(key)):
                     raise EngineError(
                         f"the mapping of the index {index} was changed: {key} of the field {name!r} is"
-                        f" {found.get(key)!r}, not {wanted.get(key)!r}; make a new index and fill it again"
+                        f" {found.get(key)!r}, not {wanted.get(key)!r}; create a new index and ingest again"
                     )
 
     def with_settings(self, settings: EncoderSettings) -> Meta:
@@ -219,7 +219,7 @@ class Meta:
 
 
 def contract_of(mapping: Mapping[str, Any]) -> Contract | None:
-    """Return the contract in the ``_meta`` of a mapping, the engine's or another's; None where there is none.
+    """Return the contract in the ``_meta`` of a mapping, the engine's or another program's; None if it has none.
 
     Raises:
         IndexDamaged: it cannot be read.
@@ -233,6 +233,6 @@ def contract_of(mapping: Mapping[str, Any]) -> Contract | None:
 
 
 def settings_of(options: ElasticsearchOptions) -> dict[str, Any]:
-    """Return the settings of a new index; what nobody chose is left to the server."""
+    """Return the settings of a new index; what was not chosen is left to the server."""
     wanted = {"number_of_shards": options.shards, "number_of_replicas": options.replicas}
     return {name: value for name, value in wanted.items() if value is not None}
