@@ -108,8 +108,8 @@ class Encoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, api_key: str | None = None) -> Self:
         """Load the encoder that settings describe; raises as ``load`` does."""
-        name = _choose_backend(settings.profile, settings.backend)
-        backend: Backend = plugins.find(plugins.BACKENDS, name, BACKENDS).load(settings, api_key)
+        settings = dataclasses.replace(settings, backend=_choose_backend(settings.profile, settings.backend))
+        backend: Backend = plugins.find(plugins.BACKENDS, settings.backend, BACKENDS).load(settings, api_key)
         encoder = cls(
             settings.profile,
             backend,

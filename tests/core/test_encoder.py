@@ -565,6 +565,12 @@ def test_what_load_is_told_reaches_the_backend_and_survives_json(registered: Non
     assert again.overflow == "error"
 
 
+def test_settings_without_a_backend_remember_the_one_that_was_chosen() -> None:
+    settings = Encoder.load("lexical").settings
+    assert settings is not None
+    assert Encoder.from_settings(replace(settings, backend="")).settings == settings
+
+
 def test_load_takes_folders_and_what_was_left_out(registered: None) -> None:
     encoder = Encoder.load(PROFILE, source=Path("a") / "b", revision=None, url=None, served_as=None)
     assert encoder.settings is not None
