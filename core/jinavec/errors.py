@@ -151,8 +151,7 @@ class RecordsFailed(EngineError):
         first = "; ".join(f"{id[:100]!r}: {reason}" for id, reason in list(self.reasons.items())[:3])
         more = f"; and {len(self.reasons) - 3} more" if len(self.reasons) > 3 else ""
         super().__init__(
-            f"{engine} did not store {len(self.reasons)} of {total} records: {first}{more};"
-            f" {stored} records are stored"
+            f"{engine} did not store {len(self.reasons)} of {total} records: {first}{more}; {stored} records are stored"
         )
 
 

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Self
 
 import numpy as np
+
 from jinavec import Contract, Encoder, Engine, Hit, Page, Record
 from jinavec.errors import EngineError, IndexNotFound, InvalidInput
 from jinavec.filters import Filter, match
