@@ -78,13 +78,10 @@ def connect(server: str, *, any_key: bool = True) -> Elasticsearch:
     elasticsearch = require("elasticsearch", EXTRA)
     require("orjson", EXTRA)
     where: dict[str, Any] = {"hosts": _with_port(server)} if "://" in server else {"cloud_id": server}
+    credentials, serializer = _credentials(os.environ, any_key), _serializer()
     try:
         return elasticsearch.Elasticsearch(
-            **where,
-            **_credentials(os.environ, any_key),
-            serializer=_serializer(),
-            request_timeout=_TIMEOUT,
-            retry_on_timeout=True,
+            **where, **credentials, serializer=serializer, request_timeout=_TIMEOUT, retry_on_timeout=True
         )
     except ValueError as error:
         raise InvalidTarget(f"cannot connect to {server!r}: {error}") from error

@@ -53,7 +53,7 @@ def test_records_that_the_server_refuses(target: str, tmp_path: Path, capsys: py
     command = ["index", str(notes), "--to", target, "--model", "lexical", "--dimension", "64", "--batch-size", "2"]
     assert main(command) == 1
     assert f"jinavec: error: {notes}:4: " in capsys.readouterr().err
-    assert main([*command, "--skip-bad"]) == 0
+    assert main([*command, "--skip-bad", "--no-resume"]) == 0
     said = capsys.readouterr()
     assert "indexed 5 records" in said.out and "1 bad records skipped" in said.out
     assert f"skipped {notes}:4: " in said.err
