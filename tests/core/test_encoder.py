@@ -455,7 +455,7 @@ async def test_the_event_loop_goes_on_while_a_backend_works() -> None:
     loop_went_on = threading.Event()
 
     def wait(report: Report, texts: int) -> None:
-        assert loop_went_on.wait(30), "the event loop was blocked"
+        assert loop_went_on.wait(120), "the event loop was blocked"
 
     encoder = encoder_of(Reporting(wait))
     working = asyncio.create_task(encoder.aencode_documents(["a"]))

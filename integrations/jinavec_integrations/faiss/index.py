@@ -21,6 +21,7 @@ from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput,
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Progress, ReportProgress, Vectors
 from jinavec.options import read_options
+from jinavec.process import cores
 from jinavec.records import Hit, Page, Record
 from jinavec.vectors import Bits, Float32, Int8, normalize, to_int8
 from jinavec_integrations.faiss import manifest as manifests
@@ -30,7 +31,7 @@ from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
 from jinavec_integrations.faiss.generations import remove_others
-from jinavec_integrations.faiss.hamming import cores, within
+from jinavec_integrations.faiss.hamming import within
 from jinavec_integrations.faiss.iteration import Cursor, iterate
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
