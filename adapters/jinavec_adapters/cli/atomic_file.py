@@ -13,7 +13,7 @@ from jinavec.errors import JinavecError
 
 @contextmanager
 def atomic_file(path: Path) -> Generator[BinaryIO]:
-    """Write a temporary file beside ``path``, and rename it at the end; on an error, what was there stays.
+    """Write a temporary file in the same folder, and rename it at the end; on an error, an existing file stays.
 
     Raises:
         JinavecError: it cannot be written.

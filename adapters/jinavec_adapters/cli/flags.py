@@ -166,7 +166,7 @@ def add_command(app: Typer, command: Callable[..., None]) -> None:
     parameters = [flag for p in signature.parameters.values() for flag in _flags(p)]
     debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
     run.__signature__ = inspect.Signature([*parameters, debug])  # pyright: ignore[reportFunctionMemberAccess]
-    run.__annotations__ = {}
+    run.__annotations__ = {}  # typer would read them in place of the signature
     run.__doc__ = command.__doc__
     app.command(command.__name__.partition("_")[0])(run)
 

@@ -24,25 +24,21 @@ def progress_bar(sources: Sources | None = None) -> Generator[ReportProgress]:
     from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
-    words = TextColumn("{task.description}"), TextColumn("{task.fields[records]}")
-    with Bars(
-        words[0], BarColumn(), words[1], TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)
-    ) as bars:
+    phase, records = TextColumn("{task.description}"), TextColumn("{task.fields[records]}")
+    columns = phase, BarColumn(), records, TimeElapsedColumn(), TimeRemainingColumn()
+    with Bars(*columns, console=Console(stderr=True)) as bars:
         phases: dict[str, TaskID] = {}
 
         def show(event: Progress) -> None:
             if event.phase not in phases:
                 phases[event.phase] = bars.add_task(event.phase, records="")
-            reading = sources is not None and not event.total
-            bars.update(
-                phases[event.phase],
-                completed=sources.position if sources is not None and reading else event.done,
-                total=sources.size if sources is not None and reading else event.total or None,
-                records=_records(max(event.done, event.embedded), bars.tasks[phases[event.phase]].elapsed),
-            )
+            phase = phases[event.phase]
+            if sources is not None and not event.total:
+                completed, total = sources.position, sources.size
+            else:
+                completed, total = event.done, event.total or None
+            records = max(event.done, event.embedded)
+            rate = records / (bars.tasks[phase].elapsed or 1)
+            bars.update(phase, completed=completed, total=total, records=f"{records} records, {rate:.0f}/s")
 
         yield show
-
-
-def _records(done: int, seconds: float | None) -> str:
-    return f"{done} records, {done / (seconds or 1):.0f}/s"

@@ -23,7 +23,7 @@ from jinavec_adapters.server.models import Models
 from jinavec_adapters.server.protocols import EIS, OPENAI, ROUTES, TEI, Protocol
 from jinavec_adapters.server.settings import ServerSettings
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Respond = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(settings: ServerSettings, models: Models, metrics: Metrics) -> FastAPI:
@@ -46,7 +46,7 @@ def create_app(settings: ServerSettings, models: Models, metrics: Metrics) -> Fa
     return app
 
 
-def _embed(handler: Handler, protocol: Protocol, role: Role | None) -> Endpoint:
+def _embed(handler: Handler, protocol: Protocol, role: Role | None) -> Respond:
     async def embed(request: Request) -> Response:
         return await handler.handle(request, protocol, role)
 

@@ -36,7 +36,7 @@ class BatchKey:
     overflow: Overflow
 
 
-class Request:
+class QueuedRequest:
     """Texts of one request, with one BatchKey."""
 
     def __init__(self, key: BatchKey, texts: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ class Request:
             self.done.set_result(self.vectors)
 
 
-Items = list[tuple[Request, int]]
+Items = list[tuple[QueuedRequest, int]]
 """Texts of a batch: the request and the row in it."""
 
 
@@ -90,7 +90,7 @@ class Batcher:
         self._max_wait = max_wait
         self._concurrency = concurrency
         self._encoders: dict[tuple[int, Overflow], Encoder] = {}
-        self._requests: deque[Request] = deque()
+        self._requests: deque[QueuedRequest] = deque()
         self._waiting = 0
         self._running: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Handle | None = None
@@ -98,13 +98,13 @@ class Batcher:
         self._rate = 0.0
         """Tokens a second, of late."""
 
-    def submit(self, key: BatchKey, texts: Sequence[str]) -> Request:
+    def submit(self, key: BatchKey, texts: Sequence[str]) -> QueuedRequest:
         """Queue texts; the request's ``done`` gives float32 (n, dimension), or raises what the encoder did.
 
         Raises:
             WireError: the queue is full; says after how many seconds it should not be.
         """
-        request = Request(key, texts)
+        request = QueuedRequest(key, texts)
         if self._waiting and self._waiting + request.waiting > self._queue_tokens:
             raise WireError(
                 Reason.RATE_LIMITED, "too many texts are waiting; try again later", retry_after=self._retry_after()
@@ -114,7 +114,7 @@ class Batcher:
         self._wake()
         return request
 
-    def cancel(self, request: Request) -> None:
+    def cancel(self, request: QueuedRequest) -> None:
         """Drop the texts of a request that no batch has taken; nobody waits for it any more."""
         request.done.cancel()
         if request.waiting:
@@ -185,7 +185,7 @@ class Batcher:
 
     async def _embed(self, key: BatchKey, items: Items) -> None:
         """Embed texts of one BatchKey; if that fails, each half of their requests alone, down to the one that fails."""
-        rows: dict[Request, list[int]] = {}
+        rows: dict[QueuedRequest, list[int]] = {}
         for request, row in items:
             if not request.done.done():
                 rows.setdefault(request, []).append(row)
@@ -210,7 +210,7 @@ class Batcher:
             request.fill(own, vectors[part], counts[part])
             start += len(own)
 
-    def _fail(self, request: Request, error: Exception) -> None:
+    def _fail(self, request: QueuedRequest, error: Exception) -> None:
         if not request.done.done():
             request.done.set_exception(error)
         self.cancel(request)

@@ -14,7 +14,7 @@ from jinavec.errors import InvalidInput, InvalidVectors, JinavecError, ServerErr
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
-from jinavec_adapters.server.batching import BatchKey, Request
+from jinavec_adapters.server.batching import BatchKey, QueuedRequest
 from jinavec_adapters.server.models import Models, Served
 from jinavec_adapters.server.protocols import Protocol
 from jinavec_adapters.server.roles import agreed, carried, knows_roles
@@ -44,9 +44,9 @@ class Embedding:
             JinavecError: the model failed.
         """
         self._check_limits(requests)
-        plans = [self._plan(protocol, request, bound, header) for request in requests]
-        parts = _merge(plans)
-        submitted: list[tuple[Served, Request]] = []
+        resolved = [self._resolve(protocol, request, bound, header) for request in requests]
+        parts = _merge(resolved)
+        submitted: list[tuple[Served, QueuedRequest]] = []
         try:
             for (served, key), texts in parts.items():
                 submitted.append((served, served.batcher.submit(key, list(texts))))
@@ -58,7 +58,7 @@ class Embedding:
             key: dict(zip(texts, zip(part.vectors, part.counts, strict=True), strict=True))
             for (key, texts), (_, part) in zip(parts.items(), submitted, strict=True)
         }
-        return [_reply(request, plan, found) for request, plan in zip(requests, plans, strict=True)]
+        return [_reply(request, one, found) for request, one in zip(requests, resolved, strict=True)]
 
     def _check_limits(self, requests: Sequence[EmbedRequest]) -> None:
         limits, count = self.settings, sum(len(request.texts) for request in requests)
@@ -73,7 +73,7 @@ class Embedding:
                 f"the text of {longest} characters is too long: the limit is {limits.max_characters}",
             )
 
-    def _plan(self, protocol: Protocol, request: EmbedRequest, bound: Role | None, header: Role | None) -> Plan:
+    def _resolve(self, protocol: Protocol, request: EmbedRequest, bound: Role | None, header: Role | None) -> Resolved:
         """Settle model, task, dimension and the role of each text.
 
         Raises:
@@ -91,7 +91,7 @@ class Embedding:
         overflow = self.settings.overflow if request.truncate is None else "truncate" if request.truncate else "error"
         role = agreed(bound, request.role) or header
         texts = self._texts(protocol, request, served, role)
-        return Plan(served, [(BatchKey(role, dimension, overflow), text) for role, text in texts])
+        return Resolved(served, [(BatchKey(role, dimension, overflow), text) for role, text in texts])
 
     def _texts(
         self, protocol: Protocol, request: EmbedRequest, served: Served, role: Role | None
@@ -111,7 +111,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Resolved:
     """What a request comes to: for each of its texts, how it is embedded."""
 
     served: Served
@@ -121,21 +121,23 @@ class Plan:
 _Key = tuple[Served, BatchKey]
 
 
-def _merge(plans: Sequence[Plan]) -> dict[_Key, dict[str, None]]:
-    """Return the different texts of all plans by model and batch key."""
+def _merge(resolved: Sequence[Resolved]) -> dict[_Key, dict[str, None]]:
+    """Return the different texts of all requests by model and batch key."""
     parts: dict[_Key, dict[str, None]] = {}
-    for plan in plans:
-        for key, text in plan.texts:
-            parts.setdefault((plan.served, key), {})[text] = None
+    for one in resolved:
+        for key, text in one.texts:
+            parts.setdefault((one.served, key), {})[text] = None
     return parts
 
 
-def _reply(request: EmbedRequest, plan: Plan, found: dict[_Key, dict[str, tuple[Float32, int | None]]]) -> EmbedReply:
-    rows = [found[plan.served, key][text] for key, text in plan.texts]
+def _reply(
+    request: EmbedRequest, one: Resolved, found: dict[_Key, dict[str, tuple[Float32, int | None]]]
+) -> EmbedReply:
+    rows = [found[one.served, key][text] for key, text in one.texts]
     counts = [count for _, count in rows if count is not None]
     return EmbedReply.of(
         np.stack([vector for vector, _ in rows]),
-        replace(request, model=request.model or plan.served.profile.name),
+        replace(request, model=request.model or one.served.profile.name),
         tokens=sum(counts) if len(counts) == len(rows) else None,
     )
 

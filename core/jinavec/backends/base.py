@@ -22,7 +22,7 @@ class Report:
     overflow: Overflow = "truncate"
     progress: Callable[[int], None] | None = None
     """Called with the number of texts finished since the last call."""
-    cut: list[int] = field(default_factory=list[int])
+    truncated: list[int] = field(default_factory=list[int])
     """Token counts of the texts that were truncated."""
     limit: int = 0
     blank: int = 0
@@ -50,14 +50,15 @@ class Report:
                 f"{len(lengths)} of the texts exceed the model's {limit} tokens (longest: {max(lengths)});"
                 " split them, or truncate with overflow='truncate'"
             )
-        self.cut += lengths
+        self.truncated += lengths
         self.limit = limit
 
     def warn(self) -> None:
         """Say once what happened to the texts of the call."""
-        if self.cut:
+        if self.truncated:
+            longest = max(self.truncated)
             warn(
-                f"{len(self.cut)} of the texts exceed {self.limit} tokens and were truncated (longest: {max(self.cut)})"
+                f"{len(self.truncated)} of the texts exceed {self.limit} tokens and were truncated (longest: {longest})"
             )
         if self.blank:
             warn(f"{self.blank} of the texts hold nothing to embed and got one fixed vector")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,6 +105,16 @@ def test_parquet(tmp_path: Path, bits: bool) -> None:
         builder.add_vectors(rows[:250])
         assert builder.add_parquet(tmp_path / "c.parquet", vector="v") == 250
         check(builder.finish(), [str(row) for row in range(500)])
+
+
+def test_parquet_values_are_stored_as_the_command_line_stores_them(tmp_path: Path) -> None:
+    moment = datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC)
+    columns = {"key": ["a"], "v": [VECTORS[0]], "at": [moment], "price": [decimal.Decimal("1.25")], "x": [math.nan]}
+    parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        builder.add_parquet(tmp_path / "a.parquet", vector="v", id="key")
+        index = builder.finish()
+    assert index.get("a") == Record("a", "", {"at": "2024-02-29T12:30:00+00:00", "price": 1.25, "x": None})
 
 
 def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: E
     ):
         for batch in in_batches(records, read.batch_size):
             if any(item.vector is not None for item in batch):
-                raise InvalidInput("there are vectors in place of texts; nothing is left to encode")
+                raise InvalidInput("the records have vectors already, so there is nothing to encode")
             texts = [item.record.text for item in batch]
 
             def advance(part: int, _: int, before: int = done) -> None:

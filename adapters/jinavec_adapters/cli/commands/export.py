@@ -35,7 +35,7 @@ def export(target: Target, out: Out, flags: ExportFlags, filters: FilterFlags, e
     packed as uint8 and JSON lines as floats of two values. Standard error says which; so does, with the contract, the
     key jinavec in the metadata of a Parquet file.
 
-    A failure leaves the file that was there. To store what was exported: jinavec index OUT --to TARGET --model NAME
+    A failure leaves an existing file as it is. To store what was exported: jinavec index OUT --to TARGET --model NAME
     --dimension D --vector-field vector.
     """
     from jinavec import open_engine

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from jinavec_adapters.cli.flags import EncoderFlags, RecordFlags, SourceNames
+from jinavec_adapters.cli.flags import EncoderFlags, EngineFlags, RecordFlags, SourceNames
 from jinavec_adapters.cli.output import note, say
 from jinavec_adapters.cli.usage import UsageError
 
@@ -39,9 +39,6 @@ class IndexFlags:
             " [default: none, texts are embedded]",
         ),
     ] = None
-    option: Annotated[
-        list[str], Option(metavar="NAME=VALUE", help="An option of the engine; may be repeated. [default: none]")
-    ] = field(default_factory=list[str])
     resume: Annotated[
         bool,
         Option(
@@ -55,7 +52,9 @@ class IndexFlags:
     ] = False
 
 
-def index(sources: SourceNames, flags: IndexFlags, read: RecordFlags, asked: EncoderFlags) -> None:
+def index(
+    sources: SourceNames, flags: IndexFlags, read: RecordFlags, engine_flags: EngineFlags, asked: EncoderFlags
+) -> None:
     """Embed records and store them by id.
 
     Texts are embedded as documents, unless the records bring their vectors. Every field but id and text becomes
@@ -70,7 +69,7 @@ def index(sources: SourceNames, flags: IndexFlags, read: RecordFlags, asked: Enc
     from jinavec_adapters.cli.progress import progress_bar
     from jinavec_adapters.cli.sources import Distinct, Fields, Rejects, Sources
 
-    engine_options(flags.to, flags.option)  # so that a mistake in them is found before anything is opened
+    engine_options(flags.to, engine_flags.option)  # so that a mistake in them is found before anything is opened
     existing = find_existing(flags.to)
     settings = choose_settings(asked, existing)
     rejects = Rejects(skip=read.skip_bad)
@@ -81,7 +80,7 @@ def index(sources: SourceNames, flags: IndexFlags, read: RecordFlags, asked: Enc
         with progress_bar(files) as show:
             run = Indexing(
                 target=flags.to,
-                options=flags.option,
+                options=engine_flags.option,
                 resume=flags.resume,
                 batch_size=read.batch_size,
                 settings=settings,

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def read_delimited(stream: BinaryIO, name: str, rejects: Rejects, fields: Fields, delimiter: str) -> Iterator[Row]:
-    """Read rows in UTF-8 as RFC 4180 has them; empty rows are passed over.
+    """Read rows in UTF-8 as RFC 4180 has them; empty rows are skipped.
 
     A cell that is exactly a JSON number, ``true`` or ``false`` is read as one, any other as a string; id and text
     stay strings.
@@ -61,7 +61,7 @@ def _rows(stream: BinaryIO, name: str, rejects: Rejects, delimiter: str) -> Iter
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
-    """Decode line by line; bytes that are not UTF-8 stay recognisable, so that only their row is bad."""
+    """Decode line by line; bytes that are not UTF-8 stay recognizable, so that only their row is bad."""
     for number, line in enumerate(stream):
         yield line.decode("utf-8" if number else "utf-8-sig", "surrogateescape")
 

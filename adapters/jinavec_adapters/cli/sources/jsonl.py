@@ -12,7 +12,7 @@ from jinavec_adapters.cli.sources.rejects import Rejects
 
 
 def read_jsonl(stream: BinaryIO, name: str, rejects: Rejects) -> Iterator[Row]:
-    """Read JSON lines in UTF-8; blank lines are passed over."""
+    """Read JSON lines in UTF-8; blank lines are skipped."""
     for number, line in enumerate(stream, 1):
         if line.isspace():
             continue

@@ -19,7 +19,7 @@ from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
 from jinavec.backends.remote.event_loop import Closed, EventLoop
-from jinavec.backends.remote.http import Answer, Connection, HttpTransport, read_address
+from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
@@ -65,12 +65,12 @@ class RemoteBackend(Backend):
                 raise InvalidInput(f"backend {self.name!r} cannot ask for a dimension: leave narrow='local'")
             self.narrowed = settings.dimension
         self._check_overflow(settings.overflow or self.overflow)
-        self._connection = self.connect(settings, api_key)
-        self.host = self._connection.host
+        self._access = self.connect(settings, api_key)
+        self.host = self._access.host
         self._known = False
         """Whether a server has answered, as the right model."""
         self._verified = not self.options.verify
-        self._loop = EventLoop(partial(open_session, self._connection.open, self.options), f"jinavec-{self.name}")
+        self._loop = EventLoop(partial(open_session, self._access.open, self.options), f"jinavec-{self.name}")
         weakref.finalize(self, self._loop.close)
 
     @classmethod
@@ -130,7 +130,7 @@ class RemoteBackend(Backend):
         """Return ``ask`` for texts that bring their prefix along; None where the server always adds one."""
         return None
 
-    def connect(self, settings: EncoderSettings, api_key: str | None) -> Connection:
+    def connect(self, settings: EncoderSettings, api_key: str | None) -> ServerAccess:
         """Read who is to be asked, and with which key.
 
         What is returned holds no reference to the backend, which can so be collected while its loop still runs.
@@ -140,7 +140,7 @@ class RemoteBackend(Backend):
         require("httpx2", "remote")
         address = read_address(settings.url or self.vendor, self.traits.path)
         key = find_key(address.url, api_key)
-        return Connection(
+        return ServerAccess(
             address.host,
             partial(HttpTransport.open, self.codec, address, key, self.options.concurrency),
             key_variable(address.url),
@@ -247,7 +247,7 @@ class RemoteBackend(Backend):
 
     def _error(self, error: WireError, batches: Batches) -> TextTooLong | ServerError:
         said = error.message
-        for secret in filter(None, self._connection.secrets):
+        for secret in filter(None, self._access.secrets):
             said = said.replace(secret, "***")
         did = f"refused with status {error.status}" if error.status >= 300 else "failed"
         code = f" [{error.code}]" if error.code.isupper() else ""
@@ -263,8 +263,8 @@ class RemoteBackend(Backend):
         match error.reason:
             case Reason.TEXT_TOO_LONG:
                 return "; split the text" + (" or use overflow='truncate'" if self.traits.truncates else "")
-            case Reason.UNAUTHORIZED if not self._connection.secrets[0]:
-                return f"; no key was sent: give api_key= or set {self._connection.key_variable}"
+            case Reason.UNAUTHORIZED if not self._access.secrets[0]:
+                return f"; no key was sent: give api_key= or set {self._access.key_variable}"
             case Reason.NOT_FOUND:
                 return f"; asked for {self.model!r}: give the model's name on this server as served_as="
             case _:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.backend import RemoteBackend
-from jinavec.backends.remote.http import Answer, Connection, read_address
+from jinavec.backends.remote.http import Answer, ServerAccess, read_address
 from jinavec.backends.remote.options import ElasticsearchInferenceOptions
 from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput, UnknownTask
@@ -54,7 +54,7 @@ class ElasticsearchBackend(RemoteBackend):
         name = prompt_name(task, role, self.profile) if self.adds_prompt else None
         return EmbedRequest(texts=(), model=self.model, role=name)
 
-    def connect(self, settings: EncoderSettings, api_key: str | None) -> Connection:
+    def connect(self, settings: EncoderSettings, api_key: str | None) -> ServerAccess:
         """Read who is to be asked, and with which key."""
         library = require("elasticsearch", "elasticsearch")
         options, variable = self.options, key_variable(settings.url)
@@ -64,11 +64,11 @@ class ElasticsearchBackend(RemoteBackend):
             if not isinstance(options.client, library.Elasticsearch):
                 kind = type(options.client).__name__
                 raise InvalidInput(f"option client takes an Elasticsearch client, a synchronous one, not {kind}")
-            return Connection("elasticsearch", partial(_borrow, options.client, options.concurrency), variable)
+            return ServerAccess("elasticsearch", partial(_borrow, options.client, options.concurrency), variable)
         host, how, user = _read_cloud(options.cloud_id) if options.cloud_id else _read_url(settings.url)
         key = find_key(settings.url, api_key)
         how |= {"api_key": key} if key else {"basic_auth": user} if user else {}
-        return Connection(host, partial(_open, library, how, options.concurrency), variable, (key, *(user or ())))
+        return ServerAccess(host, partial(_open, library, how, options.concurrency), variable, (key, *(user or ())))
 
 
 class InferenceTransport:

@@ -50,7 +50,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Connection:
+class ServerAccess:
     """How a server is reached."""
 
     host: str

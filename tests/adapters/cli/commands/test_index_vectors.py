@@ -218,7 +218,7 @@ def test_vectors_need_the_model_that_made_them(run: Run) -> None:
     assert done.code == 2 and "which model made them" in done.err
     assert not Path("index").exists()
     done = run("encode", "a.npy", "--role", "document", "--model", "lexical")
-    assert done.code == 1 and "nothing is left to encode" in done.err
+    assert done.code == 1 and "there is nothing to encode" in done.err
 
 
 def test_texts_and_vectors_in_one_batch(run: Run, write_jsonl: WriteJsonl) -> None:
