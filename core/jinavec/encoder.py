@@ -38,7 +38,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 """Our own backends by name, imported on first use; others come from the entry points ``jinavec.backends``. Each class
 has ``load(settings, api_key)``."""
 
-Progress = Callable[[int, int], None]
+TextsDone = Callable[[int, int], None]
 """Called with the number of texts done and the number of texts in all."""
 Counted = Callable[[Sequence[int]], None]
 """Called with the tokens of each text, in order."""
@@ -108,8 +108,8 @@ class Encoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, api_key: str | None = None) -> Self:
         """Load the encoder that settings describe; raises as ``load`` does."""
-        name = _choose_backend(settings.profile, settings.backend)
-        backend: Backend = plugins.find(plugins.BACKENDS, name, BACKENDS).load(settings, api_key)
+        settings = dataclasses.replace(settings, backend=_choose_backend(settings.profile, settings.backend))
+        backend: Backend = plugins.find(plugins.BACKENDS, settings.backend, BACKENDS).load(settings, api_key)
         encoder = cls(
             settings.profile,
             backend,
@@ -136,7 +136,7 @@ class Encoder:
         texts: Iterable[str],
         *,
         role: Role | str,
-        progress: Progress | None = None,
+        progress: TextsDone | None = None,
         counted: Counted | None = None,
     ) -> Float32:
         """Embed texts, each with the prefix of its task and role, narrowed to the dimension.
@@ -172,7 +172,7 @@ class Encoder:
         texts: Iterable[str],
         *,
         role: Role | str,
-        progress: Progress | None = None,
+        progress: TextsDone | None = None,
         counted: Counted | None = None,
     ) -> Float32:
         """``encode`` without blocking the event loop; the progress callback may run in another thread."""
@@ -182,19 +182,19 @@ class Encoder:
         embedding = self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
         return call.result(await embedding)
 
-    def encode_queries(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    def encode_queries(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``encode`` with role query."""
         return self.encode(texts, role=Role.QUERY, progress=progress)
 
-    def encode_documents(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    def encode_documents(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``encode`` with role document."""
         return self.encode(texts, role=Role.DOCUMENT, progress=progress)
 
-    async def aencode_queries(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    async def aencode_queries(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``aencode`` with role query."""
         return await self.aencode(texts, role=Role.QUERY, progress=progress)
 
-    async def aencode_documents(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    async def aencode_documents(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``aencode`` with role document."""
         return await self.aencode(texts, role=Role.DOCUMENT, progress=progress)
 
@@ -223,7 +223,7 @@ class _Call:
         encoder: Encoder,
         texts: Iterable[str],
         role: Role | str,
-        progress: Progress | None,
+        progress: TextsDone | None,
         counted: Counted | None,
     ) -> None:
         given = _check_texts(texts)

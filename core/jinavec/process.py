@@ -28,10 +28,13 @@ class PerProcess(Generic[T]):
 
     def get(self) -> T:
         """Return the value of this process; it is made once, whatever the number of threads that ask."""
-        with self._lock:
-            if self._held is None or self._held[0] != os.getpid():
-                self._held = os.getpid(), self._make()
-            return self._held[1]
+        held = self._held
+        if held is None or held[0] != os.getpid():
+            with self._lock:
+                held = self._held  # another thread may have made it meanwhile
+                if held is None or held[0] != os.getpid():
+                    held = self._held = os.getpid(), self._make()
+        return held[1]
 
     def take(self) -> T | None:
         """Return the value of this process, and forget it; None where this process made none."""

@@ -25,8 +25,9 @@ class VectorRows:
             InvalidType: neither an array nor an iterable.
             InvalidVectors: an array that is not (n, width).
         """
-        self._blocks = _blocks(vectors)
+        self._blocks = read_blocks(vectors)
         self._waiting: list[NDArray[Any]] = []
+        self._ready = 0
         self._taken = 0
 
     def take(self, count: int) -> NDArray[Any]:
@@ -44,9 +45,11 @@ class VectorRows:
                     f"vectors change from {_kind(self._waiting[0])} to {_kind(block)} behind row {self._taken}"
                 )
             self._waiting.append(block)
+            self._ready += len(block)
         rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
         self._waiting = [rows[count:]] if len(rows) > count else []
         self._taken += count
+        self._ready -= count
         return rows[:count]
 
     def check_end(self) -> None:
@@ -58,12 +61,14 @@ class VectorRows:
         if self._ready or any(len(block) for block in self._blocks):
             raise InvalidVectors(f"there are more vectors than records: only {self._taken} records, which are stored")
 
-    @property
-    def _ready(self) -> int:
-        return sum(map(len, self._waiting))
 
+def read_blocks(vectors: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
+    """Return an iterator over vectors as blocks (n, width), of at most 4096 rows; a memory map is read block by block.
 
-def _blocks(vectors: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
+    Raises:
+        InvalidType: neither an array nor an iterable.
+        InvalidVectors: an array that is not (n, width).
+    """
     if isinstance(vectors, np.ndarray) or hasattr(vectors, "__array__"):
         return _cut(_matrix(np.asanyarray(vectors)))
     if isinstance(vectors, (list, tuple)):

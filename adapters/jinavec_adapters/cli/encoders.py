@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task, open_engine
+from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task, open_engine, plugins
 from jinavec.encoder import BACKENDS
 from jinavec.errors import IndexNotFound
 from jinavec.models import find_model
@@ -101,8 +101,9 @@ def _dimension(profile: ModelProfile, asked: EncoderFlags, existing: Existing | 
 
 def _with_flags(settings: EncoderSettings, asked: EncoderFlags) -> EncoderSettings:
     backend = asked.backend or settings.backend or settings.profile.backend
-    if backend and backend not in BACKENDS:
-        raise UsageError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+    known = plugins.names(plugins.BACKENDS, BACKENDS)
+    if backend and backend not in known:
+        raise UsageError(f"unknown backend {backend!r}; known: {', '.join(known)}")
     return replace(
         settings,
         backend=backend,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, tee
@@ -14,7 +14,6 @@ from jinavec import Encoder, EncoderSettings, Engine, Record, open_engine
 from jinavec.ingest import Ingested, OnRefused, Progress, ReportProgress
 from jinavec.records import same_content
 from jinavec_adapters.cli.batches import in_batches
-from jinavec_adapters.cli.commands.index import IndexFlags
 from jinavec_adapters.cli.encoders import DEFAULT_MODEL, contract_of, load
 from jinavec_adapters.cli.engines import engine_options, require_capability
 from jinavec_adapters.cli.output import note
@@ -26,7 +25,10 @@ from jinavec_adapters.cli.usage import UsageError
 class Indexing:
     """Where records go, and how."""
 
-    flags: IndexFlags
+    target: str
+    options: Sequence[str]
+    """Of the engine, ``NAME=VALUE``."""
+    resume: bool
     batch_size: int | None
     settings: EncoderSettings
     is_new: bool
@@ -56,7 +58,7 @@ class Indexing:
             ingested = engine.ingest(
                 (item.record for item in items),
                 None if again is None else (item.vector for item in again if item.vector is not None),
-                resume=self.flags.resume,
+                resume=self.resume,
                 batch_size=self.batch_size,
                 on_refused=on_refused,
                 progress=self.show,
@@ -68,7 +70,7 @@ class Indexing:
         added = replaced = unchanged = 0
         with ExitStack() as opened:
             _, items = self._first_batch(items)
-            engine = None if self.is_new else opened.enter_context(open_engine(self.flags.to))
+            engine = None if self.is_new else opened.enter_context(open_engine(self.target))
             for batch in in_batches(items, self.batch_size):
                 ids = [item.record.id for item in batch]
                 known = {} if engine is None else {record.id: record for record in engine.get(ids)}
@@ -80,7 +82,7 @@ class Indexing:
         return Ingested(added, replaced, unchanged)
 
     def _is_unchanged(self, item: Item, stored: Record | None) -> bool:
-        skips = self.flags.resume and item.vector is None
+        skips = self.resume and item.vector is None
         return skips and stored is not None and same_content(item.record, stored)
 
     def _first_batch(self, items: Iterator[Item]) -> tuple[list[Item], Iterator[Item]]:
@@ -103,22 +105,22 @@ class Indexing:
         """Open the index, for vectors or with the encoder that makes them; ``opened`` closes both."""
         first = batch[0].vector
         if first is not None:
-            options = engine_options(self.flags.to, self._options(packed=first.dtype == np.uint8))
-            engine = open_engine(self.flags.to, contract=contract_of(self.settings), options=options)
+            options = engine_options(self.target, self._options(packed=first.dtype == np.uint8))
+            engine = open_engine(self.target, contract=contract_of(self.settings), options=options)
             return opened.enter_context(engine)
         encoder = opened.enter_context(load(self.settings))
         if self.is_new:
             _embed_longest(encoder, batch)
-        options = engine_options(self.flags.to, self.flags.option)
-        return opened.enter_context(open_engine(self.flags.to, encoder=encoder, options=options))
+        options = engine_options(self.target, self.options)
+        return opened.enter_context(open_engine(self.target, encoder=encoder, options=options))
 
-    def _options(self, *, packed: bool) -> list[str]:
+    def _options(self, *, packed: bool) -> Sequence[str]:
         """Return the engine's options; of packed bits, nothing but the bits can be kept."""
         if not packed:
-            return self.flags.option
-        require_capability(self.flags.to, "packed_bits")
-        decided = any(option.startswith("vectors=") and option != "vectors=auto" for option in self.flags.option)
-        return self.flags.option if decided else [*self.flags.option, "vectors=none"]
+            return self.options
+        require_capability(self.target, "packed_bits")
+        decided = any(option.startswith("vectors=") and option != "vectors=auto" for option in self.options)
+        return self.options if decided else [*self.options, "vectors=none"]
 
 
 def _embed_longest(encoder: Encoder, batch: list[Item]) -> None:

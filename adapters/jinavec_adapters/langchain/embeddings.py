@@ -10,7 +10,7 @@ from langchain_core.load.serializable import Serializable, SerializedConstructor
 from pydantic import ConfigDict, Field, SecretStr, SkipValidation
 
 from jinavec import Encoder
-from jinavec.encoder import Progress
+from jinavec.encoder import TextsDone
 from jinavec.errors import InvalidType
 from jinavec.settings import without_user
 from jinavec_adapters.shared.fields import EncoderFields, Profile
@@ -63,7 +63,7 @@ class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
     """A name from ``jinavec models``, or a profile of one's own."""
     api_key: SecretStr | None = Field(default=None, repr=False, exclude=True)
     """Key of the server; by default that of the environment for its address."""
-    progress: SkipValidation[Progress | None] = Field(default=None, repr=False, exclude=True)
+    progress: SkipValidation[TextsDone | None] = Field(default=None, repr=False, exclude=True)
     """Called with (texts done, texts in all) while documents are embedded."""
 
     def __init__(self, **fields: Any) -> None:
@@ -71,7 +71,7 @@ class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
         self._encoder = self._load()
 
     @classmethod
-    def from_encoder(cls, encoder: Encoder, progress: Progress | None = None) -> Self:
+    def from_encoder(cls, encoder: Encoder, progress: TextsDone | None = None) -> Self:
         """Embed through an encoder that is loaded already, such as one with a backend of one's own."""
         how = {"backend": encoder.backend.name} if encoder.settings is None else vars(encoder.settings)
         fields: dict[str, Any] = {name: value or None for name, value in how.items() if name != "profile"}

@@ -173,7 +173,7 @@ class BinaryVectorStore(VectorStore):
     def delete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
         """Delete documents by id, or all of them without ids; unknown ids are skipped."""
         if self._index is not None:
-            self._index.delete(self._index.ids() if ids is None else ids)
+            self._index.delete(filter={"and": []}) if ids is None else self._index.delete(ids)
         return True
 
     async def adelete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any, Self, cast
 
-import numpy as np
 from fsspec import AbstractFileSystem  # pyright: ignore[reportMissingTypeStubs]
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -111,7 +110,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete all nodes of a document; an unknown id is skipped."""
-        self._delete(self._all(SplitFilter({DOC_ID: ref_doc_id})))
+        self._index.delete(filter={DOC_ID: ref_doc_id})
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -121,17 +120,18 @@ class BinaryVectorStore(BasePydanticVectorStore):
         Raises:
             InvalidInput: neither was given; ``clear`` deletes everything.
         """
-        if node_ids is None and translate(filters) is None:
+        wanted = translate(filters)
+        if node_ids is None and wanted is None:
             raise InvalidInput("delete_nodes needs node_ids or filters; to delete everything, call clear()")
-        self._delete(self._select(node_ids, filters))
+        self._index.delete([record.id for record in self._select(node_ids, wanted)])
 
     def clear(self) -> None:
         """Delete all nodes."""
-        self._index.delete(self._index.ids())
+        self._index.delete(filter={"and": []})
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """Return the nodes with these ids, in their order, that match the filters; all nodes without either."""
-        return [read_node(record) for record in self._select(node_ids, filters)]
+        return [read_node(record) for record in self._select(node_ids, translate(filters))]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Return the nodes nearest to an embedding, best first.
@@ -276,25 +276,22 @@ class BinaryVectorStore(BasePydanticVectorStore):
         named = [read_node(record) for record in self._index.get(node_ids)]
         return not named or not all(isinstance(node, (IndexNode, ImageNode)) for node in named)
 
-    def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Record]:
-        wanted = translate(filters)
-        if node_ids is None and wanted is not None:
-            return self._all(wanted)
-        found = self._index.get(self._index.ids() if node_ids is None else node_ids)
-        return found if wanted is None else list(filter(wanted.predicate(), found))
+    def _select(self, node_ids: list[str] | None, wanted: SplitFilter | None) -> Iterable[Record]:
+        if node_ids is None:
+            return self._scan(wanted)
+        found = self._index.get(node_ids)
+        return found if wanted is None else filter(wanted.predicate(), found)
 
-    def _all(self, wanted: SplitFilter) -> list[Record]:
-        """Return the records that pass: a search for more than there are finds each of them, whatever the query."""
-        anything = np.eye(1, self.contract.dimension)[0]
-        return [hit.record for hit in self._find(wanted, self._index.count() + 1, anything)]
+    def _scan(self, wanted: SplitFilter | None) -> Iterator[Record]:
+        """Yield every record that matches, the oldest first."""
+        indexed, post_filter = (None, None) if wanted is None else (wanted.indexed, wanted.post_filter)
+        for page in self._index.iterate(filter=indexed):
+            yield from page if post_filter is None else filter(post_filter, page)
 
     def _find(self, wanted: SplitFilter | None, k: int, query: ArrayLike) -> list[Hit]:
         if wanted is None:
             return self._index.search(query, k)
         return search_post_filtered(self._index, query, k, wanted.indexed, wanted.post_filter)
-
-    def _delete(self, records: list[Record]) -> None:
-        self._index.delete([record.id for record in records])
 
 
 def _prefetch(k: int, factor: float | None, count: int | None) -> int:

@@ -12,7 +12,7 @@ from jinavec.extras import require
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec_adapters.qdrant.document import DocumentOptions
-from jinavec_adapters.qdrant.sources import SOURCES, fill, names
+from jinavec_adapters.qdrant.loaded_models import MODELS, add_models, names
 
 
 def register(*encoders: Encoder) -> None:
@@ -37,7 +37,7 @@ def register(*encoders: Encoder) -> None:
         if not isinstance(encoder, Encoder):
             raise InvalidType(f"register takes encoders, not {type(encoder).__name__}")
     registry = require("fastembed", "fastembed").TextEmbedding.EMBEDDINGS_REGISTRY
-    fill(encoders)
+    add_models(encoders)
     if _model_class() not in registry:
         registry.insert(0, _model_class())  # first: should fastembed ever know a name too, ours counts
 
@@ -63,8 +63,8 @@ def _model_class() -> type[Any]:
             **options: Any,
         ) -> None:
             base.__init__(self, model_name, cache_dir, threads)
-            self._source = SOURCES[model_name.lower()]
-            self._options = DocumentOptions.read(self._source.profile, options)
+            self._loaded = MODELS[model_name.lower()]
+            self._options = DocumentOptions.read(self._loaded.profile, options)
             self._encoder: Encoder | None = None
 
         @classmethod
@@ -72,20 +72,20 @@ def _model_class() -> type[Any]:
             return [
                 description.DenseModelDescription(
                     model=name,
-                    sources=description.ModelSource(hf=source.profile.source or name),
+                    sources=description.ModelSource(hf=model.profile.source or name),
                     model_file="",
-                    description=source.profile.note,
-                    license=source.profile.license,
+                    description=model.profile.note,
+                    license=model.profile.license,
                     size_in_GB=0.0,
-                    dim=source.profile.width,
+                    dim=model.profile.width,
                 )
-                for source in dict.fromkeys(SOURCES.values())
-                for name in names(source.profile)
+                for model in dict.fromkeys(MODELS.values())
+                for name in names(model.profile)
             ]
 
         @classmethod
         def get_embedding_size(cls, model_name: str) -> int:
-            return SOURCES[model_name.lower()].profile.width
+            return MODELS[model_name.lower()].profile.width
 
         @property
         def embedding_size(self) -> int:
@@ -103,9 +103,9 @@ def _model_class() -> type[Any]:
             yield from self._encode(query, Role.QUERY)
 
         def _encode(self, texts: str | Iterable[str], role: Role) -> Float32:
-            self._options.check_role(self._source.profile, role)
+            self._options.check_role(self._loaded.profile, role)
             if self._encoder is None:
-                self._encoder = self._source.encoder(self._options)
+                self._encoder = self._loaded.encoder(self._options)
             return self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
 
     return JinavecTextEmbedding

@@ -14,7 +14,7 @@ from jinavec.errors import InvalidInput, InvalidVectors, JinavecError, ServerErr
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
-from jinavec_adapters.server.batching import Ask, Job
+from jinavec_adapters.server.batching import BatchKey, Request
 from jinavec_adapters.server.models import Models, Served
 from jinavec_adapters.server.protocols import Protocol
 from jinavec_adapters.server.roles import agreed, carried, knows_roles
@@ -23,7 +23,7 @@ from jinavec_adapters.server.settings import ServerSettings
 
 @dataclass(frozen=True)
 class Embedding:
-    """Embeds decoded requests through the lanes of the models."""
+    """Embeds decoded requests through the batchers of the models."""
 
     models: Models
     settings: ServerSettings
@@ -46,17 +46,17 @@ class Embedding:
         self._check_limits(requests)
         plans = [self._plan(protocol, request, bound, header) for request in requests]
         parts = _merge(plans)
-        jobs: list[tuple[Served, Job]] = []
+        submitted: list[tuple[Served, Request]] = []
         try:
-            for (served, ask), texts in parts.items():
-                jobs.append((served, served.lane.submit(ask, list(texts))))
-            await asyncio.gather(*(job.done for _, job in jobs))
+            for (served, key), texts in parts.items():
+                submitted.append((served, served.batcher.submit(key, list(texts))))
+            await asyncio.gather(*(request.done for _, request in submitted))
         finally:
-            for served, job in jobs:
-                served.lane.cancel(job)
+            for served, request in submitted:
+                served.batcher.cancel(request)
         found = {
-            key: dict(zip(texts, zip(job.vectors, job.counts, strict=True), strict=True))
-            for (key, texts), (_, job) in zip(parts.items(), jobs, strict=True)
+            key: dict(zip(texts, zip(part.vectors, part.counts, strict=True), strict=True))
+            for (key, texts), (_, part) in zip(parts.items(), submitted, strict=True)
         }
         return [_reply(request, plan, found) for request, plan in zip(requests, plans, strict=True)]
 
@@ -81,7 +81,7 @@ class Embedding:
         """
         served = self.models.find(request.model, request.task)
         if request.normalized is False:
-            raise WireError(Reason.INVALID, "vectors always have unit length here; leave out the field or send true")
+            raise WireError(Reason.INVALID, '"normalize": false is not supported: vectors have unit length')
         try:
             dimension = served.profile.check_dimension(request.dimension)
         except InvalidInput as error:
@@ -91,7 +91,7 @@ class Embedding:
         overflow = self.settings.overflow if request.truncate is None else "truncate" if request.truncate else "error"
         role = agreed(bound, request.role) or header
         texts = self._texts(protocol, request, served, role)
-        return Plan(served, [(Ask(role, dimension, overflow), text) for role, text in texts])
+        return Plan(served, [(BatchKey(role, dimension, overflow), text) for role, text in texts])
 
     def _texts(
         self, protocol: Protocol, request: EmbedRequest, served: Served, role: Role | None
@@ -115,23 +115,23 @@ class Plan:
     """What a request comes to: for each of its texts, how it is embedded."""
 
     served: Served
-    texts: list[tuple[Ask, str]]
+    texts: list[tuple[BatchKey, str]]
 
 
-_Key = tuple[Served, Ask]
+_Key = tuple[Served, BatchKey]
 
 
 def _merge(plans: Sequence[Plan]) -> dict[_Key, dict[str, None]]:
-    """Return the different texts of all plans by model and Ask."""
+    """Return the different texts of all plans by model and batch key."""
     parts: dict[_Key, dict[str, None]] = {}
     for plan in plans:
-        for ask, text in plan.texts:
-            parts.setdefault((plan.served, ask), {})[text] = None
+        for key, text in plan.texts:
+            parts.setdefault((plan.served, key), {})[text] = None
     return parts
 
 
 def _reply(request: EmbedRequest, plan: Plan, found: dict[_Key, dict[str, tuple[Float32, int | None]]]) -> EmbedReply:
-    rows = [found[plan.served, ask][text] for ask, text in plan.texts]
+    rows = [found[plan.served, key][text] for key, text in plan.texts]
     counts = [count for _, count in rows if count is not None]
     return EmbedReply.of(
         np.stack([vector for vector, _ in rows]),
@@ -167,9 +167,9 @@ def decode(protocol: Protocol, body: bytes) -> tuple[EmbedRequest, ...]:
     Raises:
         WireError: not such a request, or one that says something twice.
     """
-    decoded: Any = protocol.codec.decode_request(body)
+    requests = protocol.codec.decode_requests(body)
     _check_names(body)
-    return decoded if isinstance(decoded, tuple) else (decoded,)  # pyright: ignore[reportUnknownVariableType]
+    return requests
 
 
 def _check_names(body: bytes) -> None:
@@ -183,9 +183,3 @@ def _check_names(body: bytes) -> None:
         json.loads(body, object_pairs_hook=check)
     except RecursionError as error:
         raise WireError(Reason.INVALID, "the body is nested too deeply") from error
-
-
-def encode(protocol: Protocol, replies: Sequence[EmbedReply]) -> bytes:
-    """Write the replies to what ``decode`` read."""
-    several = protocol.name == "qdrant"
-    return protocol.codec.encode_reply(replies if several else replies[0])

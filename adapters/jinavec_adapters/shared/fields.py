@@ -8,10 +8,9 @@ from threading import Lock
 from typing import Annotated, Any, cast
 
 from jinavec import Contract, Encoder, ModelProfile
-from jinavec.backends.base import Overflow
 from jinavec.extras import require
 from jinavec.options import plain
-from jinavec.settings import SettingsArguments, without_user, written_options
+from jinavec.settings import Overflow, SettingsArguments, without_user, written_options
 
 require("pydantic", "langchain")  # the frameworks whose adapters import this bring it
 from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, PlainSerializer, PrivateAttr  # noqa: E402

@@ -13,14 +13,14 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import numpy as np
 
 from jinavec.errors import InvalidInput, InvalidRecord, brief
 from jinavec.filters import In, Range, Value, match
-from jinavec.records import Record
+from jinavec.records import Record, same_content
 from jinavec_integrations.faiss.filters import Lookup, entries, is_unicode, lookups, read_entry
 from jinavec_integrations.faiss.rowfile import Rows
 
@@ -95,14 +95,35 @@ class Snapshot:
         Raises:
             sqlite3.DatabaseError: a row has none.
         """
-        found = self._records("row", rows)
+        found = self.existing(rows)
         if len(found) < len(rows):
             raise sqlite3.DatabaseError("a vector has no record")
-        return found
+        return list(found.values())
+
+    def existing(self, rows: Iterable[int]) -> dict[int, Record]:
+        """Return the records of those rows that have one, in their order."""
+        look_up = "SELECT id, text, metadata FROM records WHERE row = ?"
+        return {row: _record(found) for row in rows for found in self._connection.execute(look_up, (row,))}
+
+    def page(self, start: int, end: int, count: int) -> dict[int, Record]:
+        """Return the first ``count`` records in rows from ``start`` up to ``end``, which is not among them."""
+        select = "SELECT row, id, text, metadata FROM records WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
+        return {row: _record(found) for row, *found in self._connection.execute(select, (start, end, count))}
 
     def by_id(self, ids: Iterable[str]) -> list[Record]:
         """Return the records of those ids that exist, in their order."""
-        return self._records("id", filter(is_unicode, ids))
+        look_up = "SELECT id, text, metadata FROM records WHERE id = ?"
+        known = filter(is_unicode, ids)
+        return [_record(found) for id in known for found in self._connection.execute(look_up, (id,))]
+
+    def unchanged(self, records: Iterable[Record]) -> dict[str, bool]:
+        """Return for those of the ids that exist: whether text and metadata are the same."""
+        look_up = "SELECT id, text, metadata FROM records WHERE id = ?"
+        found = ((record, row) for record in records for row in self._connection.execute(look_up, (record.id,)))
+        return {
+            record.id: tuple(row[1:]) == (record.text, record.metadata_json()) or same_content(record, _record(row))
+            for record, row in found
+        }
 
     def ids(self) -> list[str]:
         """Return the ids of all records, the oldest first."""
@@ -163,10 +184,6 @@ class Snapshot:
 
     def _rows(self, statement: str, parameters: Sequence[object]) -> Rows:
         return np.fromiter((row for (row,) in self._connection.execute(statement, parameters)), np.int64)
-
-    def _records(self, column: str, values: Iterable[object]) -> list[Record]:
-        select = f"SELECT id, text, metadata FROM records WHERE {column} = ?"
-        return [_record(row) for value in values for row in self._connection.execute(select, (value,))]
 
 
 class Readers:
@@ -271,7 +288,7 @@ class Writer:
         """
         block = (self.places, len(records), codes, vectors)
         self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", block)
-        replaced = self._forget(id for id, _, _ in records)
+        replaced = self._forget("id", (id for id, _, _ in records))
         numbered = list(enumerate(records, start=self.rows))
         self._connection.executemany(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
@@ -283,9 +300,14 @@ class Writer:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete the records of those ids that exist, and return how many there were."""
-        deleted = self._forget(filter(is_unicode, ids))
-        if deleted:
-            self._advance(0, deleted)
+        deleted = self._forget("id", filter(is_unicode, dict.fromkeys(ids)))
+        self._advance(0, deleted)
+        return deleted
+
+    def delete_rows(self, rows: Iterable[int]) -> int:
+        """Delete the records of those rows that have one, and return how many there were."""
+        deleted = self._forget("row", rows)
+        self._advance(0, deleted)
         return deleted
 
     def shrink(self) -> None:
@@ -302,9 +324,9 @@ class Writer:
         """Close the connection."""
         self._connection.close()
 
-    def _forget(self, ids: Iterable[str]) -> int:
-        look_up = "SELECT row, metadata FROM records WHERE id = ?"
-        found = [row for id in dict.fromkeys(ids) for row in self._connection.execute(look_up, (id,))]
+    def _forget(self, column: Literal["id", "row"], values: Iterable[object]) -> int:
+        look_up = f"SELECT row, metadata FROM records WHERE {column} = ?"
+        found = [row for value in values for row in self._connection.execute(look_up, (value,))]
         rows = [(row,) for row, _ in found]
         fields = sorted(entry for row, metadata in found for entry in _fields(row, metadata))
         self._connection.executemany("DELETE FROM records WHERE row = ?", rows)
@@ -313,7 +335,8 @@ class Writer:
         return len(found)
 
     def _advance(self, rows: int, deleted: int) -> None:
-        self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
+        if rows or deleted:
+            self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
 
 
 def _connect(folder: Path, mode: str, *statements: str) -> sqlite3.Connection:

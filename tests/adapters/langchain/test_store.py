@@ -141,7 +141,7 @@ async def test_the_event_loop_turns_while_the_index_works(
 
     def patient(*args: Any, **kwargs: Any) -> Any:
         begun.set()
-        assert turned.wait(20), "the event loop stood still"
+        assert turned.wait(120), "the event loop stood still"
         return work(*args, **kwargs)
 
     monkeypatch.setattr(BinaryIndex, method, patient)

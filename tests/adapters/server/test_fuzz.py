@@ -20,7 +20,8 @@ from jinavec.wire.fields import is_object
 
 from .conftest import Server
 
-EXAMPLES = int(os.environ.get("JINAVEC_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("JINAVEC_FUZZ", "100"))
+"""Of each protocol; ``make torture-server`` sends 10,000."""
 GOOD: dict[str, tuple[Any, dict[str, Any]]] = {
     "/v1/embeddings": (openai, {"input": ["a"], "model": "lexical", "dimensions": 64, "encoding_format": "float"}),
     "/query/v1/embeddings": (openai, {"input": "a", "model": "roles", "task": "retrieval.query", "truncate": True}),

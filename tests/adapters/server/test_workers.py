@@ -37,7 +37,7 @@ def started(server: Server) -> list[Any]:
 
 
 def wait_for(condition: Any) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jinavec import Encoder, ModelProfile, Record, Role, Task
+from jinavec import Encoder, ModelProfile, Progress, Record, Role, Task
 from jinavec.backends.base import Backend, Report
 from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidRecord, InvalidType, InvalidVectors
 from jinavec.extras import require
@@ -169,16 +169,12 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
     with BinaryIndexBuilder(tmp_path / "index", contract=encoder.contract) as builder:
         with pytest.raises(KeyboardInterrupt):
             builder.add_texts(interrupted(), encoder)
-    phases: list[tuple[str, int, int]] = []
-
-    def report(phase: str, done: int, total: int) -> None:
-        phases.append((phase, done, total))
-
+    events: list[Progress] = []
     with BinaryIndexBuilder(
         tmp_path / "index",
         contract=encoder.contract,
         resume=True,
-        report=report,
+        progress=events.append,
         options={"lists": 4},
     ) as builder:
         assert builder.add_texts(records, encoder) == 3000 - 2048
@@ -188,8 +184,11 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
             assert str(builder.plan) == index.info()["plan"] == "4 lists, as asked"
     assert len(backend.seen) == 3000
     moves = {f"{how} {what}" for how in ("moving", "ordering") for what in ("codes", "vectors")}
-    assert {phase for phase, _, _ in phases} == {"storing", "training", "assigning"} | moves
-    assert phases[-1] == ("ordering vectors", 3000, 3000)
+    assert {event.phase for event in events} == {"ingest", "training", "assigning"} | moves
+    assert events[-1] == Progress("ordering vectors", 3000, 3000)
+    counts = [event for event in events if event.phase == "ingest"]
+    assert [event.done for event in counts] == sorted(event.done for event in counts)
+    assert (counts[-1].done, counts[-1].embedded) == (3000, 3000)
 
 
 def test_a_builder_begins_only_where_nothing_is(tmp_path: Path) -> None:

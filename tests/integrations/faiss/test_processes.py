@@ -80,14 +80,14 @@ def test_threads_read_while_one_writes(index: BinaryIndex) -> None:
             assert all(hit.record.metadata["revision"] < 10 for hit in hits)
         return follow(index, step)
 
-    with ThreadPoolExecutor(8) as pool:
-        readers = [pool.submit(read, thread) for thread in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read, thread) for thread in range(4)]
         try:
             for number in range(STEPS):
                 apply(index, number)
         finally:
             written.set()
-        assert [reader.result() for reader in readers] == [STEPS] * 8
+        assert [reader.result() for reader in readers] == [STEPS] * 4
     assert len(seen) > 5, "nobody read while the index was written"
 
 

@@ -80,7 +80,9 @@ def index(sources: SourceNames, flags: IndexFlags, read: RecordFlags, asked: Enc
     with Distinct(given, rejects) as distinct:
         with progress_bar(files) as show:
             run = Indexing(
-                flags=flags,
+                target=flags.to,
+                options=flags.option,
+                resume=flags.resume,
                 batch_size=read.batch_size,
                 settings=settings,
                 is_new=existing is None,

@@ -119,9 +119,9 @@ def _write_graph(settings: EncoderSettings, weights: Weights, path: Path, precis
     graph = _trace(settings, weights, path.parents[1])
     if precision == "int8":
         graph = _quantize(ir, graph, path.parent / "work")
+    passes: Any = require("onnx_ir.passes.common", "export")
     with model_errors(f"cannot export {settings.profile.name}"):
-        clear = require("onnx_ir.passes.common", "export").ClearMetadataAndDocStringPass()
-        clear(graph)  # they name files of this machine
+        passes.ClearMetadataAndDocStringPass()(graph)  # they name files of this machine
     notes = {"model": settings.profile.base, "precision": precision, "revision": weights.revision}
     if has_adapters(weights.folder) or "{task}" in settings.profile.source:
         notes["task"] = settings.task.value
@@ -142,10 +142,11 @@ def _trace(settings: EncoderSettings, weights: Weights, folder: Path) -> Any:
     backbone.config.to_json_file(folder / "config.json")
     ids = torch.ones((2, 7), dtype=torch.long)
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    pooled = _pooled(torch, backbone, settings.profile.pooling)
     exporting = model_errors(f"cannot export {settings.profile.name}")
     with exporting, torch.no_grad(), quiet("torch.onnx"):
         program = torch.onnx.export(
-            _pooled(torch, backbone, settings.profile.pooling),
+            pooled,
             (ids, torch.ones_like(ids)),
             dynamo=True,
             opset_version=OPSET,

@@ -55,8 +55,9 @@ class Tokenizer:
             ModelError: it is missing, damaged, or does not append what the profile says.
         """
         path = weights.file("tokenizer.json")
+        tokenizers = require("tokenizers", extra)
         with model_errors(f"cannot read {path}"):
-            tokenizer = require("tokenizers", extra).Tokenizer.from_file(str(path))
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
         loaded = cls(tokenizer, profile.limit)
         loaded._check_appended(profile)
         return loaded

@@ -68,9 +68,9 @@ def _is_v5(found: dict[str, Any]) -> bool:
 def _v5_class(transformers: Any, folder: Path, found: dict[str, Any]) -> tuple[Any, Any]:
     """Return what stands behind the vendor's name for both sizes, by the tensors: only Qwen3 normalizes its queries."""
     fields = {name: value for name, value in found.items() if name not in NOT_FIELDS}
+    is_qwen = any(name.endswith("q_norm.weight") for name in _tensor_names(folder))
+    kind = "Qwen3" if is_qwen else "EuroBert"
     with model_errors(f"cannot load the model in {folder}"):
-        is_qwen = any(name.endswith("q_norm.weight") for name in _tensor_names(folder))
-        kind = "Qwen3" if is_qwen else "EuroBert"
         return getattr(transformers, f"{kind}Model"), getattr(transformers, f"{kind}Config")(**fields)
 
 
@@ -78,7 +78,7 @@ def _tensor_names(folder: Path) -> list[str]:
     safetensors: Any = require("safetensors", "torch")
     names: list[str] = []
     for path in sorted(folder.glob("*.safetensors")):
-        with safetensors.safe_open(str(path), "np") as file:
+        with model_errors(f"cannot read {path}"), safetensors.safe_open(str(path), "np") as file:
             names += file.keys()
     return names
 
@@ -101,10 +101,11 @@ def adapted(model: Any, folder: Path, task: str) -> Any:
     files = Weights(adapter)
     config_file, tensor_file = files.file("adapter_config.json"), files.file("adapter_model.safetensors")
     peft: Any = require("peft", "torch")
+    safetensors: Any = require("safetensors.torch", "torch")
     with model_errors(f"cannot load the adapter in {adapter}"):
         config = peft.PeftConfig.from_json_file(str(config_file))
         peft.inject_adapter_in_model(peft.get_peft_config(config), model)
-        tensors = require("safetensors.torch", "torch").load_file(str(tensor_file))
+        tensors = safetensors.load_file(str(tensor_file))
         result = peft.set_peft_model_state_dict(model, tensors)
     odd = [*result.unexpected_keys, *(name for name in result.missing_keys if ".lora_" in name)]
     if odd:

@@ -139,7 +139,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     [
         (refusal(401, "security_exception", "unable to authenticate"), "ELASTICSEARCH_API_KEY"),
         (refusal(403, "security_exception", "action [indices:admin/create] is unauthorized"), "privilege"),
-        (refusal(403, "security_exception", "current license is non-compliant for [x]"), "licence has expired"),
+        (refusal(403, "security_exception", "current license is non-compliant for [x]"), "license has expired"),
         (refusal(400, "index_closed_exception", "closed"), "open it again"),
     ],
 )

@@ -8,22 +8,30 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
-from jinavec.errors import EngineError, IndexNotFound, InvalidInput, InvalidTarget, InvalidType, RecordsFailed
+from jinavec.errors import (
+    EngineError,
+    IndexDamaged,
+    IndexNotFound,
+    InvalidInput,
+    InvalidTarget,
+    InvalidType,
+    RecordsFailed,
+)
+from jinavec.ingest import Progress
 
 pytest.importorskip("elasticsearch")
 import elasticsearch
-from tests.support.scripted_elasticsearch import ROOT, Answer, Asked, Script, refusal, scripted
+from tests.support.scripted_elasticsearch import ROOT, Answer, Asked, Bulk, Script, nothing_found, refusal, scripted
 
-from jinavec_integrations.elasticsearch import ElasticsearchOptions, bulk
+from jinavec_integrations.elasticsearch import ElasticsearchOptions, convert, documents, filters
 from jinavec_integrations.elasticsearch.connect import Place, connect
-from jinavec_integrations.elasticsearch.faults import Fault, reported, translate
+from jinavec_integrations.elasticsearch.errors import Fault, reported, translate
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta
 
 CONTRACT = Contract.of(ModelProfile(name="faults", width=64))
@@ -31,13 +39,14 @@ VECTORS = np.eye(64, dtype=np.float32)
 MAPPING = {"notes": {"mappings": Meta(contract=CONTRACT, layout=Layout(storage="bbq_hnsw")).mapping()}}
 OPEN: dict[Any, Any] = {
     ("GET", "/notes/_mapping"): (200, MAPPING),
+    ("POST", "/notes/_mget"): nothing_found,
     ("POST", "/notes/_refresh"): (200, {}),
 }
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(documents, "_FIRST_WAIT", 0.001)
     for name in ("ELASTICSEARCH_API_KEY", "JINAVEC_API_KEY", "ELASTICSEARCH_USERNAME", "ELASTICSEARCH_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
 
@@ -52,7 +61,7 @@ def opened(script: Script, encoder: Encoder | None = None) -> Any:
     [
         (refusal(401, "security_exception", "unable to authenticate"), EngineError, "ELASTICSEARCH_API_KEY"),
         (refusal(403, "security_exception", "action [search] is unauthorized"), EngineError, "privilege"),
-        (refusal(403, "security_exception", "current license is non-compliant for [x]"), EngineError, "licence"),
+        (refusal(403, "security_exception", "current license is non-compliant for [x]"), EngineError, "license"),
         (refusal(403, "security_exception", "license has expired"), EngineError, "renew"),
         (refusal(404, "index_not_found_exception", "no such index [notes]"), IndexNotFound, "no such index"),
         (refusal(400, "index_closed_exception", "closed"), EngineError, "open it again"),
@@ -88,29 +97,6 @@ def test_tls_that_fails_is_named() -> None:
         open_engine(f"elasticsearch:{script.url.replace('http:', 'https:')}/notes")
 
 
-class Bulk:
-    """A bulk route that rejects documents as a test says."""
-
-    def __init__(self, refuse: Callable[[str], Answer | None] = lambda id: None) -> None:
-        self.refuse = refuse
-        self.stored: dict[str, Any] = {}
-        self.lock = threading.Lock()
-
-    def __call__(self, asked: Asked) -> Answer:
-        lines, items = asked.lines, list[Any]()
-        with self.lock:
-            for action, source in zip(lines[::2], lines[1::2], strict=True):
-                id = action["index"]["_id"]
-                refused = self.refuse(id)
-                if refused is None:
-                    self.stored[id] = source
-                    items.append({"index": {"_id": id, "status": 201}})
-                else:
-                    status, body = refused
-                    items.append({"index": {"_id": id, "status": status, "error": body["error"]}})
-        return 200, {"items": items, "errors": True}
-
-
 def test_a_rejected_document_is_sent_again_and_only_that() -> None:
     times: dict[str, int] = {}
 
@@ -121,7 +107,7 @@ def test_a_rejected_document_is_sent_again_and_only_that() -> None:
 
     route = Bulk(refuse)
     with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): route}) as script, opened(script) as engine:
-        assert engine.ingest([Record(str(n)) for n in range(10)], VECTORS[:10]) == 10
+        assert engine.ingest([Record(str(n)) for n in range(10)], VECTORS[:10]).stored == 10
     assert sorted(route.stored) == [str(n) for n in range(10)]
     assert times == {str(n): 4 if n in (3, 7) else 1 for n in range(10)}
 
@@ -159,7 +145,7 @@ def test_a_server_that_can_fuse_does(fusion: Any, score: float) -> None:
         assert sent["retriever"].keys() == {fusion} and sent["size"] == 3
 
 
-def test_a_licence_without_fusion_is_asked_once() -> None:
+def test_a_license_without_fusion_is_asked_once() -> None:
     encoder = Encoder.load("lexical", dimension=64)
     mapping = Meta(contract=encoder.contract, layout=Layout(storage="bbq_hnsw")).mapping()
     asked: list[Any] = []
@@ -181,7 +167,7 @@ def test_a_licence_without_fusion_is_asked_once() -> None:
             found = engine.hybrid("x")
             assert found[0].score == pytest.approx(1.0)
         assert sum("retriever" in body for body in asked) == 1
-        with pytest.raises(EngineError, match="licence"):
+        with pytest.raises(EngineError, match="license"):
             engine.hybrid("x", local=False)
 
 
@@ -205,9 +191,13 @@ def test_each_record_that_was_refused_is_named() -> None:
     records = [Record(str(n)) for n in range(20)]
     with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): route}) as script, opened(script) as engine:
         with pytest.raises(RecordsFailed, match=r"5 of 20 records: '0': .*mapping.*and 2 more") as raised:
-            engine.ingest(records, VECTORS[:20], batch=3)
+            engine.add(records, VECTORS[:20])
         assert sorted(raised.value.reasons, key=int) == ["0", "4", "8", "12", "16"]
-    assert len(route.stored) == 15
+        route.stored.clear()
+        told: dict[str, str] = {}
+        ingested = engine.ingest(records, VECTORS[:20], batch_size=3, on_refused=told.__setitem__)
+        assert ingested.refused == told == raised.value.reasons
+    assert len(route.stored) == ingested.stored == 15
 
 
 @pytest.mark.parametrize("limit", [30_000, 3000])
@@ -255,21 +245,112 @@ def test_a_failure_stops_the_encoder_in_the_middle_of_a_batch() -> None:
     with scripted(answers=answers) as script, opened(script, encoder) as engine:
         engine.encoder = Slow()
         with pytest.raises(EngineError, match="no valid credentials"):
-            engine.ingest([Record(str(n), f"text {n}") for n in range(40)], batch=4)
+            engine.ingest([Record(str(n), f"text {n}") for n in range(40)], batch_size=4)
     assert len(embedded) < 12  # the first batch, and what was begun while it was sent
 
 
 def test_an_ingest_that_breaks_off_says_what_is_stored_and_raises() -> None:
     route, seen = Bulk(), list[int]()
 
+    def show(progress: Progress) -> None:
+        seen.append(progress.done)
+
     def breaks(asked: Asked) -> Answer:
         return route(asked) if len(route.stored) < 6 else refusal(503, "unavailable", "shards")
 
     with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): breaks}) as script, opened(script) as engine:
         with pytest.raises(EngineError, match="not available"):
-            engine.ingest([Record(str(n)) for n in range(30)], VECTORS[:30], batch=2, threads=1, progress=seen.append)
+            engine.ingest([Record(str(n)) for n in range(30)], VECTORS[:30], batch_size=2, threads=1, progress=show)
         assert seen == [2, 4, 6]
     assert {str(n) for n in range(6)} <= route.stored.keys()
+
+
+# reading
+
+
+SNAPSHOT: dict[Any, Any] = {
+    ("POST", "/notes/_pit"): (200, {"id": "snapshot 1"}),
+    ("DELETE", "/_pit"): (200, {"succeeded": True}),
+}
+
+
+def hit(number: int, **source: Any) -> dict[str, Any]:
+    return {"_id": str(number), "_source": {"text": "x", "metadata": {}, **source}, "sort": [number, 3 << 32 | 7]}
+
+
+def test_the_newest_name_of_a_snapshot_is_used_and_released() -> None:
+    pages = iter([[hit(1), hit(2)], [hit(5)]])
+
+    def search(asked: Asked) -> Answer:
+        return 200, {"pit_id": f"snapshot {len(script.asked)}", "hits": {"hits": next(pages)}}
+
+    with scripted(answers={**OPEN, **SNAPSHOT, ("POST", "/_search"): search}) as script, opened(script) as engine:
+        found = list(engine.iterate(2, after="0:3"))
+        assert [record.id for page in found for record in page] == ["1", "2", "5"]
+        assert found[-1].cursor == "5:3"
+        first, second, release = (asked.lines[0] for asked in script.asked[-3:])
+        assert first["search_after"] == [0, 4 * 2**32 - 2**31 - 1]
+        assert second["search_after"] == [2, 4 * 2**32 - 2**31 - 1]
+        assert second["pit"]["id"] != first["pit"]["id"] == "snapshot 1"
+        assert release == {"id": f"snapshot {len(script.asked) - 1}"}
+        searches = [asked.path for asked in script.asked if asked.path.startswith("/_search")]
+        assert all("allow_partial_search_results=false" in path for path in searches)  # else a shard may be left out
+
+
+def test_a_snapshot_that_expired_says_how_to_go_on() -> None:
+    gone = refusal(404, "search_context_missing_exception", "No search context found for id [42]")
+    with scripted(answers={**OPEN, **SNAPSHOT, ("POST", "/_search"): gone}) as script, opened(script) as engine:
+        with pytest.raises(EngineError, match=r"expired.*iterate\(after=\)"):
+            list(engine.iterate())
+        assert script.paths()[-1] == "DELETE /_pit"
+
+
+@pytest.mark.parametrize("cursor", ["", "r7", "1", "1:", ":1", "-1:0", "1:0:0", "1:0\n", "\u0661:0", "9" * 30 + ":0"])
+def test_a_cursor_that_cannot_be_read_is_refused(cursor: str) -> None:
+    with scripted(answers=OPEN) as script, opened(script) as engine, pytest.raises(InvalidInput, match="cursor"):
+        engine.iterate(after=cursor)
+
+
+@pytest.mark.parametrize(
+    "source", [{"text": None}, {"metadata": None}, {"metadata": [1]}, {"text": ["x"]}, {"id": 7}, {"id": ""}]
+)
+def test_a_document_that_is_no_record_is_named(source: dict[str, Any]) -> None:
+    found = {"hits": {"hits": [hit(7, **source)]}}
+    answers = {**OPEN, **SNAPSHOT, ("POST", "/_search"): (200, found), ("POST", "/notes/_search"): (200, found)}
+    with scripted(answers=answers) as script, opened(script) as engine:
+        for read in (lambda: list(engine.iterate()), lambda: engine.search(VECTORS[0])):
+            with pytest.raises(IndexDamaged, match="document '7' is not a record"):
+                read()
+
+
+def test_a_document_without_a_vector_is_named() -> None:
+    answers = {**OPEN, **SNAPSHOT, ("POST", "/_search"): (200, {"hits": {"hits": [hit(7)]}})}
+    with scripted(answers=answers) as script, opened(script) as engine:
+        assert len(list(engine.iterate())) == 1
+        with pytest.raises(IndexDamaged, match="document '7' has no vector"):
+            list(engine.iterate(vectors=True))
+
+
+class Planted(Exception):
+    """A bug of one's own."""
+
+
+@pytest.mark.parametrize("bug", [TypeError, KeyError, AttributeError, ValueError, AssertionError, Planted])
+@pytest.mark.parametrize("place", [(filters, "_one_of"), (convert, "Record"), (convert, "cosine"), (convert, "terms")])
+def test_a_bug_leaves_with_its_own_type(
+    bug: type[Exception], place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*_: Any) -> Any:
+        raise bug("planted")
+
+    found = {"hits": {"hits": [{**hit(7), "_score": 1.0}]}}
+    answers = {**OPEN, ("POST", "/notes/_search"): (200, found), ("PUT", "/notes/_bulk"): Bulk()}
+    with scripted(answers=answers) as script, opened(script) as engine:
+        monkeypatch.setattr(*place, planted)
+        with pytest.raises(Exception, match="planted") as raised:
+            engine.search(VECTORS[0], filter={"a": 1})
+            engine.add([Record("a", "", {"a": 1})], VECTORS[:1])
+        assert raised.type is bug
 
 
 # what is sent

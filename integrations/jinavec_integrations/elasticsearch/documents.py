@@ -1,20 +1,25 @@
-"""Bulk requests: documents in, a reason for each that was not stored out; a rejected document is sent again."""
+"""Documents, many at a time: bulk requests with a reason for each that was refused, and look-ups by ``_id``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinavec.extras import require
-from jinavec_integrations.elasticsearch.faults import reason, reported
+from jinavec.records import Record
+from jinavec_integrations.elasticsearch.convert import SOURCE, read_record
+from jinavec_integrations.elasticsearch.errors import reason, refused, reported
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-_CHUNKS = ((1000, 8 * 2**20), (1000, 2**20), (100, 2**17), (1, 2**17))
-"""Documents and bytes of a request; the next smaller where the server, or a proxy before it, finds one too large."""
+BATCH = 1024
+"""Documents of a request."""
+_CHUNKS = ((BATCH, 16 * 2**20), (BATCH, 2**20), (100, 2**17), (1, 2**17))
+"""Documents and bytes of a bulk request; the next smaller where the server, or a proxy before it, finds one too large.
+16 MiB hold 1024 vectors of 1024 floats in their longest form, as JSON numbers."""
 _RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 8, 0.5, 30.0
-"""How often a document that was rejected (429) is sent again; seconds before the first and before any time."""
+"""How often a document that was rejected (429) is sent again; seconds before the first retry, and at most."""
 _TOO_LARGE = 413
 
 
@@ -33,9 +38,9 @@ def send(client: Elasticsearch, index: str, actions: Iterable[dict[str, Any]], w
                 if item["status"] == _TOO_LARGE and chunk != _CHUNKS[-1]:
                     too_large.append({"_op_type": action, "_id": item["_id"], "_source": item.get("data")})
                     continue
-                gone = action == "delete" and item["status"] == 404
-                failed = "" if stored or gone else reason(item.get("error"), item["status"])
-                yield item["_id"], "not found" if gone else failed
+                missing = action == "delete" and item["status"] == 404
+                failed = "" if stored or missing else reason(item.get("error"), item["status"])
+                yield item["_id"], "not found" if missing else failed
             if not too_large:
                 return
             actions = too_large
@@ -59,3 +64,17 @@ def _answers(
     ):
         ((action, item),) = answer.items()
         yield stored, action, item
+
+
+def read_documents(client: Elasticsearch, index: str, ids: Sequence[str], where: str) -> dict[str, Record]:
+    """Return the records of those documents that exist, by ``_id``, in the order asked."""
+    records: dict[str, Record] = {}
+    for first in range(0, len(ids), BATCH):
+        with reported(where):
+            answer = client.mget(index=index, ids=ids[first : first + BATCH], source_includes=SOURCE)
+        for document in answer["docs"]:
+            if "error" in document:
+                raise refused(document, 400, where)
+            if document["found"]:
+                records[document["_id"]] = read_record(document)
+    return records

@@ -1,4 +1,4 @@
-"""Sources: one loaded model for each name, shared by everybody who asks for a view of it."""
+"""The models behind fastembed's names: each is loaded once, and shared by all who ask for a view of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jinavec.vectors import Float32
 from jinavec_adapters.qdrant.document import DocumentOptions
 
 
-class Source:
-    """A model that is loaded at first use, once for each set of weights."""
+class LoadedModel:
+    """A model that is loaded at its first use, once for each set of weights."""
 
     def __init__(self, profile: ModelProfile, encoder: Encoder | None = None) -> None:
         self.profile = profile
@@ -58,24 +58,24 @@ class _LastCall(BackendWrapper):
         return vectors
 
 
-SOURCES: dict[str, Source] = {}
+MODELS: dict[str, LoadedModel] = {}
 """By the name that ``models.Document(model=...)`` gives, in lower case."""
 
 
 def names(profile: ModelProfile) -> list[str]:
-    """Return the names of a model in Qdrant: v5 with and without its organisation."""
+    """Return the names of a model in Qdrant: v5 with and without its organization."""
     return [f"jinaai/{profile.name}", profile.name] if profile.source.startswith("jinaai/") else [profile.name]
 
 
-def fill(encoders: Sequence[Encoder]) -> None:
-    """Put the catalogue into ``SOURCES``, and encoders of one's own in place of theirs."""
+def add_models(encoders: Sequence[Encoder]) -> None:
+    """Add the catalogue to ``MODELS``, and given encoders in place of the catalogue's model of their name."""
     for profile in CATALOGUE.values():
-        if names(profile)[0].lower() not in SOURCES:
-            _put(Source(profile))
+        if names(profile)[0].lower() not in MODELS:
+            _put(LoadedModel(profile))
     for encoder in encoders:
-        _put(Source(encoder.profile, encoder))
+        _put(LoadedModel(encoder.profile, encoder))
 
 
-def _put(source: Source) -> None:
-    for name in names(source.profile):
-        SOURCES[name.lower()] = source
+def _put(model: LoadedModel) -> None:
+    for name in names(model.profile):
+        MODELS[name.lower()] = model

@@ -1,4 +1,4 @@
-"""Connection: bounds what a client may do before there is a request: how long its head takes, and how large it is."""
+"""LimitedConnection: bounds the time and the size of a request's head, before there is a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LARGEST_HEAD = 64 * 1024
 """Bytes of a request line and its headers."""
 
 
-class Connection(HttpToolsProtocol):
+class LimitedConnection(HttpToolsProtocol):
     """A connection of uvicorn, which by itself would wait for the rest of a head for ever, and keep all of it."""
 
     def __init__(self, *arguments: Any, patience: float, **more: Any) -> None:

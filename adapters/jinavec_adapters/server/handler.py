@@ -1,4 +1,4 @@
-"""Door: what happens to a request before and after its texts are embedded; it always ends in an answer."""
+"""Handler: what happens to a request before and after its texts are embedded; it always ends in an answer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from starlette.responses import Response
 
 from jinavec.tasks import Role
 from jinavec.wire.messages import Reason, WireError
-from jinavec_adapters.server.embedding import Embedding, decode, encode, refusal
-from jinavec_adapters.server.keys import Keys, shown_keys
+from jinavec_adapters.server.auth import ApiKeys, sent_keys
+from jinavec_adapters.server.embedding import Embedding, decode, refusal
 from jinavec_adapters.server.metrics import Metrics
-from jinavec_adapters.server.protocols import QDRANT, Protocol, dialect
+from jinavec_adapters.server.protocols import Protocol, dialect
 from jinavec_adapters.server.settings import ServerSettings
 
 T = TypeVar("T")
@@ -33,24 +33,24 @@ CLIENT_LEFT = 499
 
 
 @dataclass
-class Door:
-    """Lets requests in: key, limits, body; and turns whatever goes wrong into the protocol's own error."""
+class Handler:
+    """Handles requests: key, limits, body; and turns whatever goes wrong into the protocol's own error."""
 
     settings: ServerSettings
-    keys: Keys
+    keys: ApiKeys
     embedding: Embedding
     metrics: Metrics
     _requests: int = field(default=0, init=False)
     _held: int = field(default=0, init=False)
 
-    async def enter(self, request: Request, protocol: Protocol, bound: Role | None) -> Response:
+    async def handle(self, request: Request, protocol: Protocol, bound: Role | None) -> Response:
         """Answer one request."""
         body = bytearray()
         try:
             with self._admitted(body):
                 async with asyncio.timeout(self.settings.timeout):
-                    if protocol is not QDRANT:
-                        self.keys.check(shown_keys(request.headers))
+                    if not protocol.key_in_body:
+                        self.keys.check(sent_keys(request.headers))
                     _check_headers(request.headers)
                     await self._read(request, body)
                     content = bytes(body)
@@ -74,12 +74,12 @@ class Door:
 
     async def _answer(self, request: Request, protocol: Protocol, bound: Role | None, body: bytes) -> Response:
         requests = decode(protocol, body)
-        if protocol is QDRANT:  # which sends its key in the body
-            self.keys.check([*shown_keys(request.headers), *filter(None, {one.user for one in requests})])
+        if protocol.key_in_body:
+            self.keys.check([*sent_keys(request.headers), *filter(None, {one.user for one in requests})])
         note(request, protocol=protocol.name, texts=sum(len(one.texts) for one in requests))
         header = None if all(one.role for one in requests) else protocol.header_role(request.headers)
         replies = await _while_present(request, self.embedding.answer(protocol, requests, bound, header))
-        return Response(encode(protocol, replies), media_type="application/json")
+        return Response(protocol.codec.encode_replies(replies), media_type="application/json")
 
     @contextmanager
     def _admitted(self, body: bytearray) -> Generator[None]:

@@ -11,7 +11,7 @@ from tests.support.scripted_server import ScriptedServer
 
 pytest.importorskip("httpx2")
 
-SCRIPT = Path(__file__).parents[4] / "examples" / "servers" / "compare.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "servers" / "compare.py"
 
 
 def test_two_right_servers_agree() -> None:

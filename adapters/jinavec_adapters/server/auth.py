@@ -1,4 +1,4 @@
-"""Keys: who may ask."""
+"""ApiKeys: who may ask."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.datastructures import Headers
 from jinavec.wire.messages import Reason, WireError
 
 
-class Keys:
+class ApiKeys:
     """The keys that open a server; none are needed where there are none."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]
 
-    def check(self, shown: Iterable[str]) -> None:
+    def check(self, sent: Iterable[str]) -> None:
         """Refuse whoever shows no key that is ours; how long that takes says nothing about the keys.
 
         Raises:
@@ -25,19 +25,19 @@ class Keys:
         """
         if not self._digests:
             return
-        digests = [_digest(key) for key in shown]
+        digests = [_digest(key) for key in sent]
         if not digests:
-            raise WireError(Reason.UNAUTHORIZED, "this server wants an API key: send Authorization: Bearer KEY")
+            raise WireError(Reason.UNAUTHORIZED, "missing API key: send Authorization: Bearer KEY")
         same = [hmac.compare_digest(digest, own) for digest in digests for own in self._digests]
         if not any(same):
-            raise WireError(Reason.UNAUTHORIZED, "the API key is not known here")
+            raise WireError(Reason.UNAUTHORIZED, "invalid API key")
 
 
-def shown_keys(headers: Headers) -> list[str]:
+def sent_keys(headers: Headers) -> list[str]:
     """Return the keys of a request's headers: the bearer's, and any ``...-api-key``, as Qdrant passes them on."""
     kind, _, bearer = headers.get("authorization", "").partition(" ")
-    shown = [bearer.strip()] if kind.lower() == "bearer" and bearer.strip() else []
-    return shown + [value for name, value in headers.items() if name.endswith("-api-key")]
+    sent = [bearer.strip()] if kind.lower() == "bearer" and bearer.strip() else []
+    return sent + [value for name, value in headers.items() if name.endswith("-api-key")]
 
 
 def _digest(key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Observer: around every request a request id, one line of log, and its metrics; never a text or a key."""
+"""AccessLog: around every request a request id, one line of log, and its metrics; never a text or a key."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _QUIET = ("/health", "/ready", "/metrics")
 """Routes that probes ask every few seconds: in the metrics, not in the log."""
 
 
-class Observer:
-    """An ASGI layer."""
+class AccessLog:
+    """ASGI middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

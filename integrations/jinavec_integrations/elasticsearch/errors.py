@@ -1,4 +1,4 @@
-"""What Elasticsearch and its client report, told in jinavec's own errors: once, here."""
+"""What Elasticsearch and its client report, translated into jinavec's own errors: once, here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from jinavec.errors import EngineError, IndexNotFound, InvalidFilter, InvalidInput, InvalidRecord, JinavecError
+from jinavec.errors import (
+    EngineError,
+    IndexNotFound,
+    InvalidFilter,
+    InvalidInput,
+    InvalidRecord,
+    JinavecError,
+    Unsupported,
+)
 from jinavec.extras import require
 
 _WORDS = 500
@@ -27,7 +35,7 @@ class Fault:
     def read(cls, status: int, body: object) -> Fault:
         """Read the body of an answer, or the error of one item of a bulk request."""
         error: Any = _member(body, "error") or body
-        if not hasattr(error, "get"):
+        if not _is_object(error):
             return cls(status, "", str(error or "")[:_WORDS])
         causes = _member(error, "root_cause")
         cause = causes[0] if causes else error
@@ -41,8 +49,12 @@ class Fault:
         return f"{self.status} {self.kind}: {self.reason}" if self.kind else f"{self.status}: {self.reason}"
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
 def _member(value: object, name: str) -> Any:
-    return cast("Mapping[str, Any]", value).get(name) if isinstance(value, Mapping) else None
+    return cast("Mapping[str, Any]", value).get(name) if _is_object(value) else None
 
 
 @dataclass(frozen=True)
@@ -61,11 +73,21 @@ def _status(*codes: int) -> Callable[[Fault], bool]:
 
 
 _RULES = (
-    _Rule(_about("index_not_found_exception"), IndexNotFound, "there is no such index; name a model to create it"),
+    _Rule(_about("index_not_found_exception"), IndexNotFound, "no such index; name a model to create it"),
     _Rule(
-        _about("current license is non-compliant", "license has expired", "license is expired"),
+        _about("current license is non-compliant"),
+        Unsupported,
+        "the server's license has expired or does not cover this; renew it, or do without the feature",
+    ),
+    _Rule(
+        _about("license has expired", "license is expired"), EngineError, "the server's license has expired; renew it"
+    ),
+    _Rule(_about("unknown retriever"), Unsupported, "this version of Elasticsearch does not have the retriever"),
+    _Rule(
+        _about("search_context_missing_exception"),
         EngineError,
-        "the server's licence has expired or does not cover this; renew it, or do without the feature",
+        "the snapshot has expired, since too much time passed between two pages; go on with iterate(after=) and the"
+        " cursor of the last page",
     ),
     _Rule(
         _about("flood-stage", "read-only-allow-delete"),
@@ -146,7 +168,7 @@ _RULES = (
     _Rule(
         _about("document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"),
         EngineError,
-        "the mapping of the index does not fit; if somebody changed it, make a new index and fill it again",
+        "the mapping of the index does not fit; if it was changed, create a new index and ingest again",
     ),
     _Rule(
         _about("different number of dimensions", "differs from field dimensions"),
@@ -156,11 +178,6 @@ _RULES = (
     _Rule(_status(502, 503, 504), EngineError, "the server, or a proxy before it, is not available; try again"),
 )
 """Most specific first."""
-
-
-def lacks_fusion(fault: Fault) -> bool:
-    """Return whether the server refused a retriever because its licence or its version does not have it."""
-    return _about("current license is non-compliant", "unknown retriever")(fault)
 
 
 def refused(error: object, status: int, where: str) -> JinavecError:
@@ -193,23 +210,23 @@ def reported(where: str) -> Generator[None]:
         IndexNotFound: no such index.
         EngineError, InvalidInput: any other failure.
     """
-    errors = require("elasticsearch", "elasticsearch")
+    library = require("elasticsearch", "elasticsearch")
     try:
         yield
-    except errors.UnsupportedProductError as error:
-        raise EngineError(f"{where}: what answers there is not Elasticsearch: {error}") from error
-    except errors.ApiError as error:
+    except library.UnsupportedProductError as error:
+        raise EngineError(f"{where}: the server is not Elasticsearch: {error}") from error
+    except library.ApiError as error:
         raise translate(Fault.read(error.meta.status, error.body), where) from error
-    except errors.SSLError as error:
+    except library.SSLError as error:
         raise EngineError(
             f"{where}: TLS was refused; name the certificate of the server's authority in ELASTICSEARCH_CA_CERTS"
             f" ({error.message})"
         ) from error
-    except errors.ConnectionTimeout as error:
+    except library.ConnectionTimeout as error:
         raise EngineError(f"{where}: no answer in time; try again, or with less at a time ({error.message})") from error
-    except errors.ConnectionError as error:
+    except library.ConnectionError as error:
         raise EngineError(f"{where}: cannot be reached; is the server running there? ({error.message})") from error
-    except errors.SerializationError as error:
+    except library.SerializationError as error:
         raise EngineError(f"{where}: a request or an answer could not be read as JSON: {error.message}") from error
-    except errors.TransportError as error:
+    except library.TransportError as error:
         raise EngineError(f"{where}: {error}") from error
