@@ -131,13 +131,13 @@ def _merge(resolved: Sequence[Resolved]) -> dict[_Key, dict[str, None]]:
 
 
 def _reply(
-    request: EmbedRequest, one: Resolved, found: dict[_Key, dict[str, tuple[Float32, int | None]]]
+    request: EmbedRequest, resolved: Resolved, found: dict[_Key, dict[str, tuple[Float32, int | None]]]
 ) -> EmbedReply:
-    rows = [found[one.served, key][text] for key, text in one.texts]
+    rows = [found[resolved.served, key][text] for key, text in resolved.texts]
     counts = [count for _, count in rows if count is not None]
     return EmbedReply.of(
         np.stack([vector for vector, _ in rows]),
-        replace(request, model=request.model or one.served.profile.name),
+        replace(request, model=request.model or resolved.served.profile.name),
         tokens=sum(counts) if len(counts) == len(rows) else None,
     )
 

@@ -147,7 +147,7 @@ class Connection:
 
 
 def local_collection_exists(location: Location) -> bool:
-    """Return whether a local folder may hold a collection, without making anything."""
+    """Return whether a local folder may hold a collection; creates nothing."""
     return location.folder == MEMORY or (Path(location.folder) / "meta.json").is_file()
 
 
@@ -159,7 +159,7 @@ def client_version() -> Version:
 
 
 class _Pool:
-    """The clients of local folders: qdrant-client locks a folder, so one has to do for the process."""
+    """The clients of local folders, one for each: qdrant-client locks a folder, even within a process."""
 
     def __init__(self) -> None:
         self.using = RLock()  # local mode is not made for threads

@@ -13,15 +13,15 @@ from jinavec.records import Record
 from jinavec_integrations.qdrant.filters import order, terms
 
 NAMESPACE = UUID("6f0fbd5d-6d5c-5c3f-9d0c-2b7f5b1c9a51")
-"""Of the UUIDs of record ids; part of the format."""
+"""Namespace of the UUIDs of record ids; part of the format."""
 INNER = "jinavec"
 """The key in a payload of what only jinavec reads: the id, what filters find, and the exact metadata if need be."""
 
 Ids = Literal["uuid5", "native"]
-"""How point ids come from record ids: by UUID, or unchanged where they can be (adopted collections)."""
+"""How point ids are made of record ids: as UUIDs, or unchanged if possible (adopted collections)."""
 PointId = int | str
 TEXT_KEYS = ("text", "document", "page_content", "content")
-"""Where the text of a point is looked for, in this order."""
+"""Payload keys that may hold the text of a point, the first that does counts."""
 
 
 def point_id(id: str, ids: Ids = "uuid5") -> PointId | None:

@@ -36,7 +36,7 @@ _TRUSTED_SECONDS = 5.0
 _TRUSTED_RECORDS = 2048
 """How many records are stored under the contract that was read, before it is read again."""
 _READ_BACK = 10_000
-"""How many records are stored before they are read back."""
+"""How many records are stored before it is looked up whether the server has them."""
 
 
 class QdrantIndex(Engine):
@@ -72,7 +72,7 @@ class QdrantIndex(Engine):
         self._read_at = time.monotonic()
         self._stored = 0  # records, since the contract was read
         self._acknowledged: list[str] = []  # ids, since records were read back
-        self._looked_up: set[str] = set()  # ids that _unchanged found to be free or ours, and _store is to store
+        self._looked_up: set[str] = set()  # ids whose points _unchanged saw, and _store is to write
 
     @classmethod
     def open_target(cls, location: str, *, contract: Contract | None, encoder: Encoder | None, options: object) -> Self:
@@ -159,7 +159,8 @@ class QdrantIndex(Engine):
                 part = slice(start, start + size)
                 self._points.upsert(records[part], vectors[part])
         except EngineError:
-            self._acknowledged.clear()  # a server in trouble is not asked more
+            with self._lock:
+                self._acknowledged.clear()  # the ingest ends with this error: a server in trouble is not asked more
             raise
         self._after_storing(ids)
         return {}
@@ -184,7 +185,7 @@ class QdrantIndex(Engine):
             self._flush()
 
     def _flush(self) -> None:
-        """Read back what was acknowledged; it is searchable already."""
+        """Look up whether the server has what it acknowledged; that is searchable already."""
         with self._lock:
             ids, self._acknowledged = self._acknowledged, []
         if ids and not self._connection.local:
@@ -198,7 +199,7 @@ class QdrantIndex(Engine):
         return [found[id] for id in ids if id in found]
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
-        self._trust_contract()
+        self._check_contract(_TRUSTED_SECONDS)
         start = None if after is None else read_cursor(after)
         return self._points.scroll(batch_size, vectors, passing(condition), start)
 
@@ -207,7 +208,7 @@ class QdrantIndex(Engine):
 
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         limit = min(k, max(1, self.count())) if k > _MANY else k
-        self._trust_contract()
+        self._check_contract(_TRUSTED_SECONDS)
         models, match = require("qdrant_client.models", "qdrant"), passing(condition)
         requests = [
             models.QueryRequest(**query_request(query, limit, match, self._manifest, self.options)) for query in queries
@@ -219,18 +220,16 @@ class QdrantIndex(Engine):
             hits += [[_hit(point) for point in answer.points] for answer in answers]
         return hits
 
-    def _trust_contract(self) -> None:
-        if time.monotonic() - self._read_at >= _TRUSTED_SECONDS:
-            self._check_contract()
-
-    def _check_contract(self) -> None:
-        """Refuse to go on if the collection is no longer the one that was opened.
+    def _check_contract(self, max_age: float = 0.0) -> None:
+        """Refuse to go on if the collection is no longer the one that was opened; read at most ``max_age`` seconds ago.
 
         Raises:
             ContractMismatch: it has another contract.
             EngineError: it has other vectors or ids.
             IndexNotFound, IndexDamaged: it was deleted, or recreated by another tool.
         """
+        if time.monotonic() - self._read_at < max_age:
+            return
         found = read_manifest(self._connection)
         self.contract.check(found.contract, ours="the index that was opened", theirs="the collection now")
         if dataclasses.replace(found, settings=None) != dataclasses.replace(self._manifest, settings=None):

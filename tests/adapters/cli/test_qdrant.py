@@ -87,6 +87,15 @@ def test_the_same_on_a_server(run: Run, write_jsonl: WriteJsonl, server: QdrantS
     assert run("info", target, "--json").lines[0]["records"] == 1
 
 
+def test_a_new_collection_is_never_asked_what_it_holds(run: Run, write_jsonl: WriteJsonl, server: QdrantServer) -> None:
+    notes = write_jsonl("notes.jsonl", [{"id": f"id {n}", "text": f"text {n}"} for n in range(3000)])
+    assert run("index", notes, "--to", f"qdrant:{server.url}/notes", "--dimension", "64").code == 0
+    lines = [f"{method} {path}" for method, path, *_ in server.requests]
+    upserts = [line for line in lines if line == "PUT /collections/notes/points"]
+    assert len(upserts) == 12
+    assert len(lines) - len(upserts) <= 8  # 12 for 10,240 records
+
+
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 def test_a_wrong_key_is_told_and_not_shown(
     run: Run, write_jsonl: WriteJsonl, server: QdrantServer, monkeypatch: pytest.MonkeyPatch

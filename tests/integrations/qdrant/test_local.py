@@ -1,4 +1,4 @@
-"""The engine in local mode: options, adoption, ingest, and what is not a collection of ours."""
+"""The engine in local mode: options, adoption, ingest, and collections of other tools."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def test_metadata_that_is_not_json_is_refused_before_anything_is_stored(
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Iterator[str]:
-    """A collection that somebody else made, with points in the manner of other frameworks."""
+    """A collection that another tool created, with points in the manner of several."""
     client = QdrantClient(path=str(tmp_path))
     client.create_collection("notes", vectors_config=models.VectorParams(size=32, distance=models.Distance.COSINE))
     payloads: list[dict[str, Any]] = [
@@ -359,7 +359,7 @@ def test_a_foreign_collection_can_be_adopted(foreign: str) -> None:
         assert index.count() == 2
 
 
-def test_an_adopted_collection_is_searched_as_it_is_quantised(tmp_path: Path) -> None:
+def test_an_adopted_collection_is_searched_as_it_is_quantized(tmp_path: Path) -> None:
     client = QdrantClient(path=str(tmp_path))
     binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig())
     params = models.VectorParams(size=32, distance=models.Distance.COSINE, quantization_config=binary)
@@ -430,7 +430,7 @@ def test_an_id_that_collides(memory: str, encoder: Encoder) -> None:
         assert index.count() == 1
 
 
-def test_the_point_of_somebody_else_is_not_overwritten(foreign: str) -> None:
+def test_the_point_of_another_tool_is_not_overwritten(foreign: str) -> None:
     opened(foreign, adopt=True).close()
     client = QdrantClient(path=foreign.removeprefix("qdrant:").removesuffix("/notes"))
     client.upsert("notes", models.Batch(ids=[9], vectors=VECTORS[:1].tolist(), payloads=[{"text": "theirs"}]))

@@ -237,11 +237,11 @@ def test_a_failed_creation_leaves_nothing(server: QdrantServer) -> None:
     assert not server.collections
 
 
-# collections made anew while they are open
+# collections recreated while they are open
 
 
 def remade(server: QdrantServer, **options: Any) -> None:
-    """Make the collection anew, as another process would."""
+    """Recreate the collection, as another process would."""
     QdrantClient(url=server.url, check_compatibility=False).delete_collection("notes")
     opened(server, **options).close()
 
