@@ -79,7 +79,7 @@ class JinaV5Embedding(EncoderFields, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which LlamaIndex serialises the class."""
+        """Return the name under which LlamaIndex serializes the class."""
         return "JinaV5Embedding"
 
     def to_payload(self) -> dict[str, Any]:
