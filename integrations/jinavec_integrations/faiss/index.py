@@ -32,7 +32,7 @@ from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
 from jinavec_integrations.faiss.generations import remove_others
 from jinavec_integrations.faiss.hamming import within
-from jinavec_integrations.faiss.iteration import Cursor, iterate
+from jinavec_integrations.faiss.iteration import iterate, read_cursor
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
 from jinavec_integrations.faiss.manifest import Manifest, read_manifest
@@ -445,8 +445,8 @@ class BinaryIndex(Engine):
             return [_hits(snapshot, numbers, scores) for numbers, scores in found]
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
-        cursor = None if after is None else Cursor.read(after)
-        return iterate(self._look, batch_size, vectors=vectors, condition=condition, cursor=cursor)
+        start = 0 if after is None else read_cursor(after)
+        return iterate(self._look, batch_size, vectors=vectors, condition=condition, start=start)
 
     def _query_bits(self, query: str | ArrayLike) -> Bits:
         if isinstance(query, str):

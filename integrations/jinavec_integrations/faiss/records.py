@@ -105,10 +105,10 @@ class Snapshot:
         look_up = "SELECT id, text, metadata FROM records WHERE row = ?"
         return {row: _record(found) for row in rows for found in self._connection.execute(look_up, (row,))}
 
-    def page(self, start: int, end: int, count: int) -> dict[int, Record]:
-        """Return the first ``count`` records in rows from ``start`` up to ``end``, which is not among them."""
+    def page(self, start: int, count: int) -> dict[int, Record]:
+        """Return the first ``count`` records in rows from ``start`` on."""
         select = "SELECT row, id, text, metadata FROM records WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
-        return {row: _record(found) for row, *found in self._connection.execute(select, (start, end, count))}
+        return {row: _record(found) for row, *found in self._connection.execute(select, (start, self.rows, count))}
 
     def by_id(self, ids: Iterable[str]) -> list[Record]:
         """Return the records of those ids that exist, in their order."""

@@ -72,7 +72,7 @@ def test_another_object_goes_on_behind_any_page(shared: BinaryIndex, filter: Any
     assert read == whole
 
 
-@pytest.mark.parametrize("after", ["", "x", "7", "-1-3", "1-2-3", "٣-٤", "9" * 40 + "-1"])
+@pytest.mark.parametrize("after", ["", "x", "-7", "1-3", "1 ", "٣", "9" * 40])
 def test_a_cursor_that_no_page_had(index: BinaryIndex, after: str) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
         list(index.iterate(after=after))
@@ -80,15 +80,16 @@ def test_a_cursor_that_no_page_had(index: BinaryIndex, after: str) -> None:
 
 @pytest.mark.parametrize("filter", [None, {"revision": {"lt": 9}}])
 @pytest.mark.parametrize("seed", range(4))
-def test_what_stays_comes_once_whatever_is_written(filled: BinaryIndex, seed: int, filter: Any) -> None:
+@pytest.mark.parametrize("resumes", [False, True])
+def test_what_stays_comes_once_whatever_is_written(filled: BinaryIndex, seed: int, filter: Any, resumes: bool) -> None:
     """Additions, replacements, deletions and compactions between the pages that another object reads."""
     dice, before = random.Random(seed), state_of(filled)
-    stayed, seen = set(before), list[Record]()
+    stayed, there, seen = set(before), set(before), list[Record]()
     with BinaryIndex.open(filled.folder) as reader:
         pages = reader.iterate(dice.randint(5, 40), vectors=True, filter=filter)
-        while (page := next(pages, None)) is not None:
+        while len(seen) < 2000 and (page := next(pages, None)) is not None:
             seen += page
-            if dice.random() < 0.5:
+            if resumes and dice.random() < 0.5:
                 pages = reader.iterate(dice.randint(5, 40), vectors=True, filter=filter, after=page.cursor)
             assert page.vectors is not None
             for record, stored in zip(page, page.vectors, strict=True):
@@ -99,12 +100,13 @@ def test_what_stays_comes_once_whatever_is_written(filled: BinaryIndex, seed: in
             elif dice.random() < 0.5:
                 filled.delete(changed)
                 stayed -= set(changed)
+                there -= set(changed)
             else:
                 add(filled, dict.fromkeys(changed, 3))
                 stayed -= set(changed)
     ids = [record.id for record in seen]
-    assert len(set(ids)) == len(ids)
-    assert stayed <= set(ids) <= set(before)
+    assert all(ids.count(id) == 1 for id in (stayed if resumes else ids))
+    assert there <= set(ids)  # what was replaced and never gone, too
     assert {record.id: record.metadata["revision"] for record in seen if record.id in stayed} == {
         id: before[id] for id in stayed
     }
@@ -117,7 +119,7 @@ def test_an_iteration_holds_no_log_between_its_pages(index: BinaryIndex) -> None
     add(index, {str(id): 2 for id in range(200)})
     with closing(sqlite3.connect(index.folder / "records.sqlite")) as connection:
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-    assert list(pages) == []
+    assert sorted(record.id for record in records_of(pages)) == sorted(str(id) for id in range(10, 200))
 
 
 def test_an_index_that_is_closed_meanwhile(index: BinaryIndex) -> None:
