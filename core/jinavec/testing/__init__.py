@@ -3,13 +3,9 @@
 ``EngineSuite`` is what our own engines pass; ``BackendSuite`` what our own backends do.
 """
 
-from jinavec.errors import MissingExtra
+from jinavec import extras
 
-try:
-    import pytest
-except ModuleNotFoundError as error:
-    raise MissingExtra("pytest", "testing") from error
-
+pytest = extras.require("pytest", "testing")
 pytest.register_assert_rewrite("jinavec.testing.engine_suite", "jinavec.testing.backend_suite")
 
 from jinavec.testing.backend_suite import BackendSuite  # noqa: E402  (asserts are rewritten only in later imports)
