@@ -16,7 +16,7 @@ from jinavec_adapters.qdrant.loaded_models import MODELS, add_models, names
 
 
 def register(*encoders: Encoder) -> None:
-    """Make ``models.Document`` of qdrant-client work with every model of the catalogue; calling it again is allowed.
+    """Make ``models.Document`` of qdrant-client work with every model of the catalog; calling it again is allowed.
 
     Models are loaded at their first use, once: options only choose a view (task, dimensions). Upserted Documents get
     the document prefix, queries (prefetch and recommend included) the query prefix.
@@ -46,7 +46,6 @@ def register(*encoders: Encoder) -> None:
 def _model_class() -> type[Any]:
     """Return the class in fastembed's registry; it cannot be written down before fastembed is imported."""
     base: Any = require("fastembed.text.text_embedding_base", "fastembed").TextEmbeddingBase
-    description = require("fastembed.common.model_description", "fastembed")
 
     class JinavecTextEmbedding(base):
         """A view of one of our models, with the interface of fastembed's own."""
@@ -56,6 +55,7 @@ def _model_class() -> type[Any]:
             model_name: str,
             cache_dir: str | None = None,
             threads: int | None = None,
+            *,
             providers: object = None,
             cuda: object = False,
             device_ids: object = None,
@@ -69,19 +69,7 @@ def _model_class() -> type[Any]:
 
         @classmethod
         def _list_supported_models(cls) -> list[Any]:
-            return [
-                description.DenseModelDescription(
-                    model=name,
-                    sources=description.ModelSource(hf=model.profile.source or name),
-                    model_file="",
-                    description=model.profile.note,
-                    license=model.profile.license,
-                    size_in_GB=0.0,
-                    dim=model.profile.width,
-                )
-                for model in dict.fromkeys(MODELS.values())
-                for name in names(model.profile)
-            ]
+            return _descriptions()
 
         @classmethod
         def get_embedding_size(cls, model_name: str) -> int:
@@ -109,3 +97,21 @@ def _model_class() -> type[Any]:
             return self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
 
     return JinavecTextEmbedding
+
+
+def _descriptions() -> list[Any]:
+    """Return what fastembed lists of our models."""
+    fastembed = require("fastembed.common.model_description", "fastembed")
+    return [
+        fastembed.DenseModelDescription(
+            model=name,
+            sources=fastembed.ModelSource(hf=model.profile.source or name),
+            model_file="",
+            description=model.profile.note,
+            license=model.profile.license,
+            size_in_GB=0.0,
+            dim=model.profile.width,
+        )
+        for model in dict.fromkeys(MODELS.values())
+        for name in names(model.profile)
+    ]

@@ -22,7 +22,7 @@ class SomeEmbeddings(SimpleNamespace):
         ({"model_id": "amazon.titan"}, "SomeEmbeddings/amazon.titan"),
         ({"model": None, "repo_id": "org/name@main"}, "SomeEmbeddings/org/name@main"),
         ({"model": "", "model_path": "weights.gguf"}, "SomeEmbeddings/weights.gguf"),
-        ({"model": object()}, "SomeEmbeddings"),
+        ({"model": 3.5}, "SomeEmbeddings"),
         ({"model": "large", "deployment": "mine"}, "SomeEmbeddings/large/mine"),
         ({"model": "large", "deployment": "large"}, "SomeEmbeddings/large"),
         ({"deployment": "mine"}, "SomeEmbeddings/mine"),
