@@ -44,14 +44,13 @@ class Record:
             InvalidRecord: a key is no string, or a value is not JSON (NaN and infinity are not).
         """
         try:
-            if _string_keys(self.metadata):
-                text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
-                text.encode()
-                return text
-            problem = "every key must be a string"
+            text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
+            text.encode()
         except (TypeError, ValueError, RecursionError) as error:
-            problem = str(error)
-        raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {problem}")
+            raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {error}") from error
+        if not _string_keys(self.metadata):
+            raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: every key must be a string")
+        return text
 
 
 def same_content(one: Record, other: Record) -> bool:
@@ -65,10 +64,17 @@ def _in_order(record: Record) -> str:
 
 def _string_keys(value: object) -> bool:
     """Return whether every key inside is a string; json.dumps would make "1" of 1."""
-    if isinstance(value, Mapping):
-        entries = cast("Mapping[object, object]", value).items()
-        return all(isinstance(key, str) and _string_keys(inner) for key, inner in entries)
-    return not isinstance(value, (list, tuple)) or all(map(_string_keys, cast("list[object]", value)))
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            entries = cast("Mapping[object, object]", value)
+            if not all(isinstance(key, str) for key in entries):
+                return False
+            waiting += entries.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += cast("list[object]", value)
+    return True
 
 
 @dataclass(frozen=True)

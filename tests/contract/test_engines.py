@@ -10,7 +10,7 @@ import pytest
 from tests.support import qdrant_server
 from tests.support.elasticsearch_server import elasticsearch_url, forget_index
 
-from jinavec.engine import ENGINES
+from jinavec.targets import ENGINES
 from jinavec.testing import EngineSuite
 
 TARGETS: dict[str, Callable[[Path], str]] = {

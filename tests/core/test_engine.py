@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.support.list_engine import PROFILE, WIDTH, HashBackend, ListEngine, ListOptions, Vectors, hash_vector
 
 from jinavec import Contract, Encoder, Record, open_engine
-from jinavec.engine import ENGINES, find_engine
 from jinavec.errors import (
     ContractMismatch,
     EngineError,
@@ -23,6 +22,7 @@ from jinavec.errors import (
     InvalidType,
     InvalidVectors,
 )
+from jinavec.targets import ENGINES, find_engine
 
 
 def gaussian(n: int, width: int = WIDTH) -> Vectors:
@@ -238,7 +238,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         "list": f"{ListEngine.__module__}:ListEngine",
         "gone": "jinavec_integrations.no_such_engine:Engine",
     }
-    monkeypatch.setattr("jinavec.engine.ENGINES", MappingProxyType(table))
+    monkeypatch.setattr("jinavec.targets.ENGINES", MappingProxyType(table))
     ListEngine.shelf.clear()
 
 

@@ -8,8 +8,8 @@ import pytest
 from tests.support.list_engine import PROFILE, ListEngine
 
 from jinavec import Contract, plugins
-from jinavec.engine import find_engine, open_engine
 from jinavec.errors import EngineError, InvalidInput, InvalidTarget
+from jinavec.targets import find_engine, open_engine
 
 
 def install(folder: Path, name: str, *points: str, group: str = plugins.ENGINES) -> None:

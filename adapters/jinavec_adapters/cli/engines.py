@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jinavec.engine import Capability, find_engine
+from jinavec.engine import Capability
 from jinavec.options import read_options
+from jinavec.targets import find_engine
 from jinavec_adapters.cli.usage import UsageError, read_pairs, usage_errors
 
 

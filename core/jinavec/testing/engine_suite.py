@@ -203,16 +203,25 @@ class EngineSuite:
         assert empty.add((record for record in RECORDS[:2]), (VECTORS[:2] * 1000).astype(np.float64).tolist()) == 2
         assert empty.search(VECTORS[1], 1)[0].record == RECORDS[1]
 
-    @pytest.mark.parametrize(
-        "id",
-        ["a/b c?#%", "ключ", "键", "\N{GRINNING FACE}", "a\0b", " ", "'\"; DROP TABLE records", "e\u0301", "x" * 5000],
-    )
-    def test_ids_and_texts_are_any_unicode(self, empty: Engine, id: str) -> None:
-        record = Record(id, f"text of {id}", {id: id, "nested": {"list": [None, 1.5, {"deep": [id]}]}})
-        empty.add([record], VECTORS[:1])
-        assert empty.get(id) == record
-        assert [hit.record for hit in empty.search(VECTORS[0], 5, {id: id})] == [record]
-        assert empty.delete(id) == 1
+    def test_ids_and_texts_are_any_unicode(self, empty: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = [
+            "a/b c?#%",
+            "ключ",
+            "键",
+            "\N{GRINNING FACE}",
+            "a\0b",
+            " ",
+            "'\"; DROP TABLE records",
+            "e\u0301",
+            "x" * 5000,
+        ]
+        for id in cases:
+            with subtests.test(repr(id)):
+                record = Record(id, f"text of {id}", {id: id, "nested": {"list": [None, 1.5, {"deep": [id]}]}})
+                empty.add([record], VECTORS[:1])
+                assert empty.get(id) == record
+                assert [hit.record for hit in empty.search(VECTORS[0], 5, {id: id})] == [record]
+                assert empty.delete(id) == 1
 
     def test_an_error_stores_nothing_of_the_call(self, full: Engine) -> None:
         with pytest.raises(InvalidRecord):
@@ -220,9 +229,8 @@ class EngineSuite:
         assert full.get("new") is None
         assert full.count() == 60
 
-    @pytest.mark.parametrize(
-        ("records", "vectors", "error"),
-        [
+    def test_what_cannot_be_stored_is_refused(self, full: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[tuple[Any, Any, type[Exception]]] = [
             ([Record("a")], VECTORS[:2], InvalidInput),
             ([Record("a")], VECTORS[:1, :12], InvalidVectors),
             ([Record("a")], np.full((1, 64), np.nan), InvalidVectors),
@@ -231,14 +239,12 @@ class EngineSuite:
             (["a"], VECTORS[:1], InvalidType),
             ([Record("a", "", {"x": object()})], VECTORS[:1], InvalidRecord),
             ([Record("a", "", {"x": "\ud800"})], VECTORS[:1], InvalidRecord),
-        ],
-    )
-    def test_what_cannot_be_stored_is_refused(
-        self, full: Engine, records: Any, vectors: Any, error: type[Exception]
-    ) -> None:
-        with pytest.raises(error):
-            full.add(records, vectors)
-        assert full.count() == 60
+        ]
+        for records, vectors, error in cases:
+            with subtests.test(repr(records)):
+                with pytest.raises(error):
+                    full.add(records, vectors)
+                assert full.count() == 60
 
     # delete
 
@@ -262,10 +268,12 @@ class EngineSuite:
         assert full.count() == 0
         assert ids(full) == []
 
-    @pytest.mark.parametrize("id", ["", "\ud800", "id 1 "])
-    def test_ids_that_cannot_be_there_are_not_there(self, full: Engine, id: str) -> None:
-        assert full.get(id) is None
-        assert full.delete(id) == 0
+    def test_ids_that_cannot_be_there_are_not_there(self, full: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = ["", "\ud800", "id 1 "]
+        for id in cases:
+            with subtests.test(repr(id)):
+                assert full.get(id) is None
+                assert full.delete(id) == 0
 
     def test_ids_that_are_no_strings_are_refused(self, full: Engine) -> None:
         with pytest.raises(InvalidType):
@@ -299,30 +307,37 @@ class EngineSuite:
         assert [hit.record for hit in short] == [hit.record for hit in long]
         assert [hit.score for hit in short] == pytest.approx([hit.score for hit in long], abs=1e-6)
 
-    @pytest.mark.parametrize("k", [0, -1, 1.0, True, "3", None])
-    def test_k_is_a_whole_number_of_at_least_one(self, full: Engine, k: Any) -> None:
-        with pytest.raises(InvalidInput):
-            full.search(VECTORS[0], k)
+    def test_k_is_a_whole_number_of_at_least_one(self, full: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = [0, -1, 1.0, True, "3", None]
+        for k in cases:
+            with subtests.test(repr(k)):
+                with pytest.raises(InvalidInput):
+                    full.search(VECTORS[0], k)
 
-    @pytest.mark.parametrize("query", [VECTORS[0][:12], VECTORS[:1], np.zeros(64), np.full(64, np.nan), [], 3.0])
-    def test_queries_that_are_no_vector_of_the_contract_are_refused(self, full: Engine, query: Any) -> None:
-        with pytest.raises(InvalidVectors):
-            full.search(query)
+    def test_queries_that_are_no_vector_of_the_contract_are_refused(
+        self, full: Engine, subtests: pytest.Subtests
+    ) -> None:
+        cases: list[Any] = [VECTORS[0][:12], VECTORS[:1], np.zeros(64), np.full(64, np.nan), [], 3.0]
+        for query in cases:
+            with subtests.test(repr(query)):
+                with pytest.raises(InvalidVectors):
+                    full.search(query)
 
     # filters
 
-    @pytest.mark.parametrize(("filter", "passes"), FILTERS)
-    def test_a_filter_selects_before_the_search(self, full: Engine, filter: Any, passes: Callable[[Any], bool]) -> None:
-        expected = [record.id for record in RECORDS if passes(record.metadata)]
-        assert sorted(ids(full, filter=filter)) == sorted(expected)
-        assert ids(full, k=3, filter=filter) == ids(full, filter=filter)[:3]
+    def test_a_filter_selects_before_the_search(self, full: Engine, subtests: pytest.Subtests) -> None:
+        for filter, passes in FILTERS:
+            with subtests.test(repr(filter)):
+                expected = [record.id for record in RECORDS if passes(record.metadata)]
+                assert sorted(ids(full, filter=filter)) == sorted(expected)
+                assert ids(full, k=3, filter=filter) == ids(full, filter=filter)[:3]
 
-    @pytest.mark.parametrize(
-        "filter", [["topic"], {"topic": {"like": "c%"}}, {"topic": None}, {"number": {"gt": True}}]
-    )
-    def test_filters_outside_the_form_are_refused(self, full: Engine, filter: Any) -> None:
-        with pytest.raises(InvalidFilter):
-            full.search(VECTORS[0], filter=filter)
+    def test_filters_outside_the_form_are_refused(self, full: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = [["topic"], {"topic": {"like": "c%"}}, {"topic": None}, {"number": {"gt": True}}]
+        for filter in cases:
+            with subtests.test(repr(filter)):
+                with pytest.raises(InvalidFilter):
+                    full.search(VECTORS[0], filter=filter)
 
     # texts
 
@@ -370,12 +385,13 @@ class EngineSuite:
         with pytest.raises(InvalidInput, match="no_such_option"):
             open_engine(target, contract=CONTRACT, options={"no_such_option": 1})
 
-    @pytest.mark.parametrize("use", USES)
-    def test_a_closed_engine_says_so(self, full: Engine, use: Callable[[Engine], object]) -> None:
-        full.close()
-        full.close()
-        with pytest.raises(EngineError, match="closed"):
-            use(full)
+    def test_a_closed_engine_says_so(self, full: Engine, subtests: pytest.Subtests) -> None:
+        for use in USES:
+            with subtests.test(repr(use)):
+                full.close()
+                full.close()
+                with pytest.raises(EngineError, match="closed"):
+                    use(full)
 
     def test_info_is_plain_json(self, full: Engine) -> None:
         info = full.info()
@@ -464,11 +480,13 @@ class EngineSuite:
         assert raised.value.__notes__ == ["20 records are stored; run the same command again to continue"]
         assert encoding.ingest(RECORDS) == Ingested(40, 0, 20)
 
-    @pytest.mark.parametrize("wishes", [{"batch_size": 0}, {"threads": 0}, {"batch_size": True}, {"threads": 1.5}])
-    def test_sizes_of_an_ingest_are_checked(self, encoding: Engine, wishes: Any) -> None:
-        with pytest.raises(InvalidInput, match=next(iter(wishes))):
-            encoding.ingest(RECORDS, **wishes)
-        assert encoding.count() == 0
+    def test_sizes_of_an_ingest_are_checked(self, encoding: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = [{"batch_size": 0}, {"threads": 0}, {"batch_size": True}, {"threads": 1.5}]
+        for wishes in cases:
+            with subtests.test(repr(wishes)):
+                with pytest.raises(InvalidInput, match=next(iter(wishes))):
+                    encoding.ingest(RECORDS, **wishes)
+                assert encoding.count() == 0
 
     def test_several_threads_store_the_same(self, encoding: Engine) -> None:
         assert encoding.ingest(RECORDS, batch_size=4, threads=4) == Ingested(60, 0, 0)
@@ -526,10 +544,11 @@ class EngineSuite:
             for record, vector in zip(page, page.vectors, strict=True):
                 assert vector @ exact[record.id] > 1 - TOLERANCE
 
-    @pytest.mark.parametrize(("filter", "passes"), FILTERS[:8])
-    def test_a_filter_lists_what_matches(self, full: Engine, filter: Any, passes: Callable[[Any], bool]) -> None:
-        listed = [record.id for page in full.iterate(batch_size=4, filter=filter) for record in page]
-        assert sorted(listed) == sorted(record.id for record in RECORDS if passes(record.metadata))
+    def test_a_filter_lists_what_matches(self, full: Engine, subtests: pytest.Subtests) -> None:
+        for filter, passes in FILTERS[:8]:
+            with subtests.test(repr(filter)):
+                listed = [record.id for page in full.iterate(batch_size=4, filter=filter) for record in page]
+                assert sorted(listed) == sorted(record.id for record in RECORDS if passes(record.metadata))
 
     def test_others_may_write_while_records_are_listed(self, full: Engine) -> None:
         pages = full.iterate(batch_size=10)
@@ -543,10 +562,12 @@ class EngineSuite:
     def test_an_empty_index_lists_nothing(self, empty: Engine) -> None:
         assert list(empty.iterate()) == []
 
-    @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"after": "no such cursor"}, {"after": 3}, {"filter": "x"}])
-    def test_what_cannot_be_listed_is_refused(self, full: Engine, wrong: Any) -> None:
-        with pytest.raises((InvalidInput, InvalidType)):
-            list(full.iterate(**wrong))
+    def test_what_cannot_be_listed_is_refused(self, full: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = [{"batch_size": 0}, {"after": "no such cursor"}, {"after": 3}, {"filter": "x"}]
+        for wrong in cases:
+            with subtests.test(repr(wrong)):
+                with pytest.raises((InvalidInput, InvalidType)):
+                    list(full.iterate(**wrong))
 
     # search_batch
 
@@ -563,10 +584,12 @@ class EngineSuite:
         encoding.add([Record("a", "aaaaaaaa"), Record("b", "bbbbbbbb")])
         assert [hits[0].record.id for hits in encoding.search_batch(["bbbb", "aaa"], k=1)] == ["b", "a"]
 
-    @pytest.mark.parametrize("queries", ["a text", VECTORS[0], VECTORS[:2, :12], [[None] * 64], 3.0])
-    def test_batches_that_are_none_are_refused(self, full: Engine, queries: Any) -> None:
-        with pytest.raises((InvalidType, InvalidVectors)):
-            full.search_batch(queries)
+    def test_batches_that_are_none_are_refused(self, full: Engine, subtests: pytest.Subtests) -> None:
+        cases: list[Any] = ["a text", VECTORS[0], VECTORS[:2, :12], [[None] * 64], 3.0]
+        for queries in cases:
+            with subtests.test(repr(queries)):
+                with pytest.raises((InvalidType, InvalidVectors)):
+                    full.search_batch(queries)
 
     # abilities, async
 

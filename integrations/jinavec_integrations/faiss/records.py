@@ -19,9 +19,9 @@ from uuid import UUID
 import numpy as np
 
 from jinavec.errors import InvalidInput, InvalidRecord, brief
-from jinavec.filters import In, Range, Value, match
+from jinavec.filters import In, Range, Value, is_unicode, match
 from jinavec.records import Record, same_content
-from jinavec_integrations.faiss.filters import Lookup, entries, is_unicode, lookups, read_entry
+from jinavec_integrations.faiss.filters import Lookup, entries, lookups, read_entry
 from jinavec_integrations.faiss.rowfile import Rows
 
 NAME = "records.sqlite"
@@ -422,7 +422,7 @@ def _fields(row: int, metadata: Any) -> Iterator[tuple[str, str, Any, int]]:
     """Yield the entries of a record in the index of metadata fields, as rows of ``fields``."""
     (text,) = _texts([metadata])
     for name, kind, value in entries(_metadata(text)):
-        if not is_unicode(name) or (isinstance(value, str) and not is_unicode(value)):
+        if not is_unicode(name) or not is_unicode(value):
             raise sqlite3.DatabaseError("the metadata of a record hold half a surrogate pair")
         yield name, kind, value, row
 

@@ -25,8 +25,8 @@ from jinavec_integrations.qdrant.errors import (
 )
 from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
+from jinavec_integrations.qdrant.presets import Version
 
-Version = tuple[int, int]
 _KEYS = ("QDRANT_API_KEY", "JINAVEC_API_KEY")
 _OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
 """Methods that take a shard key; a query carries it in itself."""
