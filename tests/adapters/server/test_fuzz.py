@@ -20,6 +20,8 @@ from jinavec.wire.fields import is_object
 
 from .conftest import Server
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("JINAVEC_FUZZ", "100"))
 """Of each protocol; ``make torture-server`` sends 10,000."""
 GOOD: dict[str, tuple[Any, dict[str, Any]]] = {

@@ -23,6 +23,8 @@ from jinavec import Encoder
 
 from .conftest import COMMAND, Server, free_port
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("JINAVEC_TORTURE", "5"))
 """Of load; ``make torture-server`` gives it five minutes."""
 

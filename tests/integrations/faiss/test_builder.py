@@ -132,6 +132,7 @@ def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
                 builder.add_parquet(tmp_path / name, **columns)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak as Linux counts it")
 @pytest.mark.parametrize("form", ["batches", "map", "parquet", "bits"])
 def test_the_memory_is_that_of_a_batch(tmp_path: Path, start: Start, form: str) -> None:
@@ -140,6 +141,7 @@ def test_the_memory_is_that_of_a_batch(tmp_path: Path, start: Start, form: str) 
     assert 0 < int(output) < 160 * 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 def test_killed_in_every_phase_nothing_acknowledged_is_encoded_again(tmp_path: Path, start: Start) -> None:
     folder, encoded = tmp_path / "index", tmp_path / "index.encoded"
