@@ -21,6 +21,7 @@ from tests.support.scripted_server import ScriptedServer, hash_vector
 from jinavec import Encoder, ModelProfile, Role, Task
 from jinavec.backends.base import Backend, Report
 from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, TextTooLong, UnknownTask
+from jinavec.extras import installed
 from jinavec.models import find_model
 from jinavec.settings import Overflow
 from jinavec.vectors import Float32
@@ -332,6 +333,7 @@ def test_worker_processes_register_by_an_import(tmp_path: Path, way: str) -> Non
     np.testing.assert_allclose(stored, Encoder.load("lexical").encode_documents(texts), atol=1e-6)
 
 
+@pytest.mark.skipif(not installed("httpx2"), reason="needs the extra remote")
 class TestAServersEncoder:
     """What a registered encoder said about its server holds for Documents too."""
 
