@@ -93,7 +93,7 @@ def running(*arguments: object, port: int | None = None, **environment: str) -> 
 def _wait_until_ready(server: Server) -> None:
     while server.process.poll() is None:
         with suppress(httpx2.TransportError):
-            if server.get("/ready").status_code == 200:
+            if server.get("/ready", timeout=5).status_code == 200:
                 return
         time.sleep(0.05)
     raise RuntimeError(b"".join(server.lines).decode())

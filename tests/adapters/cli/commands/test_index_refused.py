@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.list_engine import ListEngine
 
-from jinavec import Record, engine
+from jinavec import Record, targets
 from jinavec.errors import InvalidRecord
 
 Run = Callable[..., Any]
@@ -39,8 +39,8 @@ class PickyEngine(ListEngine):
 
 @pytest.fixture(autouse=True)
 def picky(monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = dict(engine.ENGINES) | {"picky": f"{__name__}:PickyEngine"}
-    monkeypatch.setattr(engine, "ENGINES", engines)
+    engines = dict(targets.ENGINES) | {"picky": f"{__name__}:PickyEngine"}
+    monkeypatch.setattr(targets, "ENGINES", engines)
     monkeypatch.setattr(PickyEngine, "shelf", {})
 
 
