@@ -26,8 +26,8 @@ class VectorRows:
             InvalidVectors: an array that is not (n, width).
         """
         self._blocks = read_blocks(vectors)
-        self._waiting: list[NDArray[Any]] = []
-        self._ready = 0
+        self._block: NDArray[Any] | None = None
+        """What is left of the block that was read last."""
         self._taken = 0
 
     def take(self, count: int) -> NDArray[Any]:
@@ -36,21 +36,26 @@ class VectorRows:
         Raises:
             InvalidVectors: there are fewer; or rows of another width or type than those before.
         """
-        while (missing := count - self._ready) > 0:
-            block = next(self._blocks, None)
-            if block is None:
-                raise InvalidVectors(f"there are {self._taken + count - missing} vectors, and more records than that")
-            if self._waiting and (block.dtype, block.shape[1]) != (self._waiting[0].dtype, self._waiting[0].shape[1]):
-                raise InvalidVectors(
-                    f"vectors change from {_kind(self._waiting[0])} to {_kind(block)} behind row {self._taken}"
-                )
-            self._waiting.append(block)
-            self._ready += len(block)
-        rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
-        self._waiting = [rows[count:]] if len(rows) > count else []
+        parts: list[NDArray[Any]] = []
+        missing = count
+        while missing:
+            if self._block is None or not len(self._block):
+                self._block = self._next_block(count - missing)
+            part, self._block = self._block[:missing], self._block[missing:]
+            parts.append(part)
+            missing -= len(part)
         self._taken += count
-        self._ready -= count
-        return rows[:count]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _next_block(self, ahead: int) -> NDArray[Any]:
+        block, before = next(self._blocks, None), self._block
+        if block is None:
+            raise InvalidVectors(f"there are {self._taken + ahead} vectors, and more records than that")
+        if before is not None and (block.dtype, block.shape[1]) != (before.dtype, before.shape[1]):
+            raise InvalidVectors(
+                f"vectors change from {_kind(before)} to {_kind(block)} behind row {self._taken + ahead}"
+            )
+        return block
 
     def check_end(self) -> None:
         """Make sure that there are no more vectors than records.
@@ -58,7 +63,8 @@ class VectorRows:
         Raises:
             InvalidVectors: there are more.
         """
-        if self._ready or any(len(block) for block in self._blocks):
+        left = self._block is not None and len(self._block)
+        if left or any(len(block) for block in self._blocks):
             raise InvalidVectors(f"there are more vectors than records: only {self._taken} records, which are stored")
 
 
