@@ -8,9 +8,12 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
 EXTRAS := static,onnx,remote,elasticsearch,server,kernel,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
-OFFLINE := not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
+OFFLINE := not slow and not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
 
-.PHONY: demo test test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
+# Where this is set, every process compiles all that it imports anew: half of the time of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-slow test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
 	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
@@ -19,6 +22,9 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 
 test: $(VENV)/.test  ## the offline tests
 	$(BIN)/python -m pytest -n 2 -m "$(OFFLINE)" $(ARGS)
+
+test-slow: $(VENV)/.test  ## the offline tests that kill, flood and fuzz for minutes
+	$(BIN)/python -m pytest -n 2 -m "slow and not torture" $(ARGS)
 
 torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed, merged and compacted; damage it 400 times
 	JINAVEC_TORTURE=200 $(BIN)/python -m pytest tests/integrations/faiss/test_crash.py tests/integrations/faiss/test_hostile.py $(ARGS)
@@ -105,6 +111,7 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml
 	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain --group server
+	$(INSTALL) --no-deps -e examples/custom_engine
 	@touch $@
 
 $(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml

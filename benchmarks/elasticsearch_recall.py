@@ -27,7 +27,7 @@ from jinavec.backends.base import Backend, Report
 from jinavec.engine import Engine
 from jinavec.errors import InvalidInput
 from jinavec.vectors import Float32, narrow, normalize
-from jinavec_adapters.cli import index
+from jinavec_adapters.cli import indexing
 from jinavec_adapters.cli import main as main_command
 from jinavec_integrations.elasticsearch import ElasticsearchIndex
 from jinavec_integrations.elasticsearch.options import STORAGES
@@ -236,7 +236,7 @@ def _ingest(target: str, encoder: Encoder, records: list[Record], source: Path) 
 
 
 def _command(target: str, encoder: Encoder, records: list[Record], source: Path) -> None:
-    with patch.object(index, "load", lambda settings: encoder):
+    with patch.object(indexing, "load", lambda settings: encoder):
         assert main_command(["index", str(source), "--to", target, "--model", encoder.profile.name]) == 0
 
 

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from jinavec import Backend, Encoder, ModelProfile, Report, Role, Task
 from jinavec.backends.local.export import Precision, export_onnx
+from jinavec.process import cores
 
 Float32 = NDArray[np.float32]
 PREFIX = "Document: "
@@ -125,11 +126,6 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=cores(), help="for each contestant")
     parser.add_argument("--work", type=Path, help="folder that keeps weights and graphs for the next run")
     return parser.parse_args()
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(options: argparse.Namespace) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from jinavec import Contract, Encoder, ModelProfile, Role
+from jinavec import Contract, Encoder, ModelProfile, Progress, Role
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 from jinavec_integrations.faiss.hamming import nearest, nearest_of_batch
 from jinavec_integrations.faiss.rowfile import VectorFile
@@ -207,16 +207,16 @@ def build_in_process(work: Path, count: int, width: int, kind: str, lists: int) 
     phases: dict[str, float] = {}
     last = [time.perf_counter()]
 
-    def report(phase: str, done: int, total: int) -> None:
+    def watch(event: Progress) -> None:
         now = time.perf_counter()
-        phases[phase] = phases.get(phase, 0) + now - last[0]
+        phases[event.phase] = phases.get(event.phase, 0) + now - last[0]
         last[0] = now
 
     faiss.Kmeans(8, 2, niter=1).train(np.random.default_rng(0).random((100, 8), dtype=np.float32))
     before, begin = memory("RssAnon"), time.perf_counter()
     options = {"plan": "flat"} if kind == "flat" else {"lists": lists} if lists else {"plan": "lists"}
     with BinaryIndexBuilder(
-        work / f"index-{kind}", contract=contract(width), options=options, report=report
+        work / f"index-{kind}", contract=contract(width), options=options, progress=watch
     ) as builder:
         builder.add_vectors(vectors)
         builder.finish().close()

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from faiss_binary import BLOCK, WIDTH, Synthetic, contract, machine, measure_opening, memory, recall
 
+from jinavec import Progress
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
 
 faiss: Any = import_module("faiss")
@@ -64,14 +65,14 @@ class Phases:
         self.before = memory("RssAnon")
         self.seconds: dict[str, float] = {}
         self.peak: dict[str, int] = {}
-        self._now, self._since, self._done = "storing", time.perf_counter(), threading.Event()
+        self._now, self._since, self._done = "ingest", time.perf_counter(), threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def report(self, phase: str, done: int, total: int) -> None:
+    def watch(self, event: Progress) -> None:
         now = time.perf_counter()
-        ended = phase if done else self._now  # a phase that begins is told with nothing done
+        ended = event.phase if event.done else self._now  # a phase that begins is told with nothing done
         self.seconds[ended] = self.seconds.get(ended, 0) + now - self._since
-        self._now, self._since = phase, now
+        self._now, self._since = event.phase, now
 
     def close(self) -> None:
         self._done.set()
@@ -86,7 +87,9 @@ def build(work: Path, count: int, queries: int) -> Phases:
     phases = Phases()
     shutil.rmtree(work / "index", ignore_errors=True)
     options = {"plan": "lists"}
-    with BinaryIndexBuilder(work / "index", contract=contract(WIDTH), options=options, report=phases.report) as builder:
+    with BinaryIndexBuilder(
+        work / "index", contract=contract(WIDTH), options=options, progress=phases.watch
+    ) as builder:
         builder.add_vectors(batches(work, count, queries))
         builder.finish().close()
     phases.close()

@@ -90,7 +90,7 @@ class Contract:
                 f"{name}: {ours} has {_show(getattr(self, name))}, {theirs} has {_show(getattr(other, name))}"
                 for name in differing
             )
-            raise ContractMismatch(f"vectors of two contracts do not compare ({lines})")
+            raise ContractMismatch(f"cannot mix vectors from different contracts ({lines})")
         if self.revision and other.revision and self.revision != other.revision:
             warn(f"{ours} was made with revision {self.revision} of {self.model}, {theirs} uses {other.revision}")
 

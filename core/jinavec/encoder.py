@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 
-from jinavec.backends.base import Backend, Overflow, Report
+from jinavec import plugins
+from jinavec.backends.base import Backend, Report
 from jinavec.contract import Contract
-from jinavec.errors import InvalidInput, InvalidType, InvalidVectors, MissingExtra
+from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, InvalidVectors, MissingExtra
 from jinavec.extras import installed
 from jinavec.models import ModelProfile, find_model
 from jinavec.options import plain
-from jinavec.settings import EncoderSettings
+from jinavec.settings import EncoderArguments, EncoderSettings, Overflow, check_arguments
 from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32, narrow
 
@@ -36,9 +35,10 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "torch": "jinavec.backends.local.torch:TorchBackend",
     }
 )
-"""Backends by name; imported on first use. Each class has ``load(settings, api_key)``."""
+"""Our own backends by name, imported on first use; others come from the entry points ``jinavec.backends``. Each class
+has ``load(settings, api_key)``."""
 
-Progress = Callable[[int, int], None]
+TextsDone = Callable[[int, int], None]
 """Called with the number of texts done and the number of texts in all."""
 Counted = Callable[[Sequence[int]], None]
 """Called with the tokens of each text, in order."""
@@ -66,68 +66,50 @@ class Encoder:
         self.backend = backend
         self.task = self.profile.check_task(task)
         self.dimension = self.profile.check_dimension(dimension)
+        if backend.narrowed is not None and self.dimension > backend.narrowed:
+            raise InvalidDimension(
+                f"{backend.host or backend.name} was asked for vectors of {backend.narrowed} dimensions, which cannot"
+                f" give {self.dimension}; load the encoder with narrow='local'"
+            )
         self.overflow: Overflow = Report(backend.overflow if overflow is None else overflow).overflow
         self.settings: EncoderSettings | None = None
         """How the encoder was loaded, if by ``Encoder.load``."""
 
     @classmethod
-    def load(
-        cls,
-        model: str | ModelProfile,
-        *,
-        task: Task | str | None = None,
-        dimension: int | None = None,
-        backend: str | None = None,
-        source: str | Path | None = None,
-        revision: str | None = None,
-        overflow: Overflow | None = None,
-        url: str | None = None,
-        api_key: str | None = None,
-        served_as: str | None = None,
-        options: object = None,
-    ) -> Self:
-        """Load a model.
+    def load(cls, model: str | ModelProfile, **arguments: Unpack[EncoderArguments]) -> Self:
+        """Load a model: ``Encoder.load("jina-embeddings-v5-text-nano", task="retrieval", dimension=256)``.
 
         Args:
             model: a catalogue name, with or without ``jinaai/``, or a ``ModelProfile``.
-            task: the one in a merged name by default, else retrieval.
-            dimension: one of the model's Matryoshka widths; full width by default.
-            backend: one of ``BACKENDS``; by default the profile's own, else onnx or torch, whichever is installed.
-            source: a folder or hub name of the weights; by default the profile's.
-            revision: the revision of the weights; by default the profile's pinned one.
-            overflow: what to do with texts over the token limit: truncate or error; by default a backend in this
-                process truncates with a warning, and a server, whose truncation nobody sees, is told to refuse.
-            url: address of a server, for remote backends; some have one by default.
-            api_key: key of the server, never stored; by default that of the environment for this address: JINA_API_KEY,
-                OPENAI_API_KEY, COHERE_API_KEY for the vendor's own, JINAVEC_API_KEY for any other.
-            served_as: the model's name on that server.
-            options: the backend's own options dataclass, or a mapping of its fields.
+            arguments: any of those that ``EncoderArguments`` describes.
 
         Raises:
+            InvalidType: an unknown argument; the message lists the known ones.
             UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
             MissingExtra: the backend's library is not installed; carries the pip line.
             ModelError: the weights or tokenizer are missing or not what the profile says.
         """
-        profile = find_model(model)
+        check_arguments(arguments)
+        profile, overflow = find_model(model), arguments.get("overflow")
         settings = EncoderSettings(
             profile=profile,
-            task=profile.check_task(task),
-            dimension=profile.check_dimension(dimension),
-            backend=_choose_backend(profile, backend),
-            source=str(source or ""),
-            revision=revision or "",
+            task=profile.check_task(arguments.get("task")),
+            dimension=profile.check_dimension(arguments.get("dimension")),
+            backend=_choose_backend(profile, arguments.get("backend")),
+            source=str(arguments.get("source") or ""),
+            revision=arguments.get("revision") or "",
             overflow=None if overflow is None else Report(overflow).overflow,
-            url=url or "",
-            served_as=served_as or "",
-            options=plain(options),
+            url=arguments.get("url") or "",
+            served_as=arguments.get("served_as") or "",
+            options=plain(arguments.get("options")),
         )
-        return cls.from_settings(settings, api_key=api_key)
+        return cls.from_settings(settings, api_key=arguments.get("api_key"))
 
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, api_key: str | None = None) -> Self:
         """Load the encoder that settings describe; raises as ``load`` does."""
-        module, name = BACKENDS[_choose_backend(settings.profile, settings.backend)].split(":")
-        backend = getattr(import_module(module), name).load(settings, api_key)
+        settings = dataclasses.replace(settings, backend=_choose_backend(settings.profile, settings.backend))
+        backend: Backend = plugins.find(plugins.BACKENDS, settings.backend, BACKENDS).load(settings, api_key)
         encoder = cls(
             settings.profile,
             backend,
@@ -154,7 +136,7 @@ class Encoder:
         texts: Iterable[str],
         *,
         role: Role | str,
-        progress: Progress | None = None,
+        progress: TextsDone | None = None,
         counted: Counted | None = None,
     ) -> Float32:
         """Embed texts, each with the prefix of its task and role, narrowed to the dimension.
@@ -190,7 +172,7 @@ class Encoder:
         texts: Iterable[str],
         *,
         role: Role | str,
-        progress: Progress | None = None,
+        progress: TextsDone | None = None,
         counted: Counted | None = None,
     ) -> Float32:
         """``encode`` without blocking the event loop; the progress callback may run in another thread."""
@@ -200,24 +182,24 @@ class Encoder:
         embedding = self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
         return call.result(await embedding)
 
-    def encode_queries(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    def encode_queries(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``encode`` with role query."""
         return self.encode(texts, role=Role.QUERY, progress=progress)
 
-    def encode_documents(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    def encode_documents(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``encode`` with role document."""
         return self.encode(texts, role=Role.DOCUMENT, progress=progress)
 
-    async def aencode_queries(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    async def aencode_queries(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``aencode`` with role query."""
         return await self.aencode(texts, role=Role.QUERY, progress=progress)
 
-    async def aencode_documents(self, texts: Iterable[str], *, progress: Progress | None = None) -> Float32:
+    async def aencode_documents(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``aencode`` with role document."""
         return await self.aencode(texts, role=Role.DOCUMENT, progress=progress)
 
     def close(self) -> None:
-        """Let go of what the backend holds."""
+        """Release what the backend holds. Idempotent."""
         self.backend.close()
 
     def __enter__(self) -> Self:
@@ -241,7 +223,7 @@ class _Call:
         encoder: Encoder,
         texts: Iterable[str],
         role: Role | str,
-        progress: Progress | None,
+        progress: TextsDone | None,
         counted: Counted | None,
     ) -> None:
         given = _check_texts(texts)
@@ -308,6 +290,6 @@ def _choose_backend(profile: ModelProfile, backend: str | None) -> str:
         chosen = "onnx" if installed("onnxruntime") else "torch" if installed("torch") else ""
         if not chosen:
             raise MissingExtra(f"a runtime for {profile.name}", "onnx", "torch")
-    if chosen not in BACKENDS:
-        raise InvalidInput(f"unknown backend {chosen!r}; known: {', '.join(BACKENDS)}")
+    if chosen not in BACKENDS and chosen not in (known := plugins.names(plugins.BACKENDS, BACKENDS)):
+        raise InvalidInput(f"unknown backend {chosen!r}; known: {', '.join(known)}")
     return chosen

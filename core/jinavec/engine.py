@@ -1,47 +1,63 @@
-"""Engine: the small protocol every integration meets; and open_engine, which finds one by its target."""
+"""Engine: the protocol every integration meets."""
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
-from types import MappingProxyType
-from typing import Any, ClassVar, Self, overload
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, Literal, NoReturn, Self, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.errors import EngineError, InvalidInput, InvalidTarget, InvalidType, InvalidVectors, brief
-from jinavec.filters import Filter, FilterDict, parse_filter
-from jinavec.records import Hit, Record, same_content
-from jinavec.settings import EncoderSettings
-from jinavec.vectors import Float32, normalize
-
-ENGINES: Mapping[str, str] = MappingProxyType(
-    {
-        "elasticsearch": "jinavec_integrations.elasticsearch:ElasticsearchIndex",
-        "faiss": "jinavec_integrations.faiss:BinaryIndex",
-        "qdrant": "jinavec_integrations.qdrant:QdrantIndex",
-    }
+from jinavec.errors import (
+    InvalidFilter,
+    InvalidInput,
+    InvalidType,
+    InvalidVectors,
+    JinavecError,
+    RecordsFailed,
+    Unsupported,
+    brief,
 )
-"""Engines by the scheme of their targets; imported on first use."""
+from jinavec.filters import Filter, FilterDict, parse_filter
+from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, Wishes, ingest_all
+from jinavec.records import Hit, Page, Record, same_content
+from jinavec.settings import EncoderSettings
+from jinavec.vector_rows import VectorRows
+from jinavec.vectors import Bits, Float32, normalize
+
+Capability = Literal["packed_bits", "compact", "merge", "calibrate", "verify", "hybrid"]
+"""What only some engines can do: take packed bits for vectors, or a method of that name."""
+
+Precision = Literal["float32", "int8", "bits"]
+"""How exactly an engine keeps vectors."""
 
 
 class Engine(ABC):
     """Records and vectors of one contract, searchable.
 
-    This class checks what comes in; an integration writes the underscored methods, which may trust it.
+    This class checks what comes in; an engine writes the underscored hooks, which may trust it. Every public method has
+    an async twin, which runs it in a worker thread.
     """
 
+    name: ClassVar[str]
+    """The engine in messages, such as ``faiss``."""
     options_type: ClassVar[type | None] = None
     """The dataclass of the engine's options, if it has any."""
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    """What this engine can do beside the protocol."""
     contract: Contract
     encoder: Encoder | None = None
-    """Embeds texts for ``add`` and ``search``, when the engine was opened with one."""
+    """Embeds texts for ``add``, ``ingest`` and ``search``, when the engine was opened with one."""
     settings: EncoderSettings | None = None
     """How the vectors inside were encoded, as far as the engine remembers."""
+
+    _created: bool = False
+    """Whether opening made the index, and nothing was stored since: then it is never asked what it holds."""
 
     @classmethod
     @abstractmethod
@@ -49,37 +65,107 @@ class Engine(ABC):
         """Open what a target names after its scheme; create it if there is a contract and nothing there."""
 
     def add(self, records: Iterable[Record], vectors: ArrayLike | None = None) -> int:
-        """Store records with their vectors, replacing those with the same id; all of them, or none on an error.
+        """Store records with their vectors, replacing those with the same id; see ``ingest`` for many.
+
+        Everything is checked before anything is stored; whether a failure of the engine itself can leave some of the
+        records stored, its class says.
 
         Args:
             records: what to store; of two with one id, the last counts.
-            vectors: (n, dimension), normalised on entry; without them the engine's encoder embeds the texts.
+            vectors: floats (n, dimension), normalized on entry; or packed bits as uint8 (n, ceil(dimension / 8)), where
+                ``capabilities`` has packed_bits. Without them the engine's encoder embeds the texts.
 
         Returns:
             The number of records stored.
 
         Raises:
-            InvalidRecord, InvalidVectors, InvalidType: something that cannot be stored.
+            InvalidRecord, InvalidVectors, InvalidType: something that cannot be stored; nothing was.
+            RecordsFailed: the engine refused some of them.
         """
-        if not isinstance(records, Iterable):
-            raise InvalidType(f"records must be a list of Record objects, not one {type(records).__name__}")
-        given = list(records)
-        for record in given:
-            if not isinstance(record, Record):
-                raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
+        given = _check_records(records)
         if vectors is None:
             rows = self._need_encoder("vectors").encode_documents([record.text for record in given])
         else:
             rows = self._check_vectors(vectors, len(given))
-        last = {record.id: number for number, record in enumerate(given)}
+        for record in given:
+            self._check(record)
+        last = {record.id: position for position, record in enumerate(given)}
         kept = sorted(last.values())
         if kept:
-            self._add([given[number] for number in kept], rows if len(kept) == len(given) else rows[kept])
+            self._store_all([given[position] for position in kept], rows if len(kept) == len(given) else rows[kept])
         return len(kept)
 
-    def delete(self, ids: str | Iterable[str]) -> int:
-        """Delete records by id and return how many there were; unknown ids are passed over."""
-        return self._delete(list(dict.fromkeys(check_ids(ids))))
+    def ingest(
+        self,
+        records: Iterable[Record],
+        vectors: ArrayLike | Iterable[ArrayLike] | None = None,
+        *,
+        resume: bool = True,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        on_refused: OnRefused | None = None,
+        progress: ReportProgress | None = None,
+    ) -> Ingested:
+        """Store a stream of records of any length in bounded memory, embedding while earlier batches are stored.
+
+        Args:
+            records: any iterable, read as fast as it is stored; of two with one id, the last counts.
+            vectors: (n, dimension) as for ``add``: an array, a memory map, or an iterable of rows or blocks, read in
+                step with the records. Given vectors are always stored. Without them the encoder embeds the texts.
+            resume: skip records that are stored with the same text and metadata, so that an ingest that was interrupted
+                can be repeated without embedding anything twice.
+            batch_size: records embedded and stored at a time; by default what suits the engine.
+            threads: batches stored at the same time; by default what suits the engine.
+            on_refused: called with id and reason of each record that cannot be stored, while the others are. Without it
+                the ingest stops at the first.
+            progress: called with a ``Progress``; while a server embeds, from another thread.
+
+        Returns:
+            What was added, replaced, left unchanged and refused. Counts come from the ids given, so other clients may
+            write to the index meanwhile.
+
+        Raises:
+            InvalidRecord, RecordsFailed: a record was refused; the message names it, and says how many are stored.
+            InvalidVectors: vectors that cannot be stored, or not one for each record.
+            EngineError: the engine failed; the batches before are stored.
+        """
+        if not isinstance(records, Iterable):
+            raise InvalidType(f"records must be an iterable of Record objects, not {type(records).__name__}")
+        wishes = Wishes(
+            resume=resume,
+            batch_size=self._batch_hint(embeds=vectors is None) if batch_size is None else batch_size,
+            threads=self._ingest_threads() if threads is None else threads,
+            on_refused=on_refused,
+            progress=progress,
+        )
+        rows = None if vectors is None else VectorRows(vectors)
+        if rows is None:
+            self._need_encoder("vectors")
+        self._begin()
+        with self._flushed():
+            return ingest_all(records, rows, self._steps(), wishes)
+
+    @overload
+    def delete(self, ids: str | Iterable[str]) -> int: ...
+    @overload
+    def delete(self, *, filter: FilterDict) -> int: ...
+    def delete(self, ids: str | Iterable[str] | None = None, *, filter: FilterDict | None = None) -> int:
+        """Delete records by id, or all whose metadata match a filter; return how many there were.
+
+        Unknown ids are skipped.
+
+        Raises:
+            InvalidInput: both ids and a filter, or neither.
+            InvalidFilter: no filter; or an empty one, which every record matches.
+        """
+        if ids is not None and filter is not None:
+            raise InvalidInput("delete takes ids or filter=, not both")
+        if filter is None:
+            return self._delete(list(dict.fromkeys(check_ids(cast("str | Iterable[str]", ids)))))
+        condition = parse_filter(filter)
+        if filter == {}:
+            raise InvalidFilter("an empty filter would delete every record; write filter={'and': []} to do that")
+        return self._delete_where(condition)
 
     @overload
     def get(self, ids: str) -> Record | None: ...  # pyright: ignore[reportOverlappingOverload]
@@ -93,7 +179,7 @@ class Engine(ABC):
         return found
 
     def search(self, query: str | ArrayLike, k: int = 10, filter: FilterDict | None = None) -> list[Hit]:
-        """Return the k best records for a query, best first; fewer where fewer pass the filter.
+        """Return the k best records for a query, best first; fewer where fewer match the filter.
 
         Args:
             query: a vector (dimension,), or a text if the engine was opened with an encoder.
@@ -111,43 +197,213 @@ class Engine(ABC):
             vector = self._check_query(query)
         return self._search(vector, wanted, condition)
 
-    def missing(self, records: Iterable[Record]) -> list[Record]:
-        """Return those records that are not there as they are: what is left to add after an interruption."""
-        given = list(records)
-        known = {record.id: record for record in self.get([record.id for record in given])}
-        return [record for record in given if not (record.id in known and same_content(record, known[record.id]))]
-
-    def finish(self, report: Callable[[str, int, int], None] | None = None) -> object:
-        """Arrange what was added, where an engine gains by it: to be called once after much of it.
+    def search_batch(
+        self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
+    ) -> list[list[Hit]]:
+        """Return what ``search`` returns for each query, in their order.
 
         Args:
-            report: called with a phase, the rows done in it, and the rows there are.
+            queries: (n, dimension), or texts if the engine was opened with an encoder.
+            k: the number of hits for each.
+            filter: a filter on the metadata, the same for all.
+
+        Raises:
+            InvalidVectors, InvalidFilter, InvalidInput, InvalidType: queries, a filter or a k that cannot be used.
         """
+        wanted = check_k(k)
+        condition = None if filter is None else parse_filter(filter)
+        rows = self._query_rows(queries)
+        return self._search_batch(rows, wanted, condition) if len(rows) else []
+
+    def iterate(
+        self,
+        batch_size: int = 1000,
+        *,
+        vectors: bool = False,
+        filter: FilterDict | None = None,
+        after: str | None = None,
+    ) -> Iterator[Page]:
+        """Yield every record once, page by page, in bounded memory and an order of the engine's own.
+
+        Others may write meanwhile: a record that is there all the time comes exactly once.
+
+        Args:
+            batch_size: records of a page, at most.
+            vectors: whether pages have the stored vectors, too.
+            filter: only records whose metadata match.
+            after: the cursor of a page, to go on behind it; it may come from another process.
+
+        Raises:
+            InvalidInput, InvalidFilter: a batch size, cursor or filter that cannot be used.
+        """
+        size = _whole("batch_size", batch_size)
+        condition = None if filter is None else parse_filter(filter)
+        if not (after is None or isinstance(after, str)):
+            raise InvalidType(f"after is the cursor of a page, a string, not {brief(after)}")
+        return self._iterate(size, vectors, condition, after)
+
+    @property
+    def vector_precision(self) -> Precision:
+        """How exact the vectors of ``iterate`` are: as they were stored, decoded from int8, or the signs alone."""
+        return "float32"
+
+    def count(self) -> int:
+        """Return the number of records."""
+        return sum(len(page) for page in self._iterate(1000, False, None, None))
+
+    def info(self) -> dict[str, Any]:
+        """Return what a person wants to know about the engine's state, as plain JSON values."""
+        return {
+            "engine": self.name,
+            "records": self.count(),
+            "contract": self.contract.to_json(),
+            "encoder": None if self.settings is None else self.settings.to_json(),
+        }
+
+    def optimize(self, progress: ReportProgress | None = None) -> object:
+        """Arrange what was added, where an engine gains by it: to be called once after much of it."""
         return None
 
     @abstractmethod
-    def count(self) -> int:
-        """Return the number of records."""
-
-    @abstractmethod
-    def info(self) -> dict[str, Any]:
-        """Return what a person wants to know about the engine's state, as plain JSON values."""
-
-    @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections; closing twice is allowed."""
+        """Release resources. Idempotent."""
+
+    def compact(self, progress: ReportProgress | None = None) -> object:
+        """Free the space of deleted records; see the classes that have the capability."""
+        self._unsupported("compact")
+
+    def merge(self, other: Engine, progress: ReportProgress | None = None) -> int:
+        """Add the records of another index of the same contract; see the classes that have the capability."""
+        self._unsupported("merge")
+
+    def calibrate(
+        self, target_recall: float = 0.95, queries: ArrayLike | None = None, *, k: int = 10, sample: int = 200
+    ) -> object:
+        """Find the least work that reaches a recall; see the classes that have the capability."""
+        self._unsupported("calibrate")
+
+    def verify(self) -> None:
+        """Compare what is stored with its checksums; see the classes that have the capability."""
+        self._unsupported("verify")
+
+    async def aadd(self, records: Iterable[Record], vectors: ArrayLike | None = None) -> int:
+        """``add`` without blocking the event loop."""
+        return await asyncio.to_thread(self.add, records, vectors)
+
+    async def aingest(
+        self, records: Iterable[Record], vectors: ArrayLike | Iterable[ArrayLike] | None = None, **wishes: Any
+    ) -> Ingested:
+        """``ingest`` without blocking the event loop; records are read, and callbacks called, in a worker thread."""
+        return await asyncio.to_thread(self.ingest, records, vectors, **wishes)
+
+    async def adelete(self, ids: str | Iterable[str] | None = None, *, filter: FilterDict | None = None) -> int:
+        """``delete`` without blocking the event loop."""
+        delete = cast("Callable[..., int]", self.delete)
+        return await asyncio.to_thread(delete, ids, filter=filter)
+
+    @overload
+    async def aget(self, ids: str) -> Record | None: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    async def aget(self, ids: Iterable[str]) -> list[Record]: ...
+    async def aget(self, ids: str | Iterable[str]) -> Record | list[Record] | None:
+        """``get`` without blocking the event loop."""
+        return await asyncio.to_thread(self.get, ids)
+
+    async def asearch(self, query: str | ArrayLike, k: int = 10, filter: FilterDict | None = None) -> list[Hit]:
+        """``search`` without blocking the event loop."""
+        return await asyncio.to_thread(self.search, query, k, filter)
+
+    async def asearch_batch(
+        self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
+    ) -> list[list[Hit]]:
+        """``search_batch`` without blocking the event loop."""
+        return await asyncio.to_thread(self.search_batch, queries, k, filter)
+
+    async def aiterate(
+        self,
+        batch_size: int = 1000,
+        *,
+        vectors: bool = False,
+        filter: FilterDict | None = None,
+        after: str | None = None,
+    ) -> AsyncIterator[Page]:
+        """``iterate`` without blocking the event loop."""
+        pages = self.iterate(batch_size, vectors=vectors, filter=filter, after=after)
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            yield page
+
+    async def acount(self) -> int:
+        """``count`` without blocking the event loop."""
+        return await asyncio.to_thread(self.count)
+
+    async def ainfo(self) -> dict[str, Any]:
+        """``info`` without blocking the event loop."""
+        return await asyncio.to_thread(self.info)
+
+    async def aoptimize(self, progress: ReportProgress | None = None) -> object:
+        """``optimize`` without blocking the event loop."""
+        return await asyncio.to_thread(self.optimize, progress)
+
+    async def aclose(self) -> None:
+        """``close`` without blocking the event loop."""
+        await asyncio.to_thread(self.close)
+
+    # The hooks of an engine.
 
     @abstractmethod
-    def _add(self, records: list[Record], vectors: Float32) -> None: ...
+    def _store(self, records: list[Record], vectors: Vectors) -> Mapping[str, str]:
+        """Store a batch, replacing records with the same id; return the reason, by id, of each that was refused.
+
+        Args:
+            records: of distinct ids, each passed by ``_check``. During an ingest, called from several threads.
+            vectors: float32 (n, dimension) of unit length; packed bits as uint8 only with the capability packed_bits.
+        """
 
     @abstractmethod
-    def _delete(self, ids: list[str]) -> int: ...
+    def _delete(self, ids: list[str]) -> int:
+        """Delete by distinct ids, and return how many records there were."""
 
     @abstractmethod
-    def _get(self, ids: list[str]) -> list[Record]: ...
+    def _get(self, ids: list[str]) -> list[Record]:
+        """Return those records that exist, in the order of the ids."""
 
     @abstractmethod
-    def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]: ...
+    def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
+        """Return the k best records that match a condition, best first, scored by cosine."""
+
+    @abstractmethod
+    def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
+        """Yield every record that matches once, in bounded memory, while others write."""
+
+    def _begin(self) -> None:  # noqa: B027  (a hook that need not be written)
+        """Prepare for storing, once for each add or ingest: compare contracts again, remember the encoder."""
+
+    def _check(self, record: Record) -> None:
+        """Refuse a record that cannot be stored; raises InvalidRecord."""
+        record.metadata_json()
+
+    def _unchanged(self, records: list[Record]) -> Mapping[str, bool]:
+        """Return for those of the ids that are stored: whether text and metadata are the same."""
+        known = {record.id: record for record in self._get([record.id for record in records])}
+        return {record.id: same_content(record, known[record.id]) for record in records if record.id in known}
+
+    def _flush(self) -> None:  # noqa: B027  (a hook that need not be written)
+        """Make what was stored searchable; at the end of each add or ingest."""
+
+    def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
+        return [self._search(query, k, condition) for query in queries]
+
+    def _delete_where(self, condition: Filter) -> int:
+        pages = self._iterate(1000, False, condition, None)
+        return sum(self._delete([record.id for record in page]) for page in pages)
+
+    def _batch_hint(self, *, embeds: bool) -> int:
+        """Return how many records a batch of an ingest should have; ``embeds``: their texts are embedded first."""
+        return 1024
+
+    def _ingest_threads(self) -> int:
+        """Return how many batches should be stored at the same time."""
+        return 1
 
     def __len__(self) -> int:
         return self.count()
@@ -161,10 +417,70 @@ class Engine(ABC):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _check_vectors(self, vectors: ArrayLike, count: int) -> Float32:
+    def _steps(self) -> Steps:
+        def embed(texts: list[str], advance: Callable[[int, int], None]) -> Vectors:
+            return self._need_encoder("vectors").encode_documents(texts, progress=advance)
+
+        return Steps(
+            where=self.name,
+            check=self._check,
+            unchanged=None if self._created else self._unchanged,
+            embed=embed,
+            accept=lambda vectors: self._check_vectors(vectors, len(vectors)),
+            store=self._store,
+        )
+
+    def _store_all(self, records: list[Record], vectors: Vectors) -> None:
+        self._begin()
+        with self._flushed():
+            refused = self._store(records, vectors)
+        if refused:
+            raise RecordsFailed(self.name, len(records), refused, stored=len(records) - len(refused))
+
+    @contextmanager
+    def _flushed(self) -> Generator[None]:
+        """Make searchable what is stored inside, also where that ends with an error; which stays the one to be seen."""
+        try:
+            yield
+        except BaseException:
+            with suppress(JinavecError):
+                self._flush()
+            raise
+        finally:
+            self._created = False
+        self._flush()
+
+    def _check_vectors(self, vectors: ArrayLike, count: int) -> Vectors:
         if count == 0 and np.size(vectors) == 0:
             return np.empty((0, self.contract.dimension), np.float32)
+        if _is_packed(vectors):
+            return self._check_packed(cast("Bits", vectors), count)
         return self._check_shape(vectors, (count, self.contract.dimension))
+
+    def _check_packed(self, bits: Bits, count: int) -> Bits:
+        dimension = self.contract.dimension
+        if "packed_bits" not in self.capabilities:
+            raise Unsupported(f"the {self.name} engine does not support packed bits (uint8): give vectors of floats")
+        shape = count, -(-dimension // 8)
+        if bits.shape != shape:
+            raise InvalidVectors(f"packed bits have the shape {bits.shape}; expected {shape}, one bit a dimension")
+        spare = -dimension % 8
+        if spare and (bits[:, -1] & ((1 << spare) - 1)).any():
+            raise InvalidVectors(f"the last {spare} bits of each code lie beyond the dimension and must be zero")
+        return np.ascontiguousarray(bits)
+
+    def _query_rows(self, queries: Sequence[str] | ArrayLike) -> Float32:
+        if isinstance(queries, str) or not isinstance(queries, Iterable):
+            raise InvalidType(f"search_batch takes several queries, not {brief(queries)}; for one, use search")
+        if not isinstance(queries, np.ndarray):
+            given = list(cast("Iterable[Any]", queries))
+            if given and all(isinstance(query, str) for query in given):
+                return self._need_encoder("query vectors").encode_queries(cast("list[str]", given))
+            queries = cast("ArrayLike", given)
+        if np.size(queries) == 0:
+            return np.empty((0, self.contract.dimension), np.float32)
+        count = len(cast("Sequence[Any]", queries)) if np.ndim(queries) else 1
+        return self._check_shape(queries, (count, self.contract.dimension))
 
     def _check_query(self, query: ArrayLike) -> Float32:
         return self._check_shape(query, (self.contract.dimension,))
@@ -180,53 +496,8 @@ class Engine(ABC):
             raise InvalidInput(f"this index was opened without an encoder: give {instead}, or open it with encoder=")
         return self.encoder
 
-
-def open_engine(
-    target: str, *, contract: Contract | None = None, encoder: Encoder | None = None, options: object = None
-) -> Engine:
-    """Open an engine by its target, such as ``faiss:DIR``.
-
-    Args:
-        target: ``SCHEME:LOCATION``.
-        contract: creates what is not there, or compares with what is.
-        encoder: the same under ``encoder.contract``; ``add`` and ``search`` then also take texts.
-        options: the engine's own options dataclass, or a mapping of its fields.
-
-    Raises:
-        InvalidTarget: no such engine, or no location.
-        IndexNotFound: nothing there, and neither contract nor encoder to create it.
-        ContractMismatch: it is there under another contract.
-        MissingExtra: the engine's library is not installed.
-    """
-    if contract is not None and not isinstance(contract, Contract):
-        raise InvalidType(f"contract must be a Contract, not {type(contract).__name__}")
-    if contract is not None and encoder is not None:
-        contract.check(encoder.contract, ours="the contract")
-    engine, location = find_engine(target)
-    return engine.open_target(
-        location,
-        contract=encoder.contract if encoder is not None else contract,
-        encoder=encoder,
-        options=options,
-    )
-
-
-def find_engine(target: str) -> tuple[type[Engine], str]:
-    """Split a target into its engine and the location after the scheme.
-
-    Raises:
-        InvalidTarget: no such engine, or no location.
-    """
-    scheme, colon, location = str(target).partition(":")
-    if scheme not in ENGINES or not colon or not location:
-        raise InvalidTarget(
-            f"cannot read the target {target!r}; write ENGINE:LOCATION with one of: {', '.join(ENGINES)}"
-        )
-    module, name = ENGINES[scheme].split(":")
-    try:
-        return getattr(import_module(module), name), location
-    except ModuleNotFoundError as error:
-        raise EngineError(f"the engine {scheme!r} is not part of this installation: {error}") from error
+    def _unsupported(self, ability: Capability) -> NoReturn:
+        raise Unsupported(f"the {self.name} engine does not support {ability}")
 
 
 def check_k(k: int) -> int:
@@ -235,9 +506,7 @@ def check_k(k: int) -> int:
     Raises:
         InvalidInput: not a whole number of at least 1.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
-    return int(k)
+    return _whole("k", k)
 
 
 def check_ids(ids: str | Iterable[str]) -> list[str]:
@@ -253,3 +522,23 @@ def check_ids(ids: str | Iterable[str]) -> list[str]:
         if not isinstance(id, str):
             raise InvalidType(f"ids are strings, not {brief(id)}")
     return given
+
+
+def _check_records(records: Iterable[Record]) -> list[Record]:
+    if not isinstance(records, Iterable):
+        raise InvalidType(f"records must be a list of Record objects, not one {type(records).__name__}")
+    given = list(records)
+    for record in given:
+        if not isinstance(record, Record):
+            raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
+    return given
+
+
+def _is_packed(vectors: object) -> bool:
+    return isinstance(vectors, np.ndarray) and cast("NDArray[Any]", vectors).dtype == np.uint8
+
+
+def _whole(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InvalidInput(f"{name} must be a whole number of at least 1, not {brief(value)}")
+    return int(value)

@@ -19,6 +19,7 @@ JinavecError
     ├── IndexNotFound              nothing there to open
     ├── IndexDamaged               there, but not readable
     ├── IndexLocked                another process is writing
+    ├── Unsupported                the engine does not have this ability
     └── RecordsFailed              some records could not be stored; carries the reason of each
 
 JinavecWarning (UserWarning)       something was done that the user should know, once a call
@@ -132,18 +133,26 @@ class IndexLocked(EngineError):
     """Another process is writing to the index."""
 
 
+class Unsupported(EngineError):
+    """An ability that the engine does not have; ``Engine.capabilities`` lists those it has."""
+
+
 class RecordsFailed(EngineError):
-    """Some records could not be stored; the others are.
+    """Some records were refused; the others are stored.
 
     Attributes:
         reasons: why, by the id of the record.
+        stored: records of the call that are stored.
     """
 
-    def __init__(self, engine: str, total: int, reasons: Mapping[str, str]) -> None:
+    def __init__(self, engine: str, total: int, reasons: Mapping[str, str], *, stored: int) -> None:
         self.reasons = dict(reasons)
+        self.stored = stored
         first = "; ".join(f"{id[:100]!r}: {reason}" for id, reason in list(self.reasons.items())[:3])
         more = f"; and {len(self.reasons) - 3} more" if len(self.reasons) > 3 else ""
-        super().__init__(f"{engine} did not store {len(self.reasons)} of {total} records: {first}{more}")
+        super().__init__(
+            f"{engine} did not store {len(self.reasons)} of {total} records: {first}{more}; {stored} records are stored"
+        )
 
 
 class JinavecWarning(UserWarning):

@@ -72,6 +72,14 @@ class Not:
 Filter = In | Range | And | Or | Not
 
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def is_unicode(value: object) -> bool:
+    """Return whether a record can hold a value: no record has half a surrogate pair."""
+    return not (isinstance(value, str) and SURROGATE.search(value))
+
+
 def parse_filter(given: object) -> Filter:
     """Read and check a filter dict.
 

@@ -1,85 +1,284 @@
-"""Ingest: records are embedded in this thread while earlier ones are sent in others; bounded, so memory stays flat."""
+"""Ingest: the one loop that puts a stream of records into an engine.
+
+Records are read in batches. Of each batch, what is stored unchanged is skipped; the rest is embedded in the caller's
+thread while the batches before it are stored in others. At most ``threads + 2`` batches are in memory, whatever the
+number of records; beside them, eight bytes an id.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from jinavec.errors import InvalidInput, InvalidType, brief
-from jinavec.records import Record, same_content
+from numpy.typing import NDArray
+
+from jinavec.errors import InvalidInput, InvalidRecord, InvalidType, RecordsFailed, brief
+from jinavec.id_set import IdSet
+from jinavec.records import Record
 from jinavec.sender import Sender
-from jinavec.vectors import Float32
+from jinavec.vector_rows import VectorRows
 
 _CHARACTERS = 4_000_000
-"""Characters of text after which a batch is full, however few its records."""
+"""Characters after which a batch is full, however few its records."""
+_REASONS = 1000
+"""Refused records whose reasons a report keeps."""
+
+Vectors = NDArray[Any]
+"""float32 (n, dimension) of unit length, or packed bits as uint8 (n, bytes)."""
 
 
-Numbered = tuple[int, Record]
-"""A record and its number among all, from 0."""
+@dataclass(frozen=True)
+class Progress:
+    """How far a long operation is."""
+
+    phase: str
+    """ingest, training, merging ..."""
+    done: int
+    """Records done in this phase; of an ingest: stored, unchanged, or refused."""
+    total: int = 0
+    """Records in this phase; 0: unknown."""
+    embedded: int = 0
+    """Of an ingest: records whose vectors are ready, at least ``done``."""
+
+
+ReportProgress = Callable[[Progress], object]
+OnRefused = Callable[[str, str], object]
+"""Called with the id of a record and the reason why it was refused."""
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did. Each id counts once, as it was when the ingest first met it."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    """Records that were not embedded, since they are stored as they are."""
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why, by id, of the first 1,000 records that were refused."""
+    refused_count: int = 0
+
+    @property
+    def stored(self) -> int:
+        """Records that were written: added or replaced."""
+        return self.added + self.replaced
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """What is done with each batch."""
+    """What an engine does with each batch."""
 
+    where: str
+    """The engine, for messages."""
     check: Callable[[Record], object]
-    """Raises InvalidRecord for one that cannot be stored; nothing of its batch is then."""
-    stored: Callable[[list[Record]], list[Record]]
-    """Returns what is stored under the ids of records, as far as that spares work."""
-    embed: Callable[[list[Numbered], Callable[[], None]], Float32]
-    """Returns their vectors; calls the second argument now and then, to learn of a failed batch soon."""
-    store: Callable[[list[Record], Float32], Mapping[str, str]]
-    """Returns why, by id, for those that were refused; called in another thread."""
-    done: Callable[[int, Mapping[str, str]], None]
-    """Told of each batch in its order: the records of it, and those refused."""
+    """Raises InvalidRecord for a record that cannot be stored."""
+    unchanged: Callable[[list[Record]], Mapping[str, bool]] | None
+    """For the ids that are stored: whether the stored record is the same. None: the index is known to be new."""
+    embed: Callable[[list[str], Callable[[int, int], None]], Vectors]
+    """Returns the vectors of texts; calls its second argument with (texts done, texts) now and then."""
+    accept: Callable[[Vectors], Vectors]
+    """Checks and normalizes given vectors."""
+    store: Callable[[list[Record], Vectors], Mapping[str, str]]
+    """Returns the reason, by id, of each record that was refused; called in another thread."""
 
 
-def ingest_all(records: Iterable[Record], steps: Steps, *, batch: int, threads: int) -> int:
-    """Take all records through the steps; return how many were stored."""
-    for name, value in (("batch", batch), ("threads", threads)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InvalidInput(f"{name} must be a whole number of at least 1, not {brief(value)}")
-    stored = 0
-    under_way: deque[set[str]] = deque()
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the caller of an ingest wants."""
 
-    def done(count: int, refused: Mapping[str, str]) -> None:
-        nonlocal stored
-        stored += len(under_way.popleft()) - len(refused)
-        steps.done(count, refused)
+    resume: bool
+    batch_size: int
+    threads: int
+    on_refused: OnRefused | None
+    progress: ReportProgress | None
 
-    with Sender(threads) as sender:
-        for given in _batches(records, batch):
-            for _, record in given:
-                steps.check(record)
-            last = {record.id: (number, record) for number, record in given}  # of one id given twice, the last counts
-            if any(id in ids for ids in under_way for id in last):
-                sender.finish()  # else the earlier record could be stored after the later one
-            known = {record.id: record for record in steps.stored([record for _, record in last.values()])}
-            wanted = [
-                (number, record)
-                for id, (number, record) in last.items()
-                if not (id in known and same_content(record, known[id]))
-            ]
-            vectors = steps.embed(wanted, sender.check)
-            changed = [record for _, record in wanted]
-            work = partial(steps.store, changed, vectors) if changed else dict[str, str]
-            sender.submit(work, partial(done, len(given)))
-            under_way.append({record.id for record in changed})
-    return stored
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "threads"):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidInput(f"{name} must be a whole number of at least 1, not {brief(value)}")
 
 
-def _batches(records: Iterable[Record], size: int) -> Iterator[list[Numbered]]:
-    batch: list[Numbered] = []
+def ingest_all(records: Iterable[Record], vectors: VectorRows | None, steps: Steps, wishes: Wishes) -> Ingested:
+    """Take all records through the steps.
+
+    Raises:
+        InvalidRecord, RecordsFailed: the first record that is refused, unless the caller sets those aside.
+    """
+    run = _Run(steps, wishes)
+    with run.explained(), Sender(wishes.threads) as sender:
+        for batch in _batches(records, wishes.batch_size):
+            run.take(batch, None if vectors is None else steps.accept(vectors.take(len(batch))), sender)
+        sender.finish()
+        if vectors is not None:
+            vectors.check_end()
+    return run.report()
+
+
+class _Refused(Exception):
+    """Stops an ingest at the first batch with a refused record."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch that is being stored."""
+
+    read: int
+    """Records it was made of; some are skipped, set aside, or replaced by a later one of the same id."""
+    changed: frozenset[str]
+    """Ids of the records that are stored."""
+    first: Mapping[str, bool]
+    """For those of its ids that this ingest had not met before: whether the index holds them."""
+
+
+class _Run:
+    """One ingest: its counts, and what happens to a batch.
+
+    An id counts once, as it was when the ingest first met it. So the counts do not depend on where batches end.
+    """
+
+    def __init__(self, steps: Steps, wishes: Wishes) -> None:
+        self._steps = steps
+        self._wishes = wishes
+        self._met = IdSet()
+        self._under_way: deque[_Batch] = deque()
+        self._handed_over = False
+        self._stopped = False
+        self._read = self._done = 0
+        self._added = self._replaced = self._unchanged = 0
+        self._refused: dict[str, str] = {}
+        self._refused_count = 0
+
+    def take(self, given: list[Record], vectors: Vectors | None, sender: Sender) -> None:
+        """Check, skip, embed, and hand over a batch."""
+        last = {given[position].id: position for position in self._storable(given)}  # of one id, the last record
+        self._wait_for_earlier(last.keys(), sender)
+        records = [given[position] for position in last.values()]
+        known: Mapping[str, bool] = {} if self._steps.unchanged is None else self._steps.unchanged(records)
+        skip = vectors is None and self._wishes.resume
+        changed = [record for record in records if not (skip and known.get(record.id))]
+        if vectors is None:
+            rows = self._embed(changed, sender)
+        elif len(changed) == len(given):
+            rows = vectors
+        else:
+            rows = vectors[[last[record.id] for record in changed]]
+        self._read += len(given)
+        new = zip(last, self._met.add(last), strict=True)
+        batch = _Batch(
+            len(given), frozenset(record.id for record in changed), {id: id in known for id, is_new in new if is_new}
+        )
+        self._under_way.append(batch)
+        self._handed_over = True
+        sender.submit(partial(self._steps.store, changed, rows) if changed else dict[str, str], self._finished)
+
+    def report(self) -> Ingested:
+        """Return what was done."""
+        return Ingested(self._added, self._replaced, self._unchanged, dict(self._refused), self._refused_count)
+
+    @contextmanager
+    def explained(self) -> Generator[None]:
+        """Say with whatever ends the ingest how many records are stored."""
+        try:
+            yield
+        except _Refused:
+            raise RecordsFailed(self._steps.where, self._done, self._refused, stored=self._stored) from None
+        except InvalidRecord as error:
+            raise InvalidRecord(f"{error}; {self._stored} records are stored") from error
+        except BaseException as error:
+            if not self._handed_over:
+                error.add_note("nothing was stored")
+            elif self._done:
+                error.add_note(f"{self._stored} records are stored; run the same command again to continue")
+            else:
+                error.add_note("run the same command again to continue")
+            raise
+
+    @property
+    def _stored(self) -> int:
+        """Records that the index holds as they were given."""
+        return self._added + self._replaced + self._unchanged
+
+    def _storable(self, given: list[Record]) -> Iterator[int]:
+        """Yield the positions of records that can be stored."""
+        for position, record in enumerate(given):
+            try:
+                self._steps.check(record)
+            except InvalidRecord as error:
+                if self._wishes.on_refused is None:
+                    raise
+                self._set_aside({record.id: str(error)})
+            else:
+                yield position
+
+    def _wait_for_earlier(self, ids: Iterable[str], sender: Sender) -> None:
+        """Let earlier records of the same ids be stored first, or they could be stored after the later ones."""
+        if any(not batch.changed.isdisjoint(ids) for batch in self._under_way):
+            sender.finish()
+
+    def _embed(self, records: list[Record], sender: Sender) -> Vectors:
+        def advance(done: int, _: int) -> None:
+            sender.check()  # a batch that failed ends the run before this one is embedded to its end
+            self._tell(self._read + done)
+
+        return self._steps.embed([record.text for record in records], advance)
+
+    def _finished(self, refused: Mapping[str, str]) -> None:
+        """Count a batch; called in the caller's thread, batch by batch in their order."""
+        batch = self._under_way.popleft()
+        self._done += batch.read
+        for id, is_known in batch.first.items():
+            if id in refused:
+                continue
+            if id not in batch.changed:
+                self._unchanged += 1
+            elif is_known:
+                self._replaced += 1
+            else:
+                self._added += 1
+        self._set_aside(refused)
+        self._tell(self._read)
+        if refused and self._wishes.on_refused is None and not self._stopped:
+            self._stopped = True  # what was handed over is still stored and counted
+            raise _Refused
+
+    def _set_aside(self, reasons: Mapping[str, str]) -> None:
+        for id, reason in reasons.items():
+            self._refused_count += 1
+            if len(self._refused) < _REASONS:
+                self._refused[id] = reason
+            if self._wishes.on_refused is not None:
+                self._wishes.on_refused(id, reason)
+
+    def _tell(self, embedded: int) -> None:
+        if self._wishes.progress is not None:
+            self._wishes.progress(Progress("ingest", self._done, embedded=max(self._done, embedded)))
+
+
+def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    """Yield records in lists of at most ``size``, fewer where they are long.
+
+    Raises:
+        InvalidType: something that is no record.
+    """
+    batch: list[Record] = []
     characters = 0
-    for number, record in enumerate(records):
+    for record in records:
         if not isinstance(record, Record):
             raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
-        batch.append((number, record))
-        characters += len(record.text)
+        batch.append(record)
+        characters += _characters(record)
         if len(batch) == size or characters >= _CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
         yield batch
+
+
+def _characters(record: Record) -> int:
+    """Return about how long a record is: its text, and the strings right below its metadata."""
+    return len(record.text) + sum(len(value) for value in record.metadata.values() if isinstance(value, str))

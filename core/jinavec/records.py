@@ -1,13 +1,14 @@
-"""Record and Hit: what every engine takes and gives."""
+"""Record, Page and Hit: what every engine takes and gives."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from jinavec.errors import InvalidRecord, brief
+from jinavec.vectors import Float32
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,13 @@ class Record:
             InvalidRecord: a key is no string, or a value is not JSON (NaN and infinity are not).
         """
         try:
-            if _string_keys(self.metadata):
-                text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
-                text.encode()
-                return text
-            problem = "every key must be a string"
+            text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
+            text.encode()
         except (TypeError, ValueError, RecursionError) as error:
-            problem = str(error)
-        raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {problem}")
+            raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {error}") from error
+        if not _string_keys(self.metadata):
+            raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: every key must be a string")
+        return text
 
 
 def same_content(one: Record, other: Record) -> bool:
@@ -64,10 +64,34 @@ def _in_order(record: Record) -> str:
 
 def _string_keys(value: object) -> bool:
     """Return whether every key inside is a string; json.dumps would make "1" of 1."""
-    if isinstance(value, Mapping):
-        entries = cast("Mapping[object, object]", value).items()
-        return all(isinstance(key, str) and _string_keys(inner) for key, inner in entries)
-    return not isinstance(value, (list, tuple)) or all(map(_string_keys, cast("list[object]", value)))
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            entries = cast("Mapping[object, object]", value)
+            if not all(isinstance(key, str) for key in entries):
+                return False
+            waiting += entries.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += cast("list[object]", value)
+    return True
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some of an engine's records, as ``Engine.iterate`` yields them."""
+
+    records: list[Record]
+    cursor: str
+    """Where to go on behind the last of these records: ``Engine.iterate(after=cursor)``."""
+    vectors: Float32 | None = field(default=None, compare=False)
+    """Their vectors, float32 (n, dimension) of unit length; None unless asked for."""
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
 
 
 @dataclass(frozen=True)

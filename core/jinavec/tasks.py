@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from jinavec.errors import UnknownTask
-
-if TYPE_CHECKING:
-    from jinavec.models import ModelProfile
 
 
 class Task(StrEnum):
@@ -46,10 +43,20 @@ V5_PROMPTS: Mapping[tuple[Task, Role], str] = MappingProxyType(
 )
 """The prefixes jina-embeddings-v5-text was trained with (config_sentence_transformers.json)."""
 
+
+class HasPrompts(Protocol):
+    """A model, as far as prefixes go: a ``ModelProfile``."""
+
+    @property
+    def prompts(self) -> Mapping[tuple[Task, Role], str]:
+        """The prefix of each task and role; a missing one is none."""
+        ...
+
+
 _ROLE_SUFFIX = {Role.QUERY: "query", Role.DOCUMENT: "passage"}
 
 
-def prompt(task: Task | str, role: Role | str, profile: ModelProfile | None = None) -> str:
+def prompt(task: Task | str, role: Role | str, profile: HasPrompts | None = None) -> str:
     """Return the exact prefix of a text.
 
     Args:
@@ -68,7 +75,7 @@ def prompt(task: Task | str, role: Role | str, profile: ModelProfile | None = No
     return prompts.get((task, role), "")
 
 
-def prompt_name(task: Task | str, role: Role | str, profile: ModelProfile | None = None) -> Role | None:
+def prompt_name(task: Task | str, role: Role | str, profile: HasPrompts | None = None) -> Role | None:
     """Return the name of a text's prefix where servers know it by name, as in config_sentence_transformers.json.
 
     There a model has one prefix for queries and one for documents, and the other tasks use one of the two.

@@ -1,4 +1,4 @@
-"""Fill an Elasticsearch index from a stream of records, break off, resume, and search it with a filter.
+"""Fill an Elasticsearch index from a stream of records, resume, and search it with a filter.
 
 Needs a server (``docker compose up --wait`` in this folder) and ``pip install 'jinavec[elasticsearch,static]'``.
 """
@@ -28,9 +28,9 @@ def main() -> None:
     options = ElasticsearchOptions(storage="bit")  # packed sign bits, rescored with floats
     with open_engine(f"elasticsearch:{SERVER}/jinavec-example-ingest", encoder=encoder, options=options) as index:
         assert isinstance(index, ElasticsearchIndex)
-        stored = index.ingest(records(), progress=lambda done: print(f"{done} records"))
-        again = index.ingest(records(), resume=True)
-        print(f"stored {stored}, and {again} the second time")
+        first = index.ingest(records(), progress=lambda progress: print(f"{progress.done} records"))
+        again = index.ingest(records())  # what is stored unchanged is not embedded again
+        print(f"stored {first.stored}, and {again.stored} the second time")
         for hit in index.search("a bird by the sea", k=3, filter={"number": {"lt": 1000}}):
             print(f"{hit.score:.3f}  {hit.record.id}  {hit.record.text}")
         index.client.indices.delete(index="jinavec-example-ingest")

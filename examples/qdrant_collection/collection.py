@@ -1,4 +1,4 @@
-"""Fill a Qdrant collection and ask it: in a local folder, without a server, or on any server you name.
+"""Fill a Qdrant collection and search it: in a local folder, without a server, or on any server you name.
 
 pip install 'jinavec[qdrant,static]'
 python collection.py
@@ -11,12 +11,12 @@ import argparse
 import tempfile
 
 from jinavec import Encoder, Record, open_engine
-from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
+from jinavec_integrations.qdrant import QdrantOptions
 
 NOTES = [
     ("oven", "The cat sleeps on the stove.", {"topic": "cats", "year": 2021}),
     ("milk", "Kittens drink milk in the morning.", {"topic": "cats", "year": 2024}),
-    ("port", "Ships anchor in the harbour.", {"topic": "ships", "year": 2019}),
+    ("port", "Ships anchor in the harbor.", {"topic": "ships", "year": 2019}),
     ("wind", "The sailing boat waits for wind.", {"topic": "ships", "year": 2024}),
 ]
 
@@ -30,12 +30,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Encoder.load(given.model) as encoder:
         options = QdrantOptions(preset=given.preset, range_fields=["year"])
-        index = open_engine(given.to or f"qdrant:{folder}/notes", encoder=encoder, options=options)
-        assert isinstance(index, QdrantIndex)
-        with index:
+        with open_engine(given.to or f"qdrant:{folder}/notes", encoder=encoder, options=options) as index:
             records = [Record(id, text, metadata) for id, text, metadata in NOTES]
-            print(index.ingest(records))
-            print(index.ingest(records), "(a second run embeds nothing)")
+            for _ in range(2):  # the second ingest embeds nothing
+                done = index.ingest(records)
+                print(f"stored={done.stored}, unchanged={done.unchanged}")
             for question, condition in [("where does the cat sleep?", None), ("boats", {"year": {"gte": 2020}})]:
                 print(f"\n{question} {condition or ''}")
                 for hit in index.search(question, k=2, filter=condition):

@@ -455,7 +455,7 @@ async def test_the_event_loop_goes_on_while_a_backend_works() -> None:
     loop_went_on = threading.Event()
 
     def wait(report: Report, texts: int) -> None:
-        assert loop_went_on.wait(30), "the event loop was blocked"
+        assert loop_went_on.wait(120), "the event loop was blocked"
 
     encoder = encoder_of(Reporting(wait))
     working = asyncio.create_task(encoder.aencode_documents(["a"]))
@@ -565,6 +565,12 @@ def test_what_load_is_told_reaches_the_backend_and_survives_json(registered: Non
     assert again.overflow == "error"
 
 
+def test_settings_without_a_backend_remember_the_one_that_was_chosen() -> None:
+    settings = Encoder.load("lexical").settings
+    assert settings is not None
+    assert Encoder.from_settings(replace(settings, backend="")).settings == settings
+
+
 def test_load_takes_folders_and_what_was_left_out(registered: None) -> None:
     encoder = Encoder.load(PROFILE, source=Path("a") / "b", revision=None, url=None, served_as=None)
     assert encoder.settings is not None
@@ -581,6 +587,8 @@ def test_load_refuses_what_does_not_exist(registered: None) -> None:
         Encoder.load("jina-embeddings-v5-text-nano", dimension=1024, backend="hash")
     with pytest.raises(InvalidInput, match="options"):
         Encoder.load(PROFILE, options="threads=2")
+    with pytest.raises(TypeError, match="'dimensions'.*model, task, dimension, backend, .*api_key"):
+        Encoder.load(PROFILE, dimensions=8)  # pyright: ignore[reportCallIssue]
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from tests.support.list_engine import PROFILE, WIDTH, HashBackend, ListEngine, ListOptions, Vectors, hash_vector
 
-from jinavec import Backend, Contract, Encoder, Engine, Hit, ModelProfile, Record, Report, Role, Task, open_engine
-from jinavec.engine import ENGINES, find_engine
+from jinavec import Contract, Encoder, Record, open_engine
 from jinavec.errors import (
     ContractMismatch,
     EngineError,
@@ -25,84 +22,7 @@ from jinavec.errors import (
     InvalidType,
     InvalidVectors,
 )
-from jinavec.filters import Filter, match
-from jinavec.options import read_options
-
-WIDTH = 8
-PROFILE = ModelProfile(name="hash", width=WIDTH, prompts={(Task.RETRIEVAL, Role.QUERY): "Q: "})
-Vectors = NDArray[np.float32]
-
-
-def hash_vector(text: str) -> Vectors:
-    seed = list(hashlib.sha256(text.encode()).digest())
-    return np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)
-
-
-class HashBackend(Backend):
-    name = "hash"
-
-    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Vectors:
-        return np.stack([hash_vector(text) for text in texts])
-
-
-@dataclass(frozen=True)
-class ListOptions:
-    fast: bool = False
-
-
-class ListEngine(Engine):
-    """The least an engine must be: a dict of records, searched by computing every cosine."""
-
-    options_type = ListOptions
-    shelf: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, contract: Contract, encoder: Encoder | None = None, options: object = None) -> None:
-        self.contract = contract
-        self.encoder = encoder
-        self.options = read_options(ListOptions, options)
-        self.rows: dict[str, tuple[Record, Vectors]] = {}
-        self.closed = 0
-
-    @classmethod
-    def open_target(cls, location: str, *, contract: Contract | None, encoder: Encoder | None, options: object) -> Self:
-        if location not in cls.shelf:
-            if contract is None:
-                raise IndexNotFound(f"no list at {location!r}")
-            cls.shelf[location] = cls(contract, encoder, options)
-        engine = cls.shelf[location]
-        if contract is not None:
-            engine.contract.check(contract)
-        return engine
-
-    def count(self) -> int:
-        return len(self.rows)
-
-    def info(self) -> dict[str, Any]:
-        return {"records": self.count()}
-
-    def close(self) -> None:
-        self.closed += 1
-
-    def _add(self, records: list[Record], vectors: Vectors) -> None:
-        assert vectors.dtype == np.float32
-        assert vectors.flags.c_contiguous
-        self.rows |= {record.id: (record, vector) for record, vector in zip(records, vectors, strict=True)}
-
-    def _delete(self, ids: list[str]) -> int:
-        found = [id for id in ids if id in self.rows]
-        self.rows = {id: row for id, row in self.rows.items() if id not in found}
-        return len(found)
-
-    def _get(self, ids: list[str]) -> list[Record]:
-        return [self.rows[id][0] for id in ids if id in self.rows]
-
-    def _search(self, query: Vectors, k: int, condition: Filter | None) -> list[Hit]:
-        hits = [
-            Hit(record, float(vector @ query))
-            for record, vector in self.rows.values()
-            if condition is None or match(condition, record.metadata)
-        ]
-        return sorted(hits, key=lambda hit: -hit.score)[:k]
+from jinavec.targets import ENGINES, find_engine
 
 
 def gaussian(n: int, width: int = WIDTH) -> Vectors:
@@ -313,8 +233,12 @@ def test_an_engine_without_an_encoder_says_what_to_do() -> None:
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts the engine of this file into the table."""
-    table = {**ENGINES, "list": f"{__name__}:ListEngine", "gone": "jinavec_integrations.no_such_engine:Engine"}
-    monkeypatch.setattr("jinavec.engine.ENGINES", MappingProxyType(table))
+    table = {
+        **ENGINES,
+        "list": f"{ListEngine.__module__}:ListEngine",
+        "gone": "jinavec_integrations.no_such_engine:Engine",
+    }
+    monkeypatch.setattr("jinavec.targets.ENGINES", MappingProxyType(table))
     ListEngine.shelf.clear()
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from jinavec import EncoderSettings, Task
+from jinavec import EncoderArguments, EncoderSettings, Task
 from jinavec.errors import InvalidInput
 from jinavec.models import CATALOGUE, find_model
+from jinavec.settings import SettingsArguments
 
 SETTINGS = EncoderSettings(
     profile=find_model("jina-embeddings-v5-text-nano"),
@@ -21,6 +22,12 @@ SETTINGS = EncoderSettings(
     served_as="nano",
     options={"threads": 2, "file": None},
 )
+
+
+def test_every_argument_but_the_key_is_a_setting() -> None:
+    settings = {field.name for field in dataclasses.fields(EncoderSettings)}
+    assert settings == {"profile", *SettingsArguments.__annotations__}
+    assert EncoderArguments.__annotations__.keys() == SettingsArguments.__annotations__.keys() | {"api_key"}
 
 
 @pytest.mark.parametrize("profile", CATALOGUE.values(), ids=CATALOGUE.keys())

@@ -56,8 +56,14 @@ class EdgeCollection:
     def retrieve(self, ids: Sequence[PointId], payload: Any, vector: Any) -> list[Values]:
         return [_found(point) for point in self.shard.retrieve(list(ids), payload, vector)]
 
-    def scroll(self, limit: int, offset: PointId | None, *, payload: bool) -> tuple[list[Values], PointId | None]:
-        request = edge.ScrollRequest(limit=limit, offset=offset, with_payload=payload)
+    def scroll(self, given: Values) -> tuple[list[Values], PointId | None]:
+        request = edge.ScrollRequest(
+            limit=given.get("limit", 10),
+            offset=given.get("offset"),
+            filter=given.get("filter") and _filter(given["filter"]),
+            with_payload=given.get("with_payload", True),
+            with_vector=given.get("with_vector", False),
+        )
         points, following = self.shard.scroll(request)
         return [_found(point) for point in points], following if following is None else _id(following)
 

@@ -174,8 +174,7 @@ class QdrantServer:
         return self._shards[name].retrieve(body["ids"], body.get("with_payload", True), body.get("with_vector", False))
 
     def _scroll(self, name: str, body: Any) -> object:
-        wanted = body.get("with_payload", True)
-        points, following = self._shards[name].scroll(body.get("limit", 10), body.get("offset"), payload=wanted)
+        points, following = self._shards[name].scroll(body)
         return {"points": points, "next_page_offset": following}
 
     def _search(self, name: str, body: Any) -> object:

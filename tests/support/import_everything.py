@@ -1,4 +1,4 @@
-"""Import every module of the installed distribution; adapters and what is compiled may miss a library, and say so."""
+"""Import every module of the installed distribution; adapters, test suites and what is compiled may miss a library."""
 
 import importlib
 import pkgutil
@@ -15,7 +15,7 @@ for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
         try:
             importlib.import_module(name)
         except MissingExtra:
-            if not name.startswith(("jinavec_adapters.", "jinavec_integrations.faiss.kernel")):
+            if not name.startswith(("jinavec_adapters.", "jinavec_integrations.faiss.kernel", "jinavec.testing")):
                 raise
             missing += 1
     imported += 1 + len(names)

@@ -55,6 +55,34 @@ def refusal(status: int, kind: str, reason: str) -> Answer:
     return status, {"error": {"root_cause": [cause], **cause}, "status": status}
 
 
+class Bulk:
+    """A bulk route that rejects documents as a test says."""
+
+    def __init__(self, refuse: Callable[[str], Answer | None] = lambda id: None) -> None:
+        self.refuse = refuse
+        self.stored: dict[str, Any] = {}
+        self.lock = threading.Lock()
+
+    def __call__(self, asked: Asked) -> Answer:
+        lines, items = asked.lines, list[Any]()
+        with self.lock:
+            for action, source in zip(lines[::2], lines[1::2], strict=True):
+                id = action["index"]["_id"]
+                refused = self.refuse(id)
+                if refused is None:
+                    self.stored[id] = source
+                    items.append({"index": {"_id": id, "status": 201}})
+                else:
+                    status, body = refused
+                    items.append({"index": {"_id": id, "status": status, "error": body["error"]}})
+        return 200, {"items": items, "errors": True}
+
+
+def nothing_found(asked: Asked) -> Answer:
+    """A look-up of ids in an index that has none of them."""
+    return 200, {"docs": [{"_id": id, "found": False} for id in asked.lines[0]["ids"]]}
+
+
 @contextmanager
 def scripted(**given: Any) -> Generator[Script]:
     script = Script(**given)

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
 from chromadb.utils.embedding_functions import register_embedding_function  # pyright: ignore[reportUnknownVariableType]
 
-from jinavec import Contract, Encoder, EncoderSettings, ModelProfile
+from jinavec import Contract, Encoder, EncoderArguments, EncoderSettings, ModelProfile
 from jinavec.errors import InvalidInput
 from jinavec.vectors import Float32
+from jinavec_adapters.shared.given import given_encoder
 
 
 @register_embedding_function
 class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
-    """Embeds what is added as documents, and what ``collection.query`` asks as queries.
+    """Embeds what is added as documents, and the texts of ``collection.query`` as queries.
 
     ```python
     function = JinaV5EmbeddingFunction("jina-embeddings-v5-text-nano", task="retrieval", dimension=256)
     collection = client.create_collection("notes", embedding_function=function)
     ```
 
-    Chroma keeps the settings, never a key, with the collection: ``client.get_collection("notes")`` finds this function
-    again once ``jinavec_adapters.chroma`` has been imported.
+    Chroma stores the encoder settings, never a key, with the collection: ``client.get_collection("notes")`` restores
+    this function once ``jinavec_adapters.chroma`` has been imported.
     """
 
-    def __init__(self, model: str | ModelProfile | Encoder, **load: Any) -> None:
+    def __init__(self, model: str | ModelProfile | Encoder, **arguments: Unpack[EncoderArguments]) -> None:
         """Embed through a model, with the arguments of ``Encoder.load``, or through an encoder loaded already.
 
         Raises:
+            InvalidInput: an encoder, and arguments that would choose its model again.
             JinavecError: what ``Encoder.load`` refuses.
         """
-        self._encoder = model if isinstance(model, Encoder) else Encoder.load(model, **load)
+        self._encoder = given_encoder(model, **arguments)
 
     def __call__(self, input: Documents) -> Embeddings:
         """Embed texts as documents."""
@@ -67,7 +69,7 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Make sure that a configuration can be read.
+        """Check that a configuration can be read.
 
         Raises:
             InvalidInput: it cannot.
@@ -75,7 +77,7 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
         EncoderSettings.from_json(config)
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Refuse a configuration whose vectors do not compare with those in the collection.
+        """Refuse a configuration whose vectors cannot be compared with those in the collection.
 
         Raises:
             ContractMismatch: each differing field of both.

@@ -1,5 +1,5 @@
 """The command line ``jinavec``."""
 
-from jinavec_adapters.cli.entry import main
+from jinavec_adapters.cli.main import main
 
 __all__ = ["main"]

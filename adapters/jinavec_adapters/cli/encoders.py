@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task, open_engine
+from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task, open_engine, plugins
 from jinavec.encoder import BACKENDS
 from jinavec.errors import IndexNotFound
 from jinavec.models import find_model
 from jinavec_adapters.cli.flags import EncoderFlags
-from jinavec_adapters.cli.misuse import Misuse, misuse, read_pairs
+from jinavec_adapters.cli.usage import UsageError, read_pairs, usage_errors
 
 DEFAULT_MODEL = "lexical"
 
@@ -22,7 +22,7 @@ class Existing:
     settings: EncoderSettings | None
 
 
-def look_up(target: str) -> Existing | None:
+def find_existing(target: str) -> Existing | None:
     """Return what the index at a target says about its vectors, or None where there is no index."""
     try:
         with open_engine(target) as engine:
@@ -31,13 +31,13 @@ def look_up(target: str) -> Existing | None:
         return None
 
 
-def settle(asked: EncoderFlags, existing: Existing | None = None) -> EncoderSettings:
+def choose_settings(asked: EncoderFlags, existing: Existing | None = None) -> EncoderSettings:
     """Return the settings of the encoder: each flag given, else what the index remembers, else the default.
 
     Another backend starts from its own address and options, another model from its own weights too.
 
     Raises:
-        Misuse, UnknownModel, UnknownTask, InvalidDimension: a flag that cannot be used.
+        UsageError, UnknownModel, UnknownTask, InvalidDimension: a flag that cannot be used.
         ContractMismatch: the flags ask for other vectors than the index holds.
     """
     profile = _profile(asked, existing)
@@ -47,39 +47,31 @@ def settle(asked: EncoderFlags, existing: Existing | None = None) -> EncoderSett
         dimension=_dimension(profile, asked, existing),
     )
     if existing is not None:
-        asked_for = Contract.of(profile, settings.task, settings.dimension)
-        existing.contract.check(asked_for, theirs="what was asked for")
+        existing.contract.check(contract_of(settings), theirs="what was asked for")
     return _with_flags(settings, asked)
 
 
+def contract_of(settings: EncoderSettings) -> Contract:
+    """Return the contract of the vectors that an encoder of these settings makes."""
+    return Contract.of(settings.profile, settings.task, settings.dimension)
+
+
 def load(settings: EncoderSettings) -> Encoder:
-    """Load the encoder that settings describe.
+    """Load the encoder that settings describe; settings that contradict each other are a usage error.
 
     Raises:
-        Misuse: the settings do not go together.
-        MissingExtra, ModelError: as ``Encoder.load``.
+        UsageError, MissingExtra, ModelError: as ``Encoder.load``.
     """
-    with misuse():
-        return Encoder.load(
-            settings.profile,
-            task=settings.task,
-            dimension=settings.dimension,
-            backend=settings.backend or None,
-            source=settings.source,
-            revision=settings.revision,
-            overflow=settings.overflow,
-            url=settings.url,
-            served_as=settings.served_as,
-            options=settings.options,
-        )
+    with usage_errors():
+        return Encoder.from_settings(settings)
 
 
 def _profile(asked: EncoderFlags, existing: Existing | None) -> ModelProfile:
     if asked.profile is not None:
-        with misuse("--profile"):
+        with usage_errors("--profile"):
             profile = ModelProfile.from_toml(asked.profile)
         if asked.model not in (None, profile.name):
-            raise Misuse(f"--model names {asked.model!r}, but the profile in {asked.profile} is {profile.name!r}")
+            raise UsageError(f"--model names {asked.model!r}, but the profile in {asked.profile} is {profile.name!r}")
         return profile
     remembered = existing.settings.profile if existing and existing.settings else None
     if remembered is not None and (asked.model is None or asked.model.removeprefix("jinaai/") == remembered.name):
@@ -109,8 +101,9 @@ def _dimension(profile: ModelProfile, asked: EncoderFlags, existing: Existing | 
 
 def _with_flags(settings: EncoderSettings, asked: EncoderFlags) -> EncoderSettings:
     backend = asked.backend or settings.backend or settings.profile.backend
-    if backend and backend not in BACKENDS:
-        raise Misuse(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+    known = plugins.names(plugins.BACKENDS, BACKENDS)
+    if backend and backend not in known:
+        raise UsageError(f"unknown backend {backend!r}; known: {', '.join(known)}")
     return replace(
         settings,
         backend=backend,

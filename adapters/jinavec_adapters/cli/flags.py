@@ -1,20 +1,101 @@
-"""EncoderFlags: what index, search and encode may be told about the encoder, each flag declared once."""
+"""Flags that several commands share; and add_command, which makes flags of the fields of dataclasses."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, get_type_hints
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from typer import Option
+from typer import Argument, Context, Option, Typer
+
+if TYPE_CHECKING:
+    from jinavec.filters import FilterDict
 
 _REMEMBERED = "[default: the index's own, else {}]"
 
 
+def _set_debug(context: Context, debug: bool) -> None:
+    if debug:
+        given: set[str] = context.obj  # made by main, which reads it when the command has failed
+        given.add("debug")
+
+
+Debug = Annotated[
+    bool,
+    Option("--debug", is_eager=True, callback=_set_debug, help="Show the traceback of an error. [default: one line]"),
+]
+Target = Annotated[str, Argument(metavar="TARGET", help="The index, such as faiss:DIR.", show_default=False)]
+SourceNames = Annotated[
+    list[str],
+    Argument(
+        metavar="SOURCE",
+        help="JSON lines (.jsonl, .ndjson, .json), CSV (.csv, .tsv), Parquet or vectors (.npy), also .gz or .zst; a"
+        " text or Markdown file, or a folder of them (hidden names are left out); - is JSON lines from standard input.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON object a line. [default: text]")]
+BackendOption = Annotated[
+    list[str], Option(metavar="NAME=VALUE", help="An option of the backend; may be repeated. [default: none]")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordFlags:
+    """How records are read."""
+
+    id_field: Annotated[
+        str | None,
+        Option(metavar="FIELD", help="The field of the id. [default: id; without one the SHA-256 of the text]"),
+    ] = None
+    text_field: Annotated[str, Option(metavar="FIELD", help="The field of the text.")] = "text"
+    skip_bad: Annotated[
+        bool,
+        Option("--skip-bad", help="Skip records that cannot be used, and count them. [default: stop at the first]"),
+    ] = False
+    batch_size: Annotated[
+        int | None,
+        Option(min=1, metavar="N", help="Records embedded at a time. [default: the engine's own, else 1024]"),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFlags:
+    """How an engine is opened."""
+
+    option: Annotated[
+        list[str], Option(metavar="NAME=VALUE", help="An option of the engine; may be repeated. [default: none]")
+    ] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterFlags:
+    """Which records are meant."""
+
+    filter: Annotated[
+        list[str],
+        Option(
+            metavar="FIELD=VALUE",
+            help="Only records whose metadata match; also !=, >=, <=, >, <, and field=a,b for one of several; if"
+            " repeated, all must match. [default: none]",
+        ),
+    ] = field(default_factory=list[str])
+
+    def condition(self) -> FilterDict | None:
+        """Return the filter as engines take it, or None.
+
+        Raises:
+            InvalidFilter: an expression that cannot be read.
+        """
+        from jinavec.filters import parse_expressions
+
+        return parse_expressions(self.filter) if self.filter else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderFlags:
-    """The encoder as asked for; None and empty mean: not said."""
+    """The encoder that is asked for; None and empty: not given."""
 
     model: Annotated[
         str | None,
@@ -22,7 +103,7 @@ class EncoderFlags:
     ] = None
     profile: Annotated[
         str | None,
-        Option(metavar="FILE.toml", help="Profile of a model outside the catalogue. [default: none]"),
+        Option(metavar="FILE.toml", help="Profile of a model outside the catalog. [default: none]"),
     ] = None
     task: Annotated[
         str | None,
@@ -58,7 +139,7 @@ class EncoderFlags:
     ] = None
     served_as: Annotated[
         str | None,
-        Option(metavar="NAME", help=f"The model's name on that server. {_REMEMBERED.format('its own')}"),
+        Option(metavar="NAME", help=f"The served model name on that server. {_REMEMBERED.format('its own')}"),
     ] = None
     overflow: Annotated[
         Literal["truncate", "error"] | None,
@@ -66,29 +147,42 @@ class EncoderFlags:
             help=f"What to do with texts over the model's limit. {_REMEMBERED.format('truncate; error on a server')}"
         ),
     ] = None
-    backend_option: Annotated[
-        list[str],
-        Option(metavar="NAME=VALUE", help="An option of the backend; may be repeated. [default: none]"),
-    ] = field(default_factory=list[str])
+    backend_option: BackendOption = field(default_factory=list[str])
 
 
-def takes_encoder_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the fields of ``EncoderFlags`` as flags, in place of its parameter ``asked``."""
-    hints = get_type_hints(EncoderFlags, include_extras=True)
-    names = [f.name for f in fields(EncoderFlags)]
-    unset = EncoderFlags()
+def add_command(app: Typer, command: Callable[..., None]) -> None:
+    """Add a command to an app, under the first word of its function's name, with --debug.
 
-    def run(**given: Any) -> None:
-        asked = EncoderFlags(**{name: given.pop(name) for name in names})
-        command(asked=asked, **given)
-
+    Each field of a parameter that is a dataclass becomes a flag; its docstring becomes the help text.
+    """
     signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "asked"]
-    flags = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(unset, name), annotation=hints[name])
-        for name in names
-    ]
-    run.__signature__ = inspect.Signature([*own, *flags])  # pyright: ignore[reportFunctionMemberAccess]
-    run.__annotations__ = {}
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    return run
+    groups = {name: p.annotation for name, p in signature.parameters.items() if _is_group(p.annotation)}
+
+    def run(*, debug: bool, **given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{f.name: given.pop(f.name) for f in fields(kind)})
+        command(**given)
+
+    parameters = [flag for p in signature.parameters.values() for flag in _flags(p)]
+    debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
+    run.__signature__ = inspect.Signature([*parameters, debug])  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {}  # typer would read them in place of the signature
+    run.__doc__ = command.__doc__
+    app.command(command.__name__.partition("_")[0])(run)
+
+
+def _flags(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Yield a parameter, or one for each field of its dataclass; keyword-only, so that defaults may come first."""
+    kind = parameter.annotation
+    if not _is_group(kind):
+        yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for f in fields(kind):
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        default = inspect.Parameter.empty if default is MISSING else default
+        yield inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[f.name])
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and is_dataclass(annotation)

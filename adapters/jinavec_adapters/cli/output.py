@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from typer import echo
 
-from jinavec.errors import InvalidInput
-from jinavec_adapters.cli.lines import one_line
-from jinavec_adapters.cli.sources import BadRecords
+if TYPE_CHECKING:
+    from jinavec import Record
 
+_SNIPPET = 100  # characters
 _FOLDED = 20
 """The least width of a table's last column, in characters."""
 
 
+def one_line(text: str, width: int | None = None) -> str:
+    """Return a text as one line without control characters, shortened to a width in characters."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(line.split())
+    return line if width is None or len(line) <= width else line[: width - 1] + "…"
+
+
+def beginning(text: str) -> str:
+    """Return the first words of a text, as one line."""
+    return one_line(text[: 4 * _SNIPPET], _SNIPPET)
+
+
 def note(message: str) -> None:
-    """Say something beside the data, in one line on standard error."""
+    """Print one line on standard error."""
     echo(f"jinavec: {one_line(message)}", err=True)
 
 
@@ -33,18 +45,14 @@ def say_json(values: Any) -> None:
     sys.stdout.write(json.dumps(values, ensure_ascii=not utf8) + "\n")
 
 
-def report_skipped(bad: BadRecords, used: int) -> None:
-    """Name the first of the records that were skipped.
+def record_json(record: Record) -> dict[str, Any]:
+    """Return a record as a JSON object."""
+    return {"id": record.id, "text": record.text, "metadata": dict(record.metadata)}
 
-    Raises:
-        InvalidInput: nothing else was there.
-    """
-    if not used:
-        raise InvalidInput(f"no record could be used; {bad.count} were skipped, the first: {bad.reasons[0]}")
-    for reason in bad.reasons:
-        note(f"skipped {reason}")
-    if bad.count > len(bad.reasons):
-        note(f"skipped {bad.count - len(bad.reasons)} more")
+
+def say_pairs(values: Mapping[str, Any]) -> None:
+    """Print a line for each name and value; of a mapping inside, ``outer.inner``. Empty values are left out."""
+    aligned([(f"{name}:", _shown(value)) for name, value in _flat(values)])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -78,3 +86,20 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     unfolded = [row[:-1] for row in (columns, *rows)]
     needed = sum(max(map(len, column)) + 2 for column in zip(*unfolded, strict=True)) + _FOLDED + 4
     Console(width=max(Console().width, needed)).print(drawing)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            pairs += _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        elif value not in (None, "", []):
+            pairs.append((prefix + name, value))
+    return pairs
+
+
+def _shown(value: Any) -> str:
+    if type(value) is int:
+        return f"{value:,}"
+    text = str(value)
+    return one_line(text) if text == text.strip() else repr(text)  # a prefix ends with a space

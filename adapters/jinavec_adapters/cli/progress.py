@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
+from jinavec.ingest import Progress, ReportProgress
 from jinavec_adapters.cli.sources import Sources
 
-Show = Callable[[int], None]
-"""Called with the number of records done so far."""
-
-
-Report = Callable[[str, int, int], None]
-"""Called with a phase, the rows done in it, and the rows there are."""
-
 
 @contextmanager
-def phases() -> Generator[Report]:
-    """Show a bar for each phase of a long work."""
+def progress_bar(sources: Sources | None = None) -> Generator[ReportProgress]:
+    """Yield a function to call with each event; it draws one bar for each phase.
+
+    Args:
+        sources: what is read, where that is the work: the bar then shows the part of their bytes that is read.
+    """
     if not sys.stderr.isatty():
-        yield lambda phase, done, total: None
+        yield lambda event: None
         return
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
-    with Progress(console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
+    phase, records = TextColumn("{task.description}"), TextColumn("{task.fields[records]}")
+    columns = phase, BarColumn(), records, TimeElapsedColumn(), TimeRemainingColumn()
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        phases: dict[str, TaskID] = {}
 
-        def show(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task(phase)
-            bar.update(tasks[phase], completed=done, total=total)
-
-        yield show
-
-
-@contextmanager
-def progress(sources: Sources, what: str) -> Generator[Show]:
-    """Show records done and their rate; and the part of the bytes read, where their number is known."""
-    if not sys.stderr.isatty():
-        yield lambda records: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), "{task.fields[records]}", TimeElapsedColumn(), TimeRemainingColumn())
-    shown = [TextColumn(column) if isinstance(column, str) else column for column in columns]
-    with Progress(*shown, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=sources.size, records="")
-
-        def show(records: int) -> None:
-            rate = records / (bar.tasks[0].elapsed or 1)
-            bar.update(task, completed=sources.position, records=f"{records} records, {rate:.0f}/s")
+        def show(event: Progress) -> None:
+            if event.phase not in phases:
+                phases[event.phase] = bars.add_task(event.phase, records="")
+            phase = phases[event.phase]
+            if sources is not None and not event.total:
+                completed, total = sources.position, sources.size
+            else:
+                completed, total = event.done, event.total or None
+            records = max(event.done, event.embedded)
+            rate = records / (bars.tasks[phase].elapsed or 1)
+            bars.update(phase, completed=completed, total=total, records=f"{records} records, {rate:.0f}/s")
 
         yield show

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Unpack
 
-from jinavec import Contract, Encoder, ModelProfile, Task
-from jinavec.backends.base import Overflow
+from jinavec import Contract, Encoder, EncoderArguments, ModelProfile
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
+from jinavec_adapters.shared.given import given_encoder
 
 require("elasticsearch.helpers.vectorstore", "elasticsearch")
 from elasticsearch.helpers.vectorstore import AsyncEmbeddingService, EmbeddingService  # noqa: E402
@@ -21,59 +21,25 @@ class _Embeds:
         model: str | ModelProfile | Encoder | None = None,
         *,
         encoder: Encoder | None = None,
-        task: Task | str | None = None,
-        dimension: int | None = None,
-        backend: str | None = None,
-        source: str | Path | None = None,
-        revision: str | None = None,
-        overflow: Overflow | None = None,
-        url: str | None = None,
-        api_key: str | None = None,
-        served_as: str | None = None,
-        options: object = None,
+        **arguments: Unpack[EncoderArguments],
     ) -> None:
         """Embed with an encoder, or with a model loaded as ``Encoder.load`` does.
 
         Args:
             model: a catalogue name or a profile; or an encoder.
-            encoder: an encoder, which must not be described again.
-            task: as ``Encoder.load``, and so all the others.
-            dimension: components of a vector.
-            backend: what runs the model.
-            source: a folder or hub name of the weights.
-            revision: the revision of the weights.
-            overflow: what to do with texts over the token limit; by default the backend decides.
-            url: address of a server.
-            api_key: key of the server.
-            served_as: the model's name on that server.
-            options: the backend's own options.
+            encoder: an encoder, in place of a model.
+            arguments: those of ``jinavec.EncoderArguments``, for a model.
 
         Raises:
-            InvalidInput: neither model nor encoder, or both.
-            MissingExtra, ModelError: as ``Encoder.load``.
+            InvalidInput: neither model nor encoder, or an encoder and something that would choose its model again.
+            JinavecError: what ``Encoder.load`` refuses.
         """
-        if isinstance(model, Encoder):
-            model, encoder = None, model
-        described = (task, dimension, backend, source, revision, overflow, url, api_key, served_as, options)
-        if encoder is None:
-            if model is None:
-                raise InvalidInput("name a model, or give an encoder=")
-            encoder = Encoder.load(
-                model,
-                task=task,
-                dimension=dimension,
-                backend=backend,
-                source=source,
-                revision=revision,
-                overflow=overflow,
-                url=url,
-                api_key=api_key,
-                served_as=served_as,
-                options=options,
-            )
-        elif model is not None or any(value is not None for value in described):
-            raise InvalidInput("an encoder is given, so its model, task, dimension or backend cannot be chosen again")
-        self.encoder = encoder
+        if model is not None and encoder is not None:
+            raise InvalidInput("an encoder is given, so its model cannot be chosen again")
+        given = encoder if model is None else model
+        if given is None:
+            raise InvalidInput("name a model, or give an encoder=")
+        self.encoder = given_encoder(given, **arguments)
 
     @property
     def contract(self) -> Contract:

@@ -1,7 +1,7 @@
-"""``VectorStore`` of elasticsearch-py that compares the contract.
+"""``VectorStore`` of elasticsearch-py that compares contracts.
 
-Its own ``VectorStore`` asks a strategy about an index only when it makes one, so that nothing stops it from mixing the
-vectors of two models in an index that is there. These look into the mapping before each add and each search.
+``VectorStore`` does not check existing indexes, so it can mix the vectors of two models in one. ``JinaVectorStore``
+reads the contract from the mapping before each add and each search.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class JinaVectorStore(VectorStore):
     """``VectorStore`` over an index of one contract.
 
     Raises:
-        ContractMismatch: on add and search, the index was made under another contract.
-        EngineError: on add and search, the index was made without one.
+        ContractMismatch: on add and search, the index has another contract.
+        EngineError: on add and search, the index has none.
     """
 
     def __init__(
@@ -38,33 +38,31 @@ class JinaVectorStore(VectorStore):
         retrieval_strategy: JinaRetrievalStrategy | None = None,
         **how: Any,
     ) -> None:
-        """Use an index, which the first add makes.
+        """Use an index, which the first add creates.
 
         Args:
-            client: of the server.
-            index: its name.
+            client: connected to the server.
+            index: name of the index.
             embedding_service: embeds texts; without it every call needs vectors.
             retrieval_strategy: by default that of the embedding service's contract.
             how: anything else that ``VectorStore`` takes.
 
         Raises:
-            InvalidInput: there is no contract.
-            ContractMismatch: service and strategy have two.
+            InvalidInput: neither service nor strategy has a contract.
+            ContractMismatch: they have different ones.
         """
-        if retrieval_strategy is None:
-            retrieval_strategy = JinaRetrievalStrategy(contract=embedding_service and embedding_service.contract)
-        self.contract = _one_contract(retrieval_strategy.contract, embedding_service and embedding_service.contract)
-        super().__init__(
-            client, index=index, embedding_service=embedding_service, retrieval_strategy=retrieval_strategy, **how
-        )
+        contract = embedding_service and embedding_service.contract
+        strategy = retrieval_strategy or JinaRetrievalStrategy(contract=contract)
+        self.contract = _one_contract(strategy.contract, contract)
+        super().__init__(client, index=index, embedding_service=embedding_service, retrieval_strategy=strategy, **how)
 
     def add_texts(self, texts: list[str], **how: Any) -> list[str]:
-        """Store texts as ``VectorStore`` does, if the index is of this contract or not there yet."""
+        """Store texts as ``VectorStore`` does, if the index has this contract or does not exist yet."""
         self._check()
         return super().add_texts(texts, **how)
 
     def search(self, **how: Any) -> list[dict[str, Any]]:
-        """Search as ``VectorStore`` does, if the index is of this contract."""
+        """Search as ``VectorStore`` does, if the index has this contract."""
         self._check()
         return super().search(**how)
 
@@ -86,20 +84,18 @@ class AsyncJinaVectorStore(AsyncVectorStore):
         **how: Any,
     ) -> None:
         """Use an index, as ``JinaVectorStore`` does."""
-        if retrieval_strategy is None:
-            retrieval_strategy = AsyncJinaRetrievalStrategy(contract=embedding_service and embedding_service.contract)
-        self.contract = _one_contract(retrieval_strategy.contract, embedding_service and embedding_service.contract)
-        super().__init__(
-            client, index=index, embedding_service=embedding_service, retrieval_strategy=retrieval_strategy, **how
-        )
+        contract = embedding_service and embedding_service.contract
+        strategy = retrieval_strategy or AsyncJinaRetrievalStrategy(contract=contract)
+        self.contract = _one_contract(strategy.contract, contract)
+        super().__init__(client, index=index, embedding_service=embedding_service, retrieval_strategy=strategy, **how)
 
     async def add_texts(self, texts: list[str], **how: Any) -> list[str]:
-        """Store texts as ``AsyncVectorStore`` does, if the index is of this contract or not there yet."""
+        """Store texts as ``AsyncVectorStore`` does, if the index has this contract or does not exist yet."""
         await self._check()
         return await super().add_texts(texts, **how)
 
     async def search(self, **how: Any) -> list[dict[str, Any]]:
-        """Search as ``AsyncVectorStore`` does, if the index is of this contract."""
+        """Search as ``AsyncVectorStore`` does, if the index has this contract."""
         await self._check()
         return await super().search(**how)
 
@@ -117,12 +113,12 @@ def _one_contract(ours: Contract | None, theirs: Contract | None) -> Contract:
 
 
 def _check_mappings(contract: Contract, answer: Mapping[str, Any]) -> None:
-    """Compare with every index that a name stands for; one that is not there has nothing to compare."""
+    """Compare with every index behind a name; one that does not exist has nothing to compare."""
     for index, found in answer.items() if "error" not in answer else ():
         kept = contract_of(found["mappings"])
         if kept is None:
             raise EngineError(
-                f"the index {index} is there, but holds no contract: what made its vectors is not known. Take another"
-                " name, or elasticsearch-py's own VectorStore"
+                f"the index {index} exists, but holds no contract, so the model of its vectors is unknown: use another"
+                " index, or elasticsearch-py's own VectorStore"
             )
         kept.check(contract, ours=f"the index {index}", theirs="the store")

@@ -34,15 +34,15 @@ class _Strategy:
         oversample: float | None = None,
         source_vectors: bool | None = None,
     ) -> None:
-        """Choose how vectors are kept and asked for.
+        """Choose how vectors are stored and searched.
 
         Args:
-            contract: what the vectors are made under, such as the embedding service's; kept in the mapping's ``_meta``,
-                where ``JinaVectorStore`` compares it (``VectorStore`` asks no strategy about an index that is there).
+            contract: that of the vectors, such as the embedding service's; kept in the mapping's ``_meta``, where
+                ``JinaVectorStore`` checks it (``VectorStore`` does not check existing indexes).
             storage: one of the float storages of ``ElasticsearchOptions``; by default bbq_hnsw, or int8_hnsw below 64
                 dimensions.
-            hybrid: also search by words, fused by a retriever; the server's licence must cover it.
-            oversample: of quantised storage, how many times k are scored again by the raw vectors.
+            hybrid: also full-text search, fused by a retriever; the server's license must cover it.
+            oversample: of quantized storage, how many times k are rescored with the raw vectors.
             source_vectors: ask for vectors that the server leaves out of ``_source``, which MMR reads; by default where
                 the client is of version 9.2 or later. For a server older than that, say False.
 
@@ -72,8 +72,8 @@ class _Strategy:
         """Return mapping and settings of a new index.
 
         Raises:
-            InvalidDimension: none is known, or another one than the contract's.
-            InvalidInput: the storage does not go with it.
+            InvalidDimension: it is unknown, or not the contract's.
+            InvalidInput: the storage does not support it.
         """
         dimension = num_dimensions or (self.contract.dimension if self.contract else None)
         if dimension is None:
@@ -104,8 +104,8 @@ class _Strategy:
         """Return the arguments of ``client.search``.
 
         Raises:
-            InvalidInput: there is no vector, or, for a hybrid search, no text.
-            InvalidDimension: a vector of another dimension than the contract's.
+            InvalidInput: no vector, or, for a hybrid search, no text.
+            InvalidDimension: the vector has not the contract's dimension.
         """
         if query_vector is None:
             raise InvalidInput(
@@ -120,7 +120,7 @@ class _Strategy:
         if self.hybrid is None:
             return {"knn": knn, **shown}
         if query is None:
-            raise InvalidInput("a hybrid search needs the query's text beside its vector")
+            raise InvalidInput("a hybrid search needs the query's text as well as its vector")
         words: dict[str, Any] = {"bool": {"must": [{"match": {text_field: query}}], "filter": filter or []}}
         window = max(k, num_candidates)
         if self.hybrid == "rrf":
@@ -137,8 +137,8 @@ class _Strategy:
 
 
 class JinaRetrievalStrategy(_Strategy, RetrievalStrategy):
-    """Explicit index options, rescoring by raw vectors, and hybrid search, for ``VectorStore``."""
+    """Explicit index options, rescoring with raw vectors, and hybrid search, for ``VectorStore``."""
 
 
 class AsyncJinaRetrievalStrategy(_Strategy, AsyncRetrievalStrategy):
-    """Explicit index options, rescoring by raw vectors, and hybrid search, for ``AsyncVectorStore``."""
+    """Explicit index options, rescoring with raw vectors, and hybrid search, for ``AsyncVectorStore``."""

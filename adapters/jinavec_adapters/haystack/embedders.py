@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.utils import Secret, deserialize_secrets_inplace
 
 from jinavec import Contract, Encoder, ModelProfile
-from jinavec.backends.base import Overflow
 from jinavec.errors import InvalidType, brief
-from jinavec.settings import without_user
+from jinavec.settings import SettingsArguments, check_arguments, written_arguments
 from jinavec.vectors import Float32
 
 
@@ -23,49 +22,26 @@ class _Embedder:
         self,
         model: str | ModelProfile | dict[str, Any],
         *,
-        task: str | None = None,
-        dimension: int | None = None,
-        backend: str | None = None,
-        source: str | None = None,
-        revision: str | None = None,
-        overflow: Overflow | None = None,
-        url: str | None = None,
         api_key: Secret | None = None,
-        served_as: str | None = None,
-        options: dict[str, Any] | None = None,
+        **arguments: Unpack[SettingsArguments],
     ) -> None:
         """Take the arguments of ``jinavec.Encoder.load``; ``warm_up``, or the first run, loads the weights.
 
         Args:
             model: a name from ``jinavec models``, or a profile of one's own.
-            task: retrieval by default.
-            dimension: a width the model was trained for.
-            backend: what runs the model.
-            source: a folder or hub name of the weights.
-            revision: the revision of the weights.
-            overflow: what to do with texts over the token limit: truncate or error; by default the backend decides.
-            url: address of a server; a pipeline's file gets it without user name and password.
             api_key: key of the server; written to a pipeline's file only as the name of its variable.
-            served_as: the model's name on that server.
-            options: the backend's own options by name.
+            arguments: those of ``jinavec.EncoderArguments``; a pipeline's file gets ``url`` without user name and
+                password.
 
         Raises:
+            InvalidType: an unknown argument; the message lists the known ones.
             UnknownModel, UnknownTask, InvalidDimension: not offered.
         """
+        check_arguments(arguments)
         self.model = ModelProfile.from_json(model) if isinstance(model, dict) else model
-        self.contract = Contract.of(self.model, task, dimension)  # refuses what does not exist
+        self.contract = Contract.of(self.model, arguments.get("task"), arguments.get("dimension"))
         self.api_key = api_key
-        self._load_arguments: dict[str, Any] = {
-            "task": task,
-            "dimension": dimension,
-            "backend": backend,
-            "source": source,
-            "revision": revision,
-            "overflow": overflow,
-            "url": url,
-            "served_as": served_as,
-            "options": options,
-        }
+        self._arguments = arguments
         self._encoder: Encoder | None = None
 
     def warm_up(self) -> None:
@@ -74,7 +50,7 @@ class _Embedder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the component as plain values."""
-        return default_to_dict(self, **self._arguments())
+        return default_to_dict(self, **self._init_parameters())
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -82,16 +58,15 @@ class _Embedder:
         deserialize_secrets_inplace(data["init_parameters"], keys=["api_key"])
         return default_from_dict(cls, data)
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_parameters(self) -> dict[str, Any]:
         model = self.model.to_json() if isinstance(self.model, ModelProfile) else self.model
         key = None if self.api_key is None else self.api_key.to_dict()
-        url = self._load_arguments["url"]
-        return {"model": model, "api_key": key, **self._load_arguments, "url": url and without_user(url)}
+        return {"model": model, "api_key": key, **written_arguments(self._arguments)}
 
     def _encode_with(self) -> Encoder:
         if self._encoder is None:
             key = None if self.api_key is None else self.api_key.resolve_value()
-            self._encoder = Encoder.load(self.model, api_key=key, **self._load_arguments)
+            self._encoder = Encoder.load(self.model, api_key=key, **self._arguments)
         return self._encoder
 
 
@@ -126,7 +101,8 @@ class JinaV5DocumentEmbedder(_Embedder):
         *,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
-        **arguments: Any,
+        api_key: Secret | None = None,
+        **arguments: Unpack[SettingsArguments],
     ) -> None:
         """Take what the text embedder takes, and which metadata to embed.
 
@@ -134,9 +110,12 @@ class JinaV5DocumentEmbedder(_Embedder):
             model: a name from ``jinavec models``, or a profile of one's own.
             meta_fields_to_embed: metadata to put before the content, where a document has it.
             embedding_separator: what stands between them.
-            arguments: as those of ``JinaV5TextEmbedder``.
+            api_key: key of the server, as of ``JinaV5TextEmbedder``.
+            arguments: those of ``jinavec.EncoderArguments``.
         """
-        _Embedder.__init__(self, model, **arguments)  # not super(): the decorator makes another class of this one
+        _Embedder.__init__(
+            self, model, api_key=api_key, **arguments
+        )  # not super(): the decorator makes another class of this one
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
 
@@ -153,9 +132,9 @@ class JinaV5DocumentEmbedder(_Embedder):
         encoder = await asyncio.to_thread(self._encode_with)
         return _embedded(documents, await encoder.aencode_documents(texts))
 
-    def _arguments(self) -> dict[str, Any]:
+    def _init_parameters(self) -> dict[str, Any]:
         own = {"meta_fields_to_embed": self.meta_fields_to_embed, "embedding_separator": self.embedding_separator}
-        return _Embedder._arguments(self) | own
+        return _Embedder._init_parameters(self) | own
 
     def _texts(self, documents: list[Document]) -> list[str]:
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):

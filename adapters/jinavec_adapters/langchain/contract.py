@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
-from jinavec import Contract, Task
-from jinavec_adapters.langchain.embeddings import JinaV5Embeddings
+from jinavec import Contract
+from jinavec_adapters.shared.foreign import foreign_contract
 
 
-def find_ours(embedding: Embeddings) -> JinaV5Embeddings | None:
-    """Return the JinaV5Embeddings that does the work, also behind a cache; None where another one does."""
-    inner: object = embedding
-    while inner is not None and not isinstance(inner, JinaV5Embeddings):
-        inner = getattr(inner, "underlying_embeddings", None)  # CacheBackedEmbeddings
-    return inner
+def behind_caches(embedding: Embeddings) -> Embeddings:
+    """Return what makes the vectors: CacheBackedEmbeddings only keep those of another object."""
+    inner = getattr(embedding, "underlying_embeddings", None)
+    return behind_caches(inner) if isinstance(inner, Embeddings) else embedding
 
 
-def foreign_contract(embedding: Embeddings, width: int) -> Contract:
-    """Return the contract of another class's vectors, of which nothing is known but the class and their width."""
-    return Contract(
-        model=type(embedding).__name__, task=Task.RETRIEVAL, query_prefix="", document_prefix="", dimension=width
-    )
+def check_foreign(stored: Contract, embedding: Embeddings) -> None:
+    """Refuse an index that another class or model filled.
+
+    jinavec 0.1 recorded only the class of what it was given, so the class alone is compared with its indexes.
+
+    Raises:
+        ContractMismatch: the index holds the vectors of another class or model.
+    """
+    if stored.model not in (type(embedding).__name__, type(behind_caches(embedding)).__name__):
+        stored.check(foreign_contract(behind_caches(embedding), stored.dimension), theirs="the embedding")

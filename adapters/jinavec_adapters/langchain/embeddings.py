@@ -2,61 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from pathlib import Path
-from threading import Lock
-from typing import Annotated, Any, Self, cast
+from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    PlainSerializer,
-    PrivateAttr,
-    SecretStr,
-    SkipValidation,
-)
+from pydantic import ConfigDict, Field, SecretStr, SkipValidation
 
-from jinavec import Contract, Encoder, ModelProfile
-from jinavec.backends.base import Overflow
-from jinavec.encoder import Progress
+from jinavec import Encoder
+from jinavec.encoder import TextsDone
 from jinavec.errors import InvalidType
-from jinavec.options import plain
-from jinavec.settings import without_user, written_options
-
-_LOADING = Lock()
+from jinavec.settings import without_user
+from jinavec_adapters.shared.fields import EncoderFields, Profile
 
 
-def _read_profile(value: object) -> object:
-    return ModelProfile.from_json(cast("object", value)) if isinstance(value, dict) else value
-
-
-_Profile = Annotated[
-    InstanceOf[ModelProfile],
-    BeforeValidator(_read_profile),
-    PlainSerializer(ModelProfile.to_json),
-]
-_Address = Annotated[str, PlainSerializer(without_user)]
-_Source = Annotated[str | Path, PlainSerializer(str)]
-_Options = Annotated[Any, PlainSerializer(lambda options: None if options is None else written_options(plain(options)))]
-
-
-class JinaV5Embeddings(Serializable, Embeddings):
+class JinaV5Embeddings(EncoderFields, Serializable, Embeddings):
     """Embeds documents as documents and queries as queries, under one contract.
 
     ```python
     embeddings = JinaV5Embeddings(model="jina-embeddings-v5-text-nano", task="retrieval", dimension=256)
     ```
 
-    The fields are those of ``jinavec.Encoder.load``, cannot be changed afterwards, and decide every vector; batches,
-    retries and the choice of the backend are the encoder's. ``model="lexical"`` needs no weights.
+    The fields are the arguments of ``jinavec.Encoder.load`` (see ``jinavec.EncoderArguments``), cannot be changed
+    afterwards, and decide every vector; batches, retries and the choice of the backend are the encoder's.
+    ``model="lexical"`` needs no weights.
 
-    A cache gets ``cache_namespace``, and queries a store of their own: LangChain's ``query_embedding_cache=True`` would
-    answer a query with the vector of the document of the same text.
+    In a cache use ``cache_namespace``, and a separate store for queries: LangChain's ``query_embedding_cache=True``
+    would answer a query with the document vector of the same text.
 
     ```python
     CacheBackedEmbeddings.from_bytes_store(
@@ -68,8 +40,8 @@ class JinaV5Embeddings(Serializable, Embeddings):
     )
     ```
 
-    Copies share the encoder, and those with other fields load what they say. What is pickled, or written by
-    LangChain's ``dumps``, holds no key and no password: the encoder is loaded again with the key of the environment.
+    Copies share the encoder; copies with changed fields load their own. What is pickled, or written by LangChain's
+    ``dumps``, holds no key and no password: the encoder is loaded again with the key of the environment.
 
     ```python
     loads(dumps(embeddings), allowed_objects=[JinaV5Embeddings], valid_namespaces=["jinavec_adapters"])
@@ -87,69 +59,26 @@ class JinaV5Embeddings(Serializable, Embeddings):
         hide_input_in_errors=True,  # a key may be among it
     )
 
-    model: str | _Profile
+    model: str | Profile
     """A name from ``jinavec models``, or a profile of one's own."""
-    task: str | None = None
-    """retrieval by default; or text-matching, clustering, classification."""
-    dimension: int | None = None
-    """A width the model was trained for; its full width by default."""
-    backend: str | None = None
-    """What runs the model; by default the model's own, or whichever is installed."""
-    source: _Source | None = None
-    """A folder or hub name of the weights."""
-    revision: str | None = None
-    """The revision of the weights."""
-    overflow: Overflow | None = None
-    """What to do with texts over the token limit: truncate (with a warning) or error."""
-    url: _Address | None = Field(default=None, repr=False)
-    """Address of a server; written without the user name and password it may carry."""
     api_key: SecretStr | None = Field(default=None, repr=False, exclude=True)
-    """Key of the server."""
-    served_as: str | None = None
-    """The model's name on that server."""
-    options: _Options = None
-    """The backend's own options: its dataclass, or a mapping of names to values."""
-    progress: SkipValidation[Progress | None] = Field(default=None, repr=False, exclude=True)
+    """Key of the server; by default that of the environment for its address."""
+    progress: SkipValidation[TextsDone | None] = Field(default=None, repr=False, exclude=True)
     """Called with (texts done, texts in all) while documents are embedded."""
-
-    _encoder: Encoder | None = PrivateAttr(default=None)
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         self._encoder = self._load()
 
     @classmethod
-    def from_encoder(cls, encoder: Encoder, progress: Progress | None = None) -> Self:
+    def from_encoder(cls, encoder: Encoder, progress: TextsDone | None = None) -> Self:
         """Embed through an encoder that is loaded already, such as one with a backend of one's own."""
-        how = encoder.settings
-        embeddings = cls.model_construct(
-            model=encoder.profile,
-            task=encoder.task.value,
-            dimension=encoder.dimension,
-            backend=encoder.backend.name if how is None else how.backend,
-            source=how and (how.source or None),
-            revision=how and (how.revision or None),
-            overflow=encoder.overflow,
-            url=how and (how.url or None),
-            served_as=how and (how.served_as or None),
-            options=how and (dict(how.options) or None),
-            progress=progress,
-        )
+        how = {"backend": encoder.backend.name} if encoder.settings is None else vars(encoder.settings)
+        fields: dict[str, Any] = {name: value or None for name, value in how.items() if name != "profile"}
+        fields |= {"task": encoder.task.value, "dimension": encoder.dimension, "overflow": encoder.overflow}
+        embeddings = cls.model_construct(model=encoder.profile, progress=progress, **fields)
         embeddings._encoder = encoder
         return embeddings
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder beneath; after unpickling, loaded when it is first needed."""
-        if self._encoder is None:
-            with _LOADING:
-                self._encoder = self._encoder or self._load()
-        return self._encoder
-
-    @property
-    def contract(self) -> Contract:
-        """The contract of every vector."""
-        return self.encoder.contract
 
     @property
     def cache_namespace(self) -> str:
@@ -166,14 +95,14 @@ class JinaV5Embeddings(Serializable, Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts as documents without blocking the event loop."""
-        return (await (await self._wake()).aencode_documents(texts, progress=self.progress)).tolist()
+        return (await (await self._aencoder()).aencode_documents(texts, progress=self.progress)).tolist()
 
     async def aembed_query(self, text: str) -> list[float]:
         """Embed a text as a query without blocking the event loop."""
-        return (await (await self._wake()).aencode_queries([text]))[0].tolist()
+        return (await (await self._aencoder()).aencode_queries([text]))[0].tolist()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; one with other fields is made anew, and so are its vectors."""
+        """Return a copy that shares the encoder, or, with changed fields, one that loads its own."""
         if not update:
             return self.__copy__()
         self._need_settings("changed")
@@ -181,7 +110,7 @@ class JinaV5Embeddings(Serializable, Embeddings):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Return that LangChain's ``dumps`` writes it."""
+        """Return True: LangChain's ``dumps`` can write it."""
         return True
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
@@ -218,20 +147,6 @@ class JinaV5Embeddings(Serializable, Embeddings):
         if self._is_custom:
             raise InvalidType(f"embeddings over an encoder that Encoder.load did not make cannot be {what}")
 
-    async def _wake(self) -> Encoder:
-        return self._encoder or await asyncio.to_thread(lambda: self.encoder)
-
     def _load(self) -> Encoder:
-        return Encoder.load(
-            self.model,
-            task=self.task,
-            dimension=self.dimension,
-            backend=self.backend,
-            source=self.source,
-            revision=self.revision,
-            overflow=self.overflow,
-            url=self.url,
-            api_key=None if self.api_key is None else self.api_key.get_secret_value(),
-            served_as=self.served_as,
-            options=self.options,
-        )
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        return Encoder.load(self.model, api_key=key, **self.arguments)

@@ -17,21 +17,22 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from jinavec import Hit, Record
-from jinavec.diversity import diverse
 from jinavec.engine import check_k
 from jinavec.errors import IndexNotFound, InvalidInput, InvalidType, brief
-from jinavec.passing import search_passing
-from jinavec_adapters.langchain.contract import find_ours, foreign_contract
+from jinavec.retrieval import mmr, search_post_filtered
+from jinavec_adapters.langchain.contract import behind_caches, check_foreign
+from jinavec_adapters.langchain.embeddings import JinaV5Embeddings
 from jinavec_adapters.langchain.retriever import BinaryRetriever
+from jinavec_adapters.shared.foreign import foreign_contract
 from jinavec_integrations.faiss import BinaryIndex
 
 T = TypeVar("T")
 Filter = Mapping[str, Any] | Callable[[Document], bool]
-"""A filter on the metadata in jinavec's one form (see ``jinavec.filters``), or a function of the document."""
+"""A filter on the metadata (see ``jinavec.filters``), or a function of the document."""
 
 
 class BinaryVectorStore(VectorStore):
-    """Keeps documents in a binary index, a folder: what was added is on the disk when the call returns.
+    """Documents in a FAISS binary index, which is a folder; what was added is on disk when the call returns.
 
     ```python
     with BinaryVectorStore("notes", embedding=JinaV5Embeddings(model="lexical")) as store:
@@ -39,33 +40,33 @@ class BinaryVectorStore(VectorStore):
         store.similarity_search("where is the cat?", k=4, filter={"topic": {"in": ["cats", "dogs"]}})
     ```
 
-    Every search takes ``filter``: a dict, looked up before the search, or a function of the Document, asked about the
-    nearest ones until enough pass. Scores are cosine similarities in [-1, 1], higher is better; relevance scores lie
-    in [0, 1]. Metadata must be JSON.
+    Every search takes ``filter``: a dict, applied before the search through the metadata index, or a function of the
+    Document, which is a post-filter: it sees the nearest documents until enough pass. Scores are cosine similarities in
+    [-1, 1], higher is better; relevance scores are in [0, 1]. Metadata must be JSON.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, embedding: Embeddings) -> None:
         """Open the index at a path, or create it.
 
         Args:
-            path: the folder; without one, a temporary folder that goes with the store.
-            embedding: makes the vectors. One that is not ours gets a contract named after its class, and the index is
-                made when the width of its first vector is known.
+            path: the folder; without one, a temporary folder that is removed with the store.
+            embedding: makes the vectors. One that is not ours gets a contract named after its class and model, and
+                the index is created when the width of its first vector is known.
 
         Raises:
             ContractMismatch: the index holds vectors of another contract.
-            EngineError: it cannot be opened or made.
+            EngineError: it cannot be opened or created.
         """
         self._embedding = embedding
-        self._ours = find_ours(embedding)
+        self._maker = behind_caches(embedding)
         self._index: BinaryIndex | None = None
         self._opening = Lock()
         self._path = os.fspath(path) if path is not None else tempfile.mkdtemp(prefix="jinavec-")
         self._finalizer = (
             weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True) if path is None else None
         )
-        if self._ours is not None:
-            self._open(self._ours.encoder.dimension)
+        if isinstance(self._maker, JinaV5Embeddings):
+            self._open(self._maker.encoder.dimension)
         else:
             self._index = self._open_foreign()
 
@@ -93,13 +94,13 @@ class BinaryVectorStore(VectorStore):
             texts: any iterable of strings.
             metadatas: one for each text.
             ids: one for each text; None generates one.
-            kwargs: not used (LangChain's indexing passes batch_size).
+            kwargs: ignored (LangChain's indexing passes batch_size).
 
         Returns:
             The ids, in the order of the texts.
 
         Raises:
-            InvalidInput: other numbers of metadatas or ids than texts, or something that cannot be stored.
+            InvalidInput: not one of metadatas or ids for each text, or something that cannot be stored.
         """
         records = _make_records(texts, metadatas, ids)
         if records:
@@ -170,9 +171,9 @@ class BinaryVectorStore(VectorStore):
         return await asyncio.to_thread(self.get_by_ids, ids)
 
     def delete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
-        """Delete documents by id, or all of them without ids; unknown ids are passed over."""
+        """Delete documents by id, or all of them without ids; unknown ids are skipped."""
         if self._index is not None:
-            self._index.delete(self._index.ids() if ids is None else ids)
+            self._index.delete(filter={"and": []}) if ids is None else self._index.delete(ids)
         return True
 
     async def adelete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
@@ -180,7 +181,7 @@ class BinaryVectorStore(VectorStore):
         return await asyncio.to_thread(self.delete, ids, **kwargs)
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """Return the k documents nearest to a query, best first; ``filter`` as said above."""
+        """Return the k documents nearest to a query, best first; ``filter`` as in the class."""
         return _documents(self.similarity_search_with_score(query, k, **kwargs))
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -208,31 +209,30 @@ class BinaryVectorStore(VectorStore):
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Return k of the ``fetch_k`` nearest documents: near to the query, and different from one another.
+        """Return k of the ``fetch_k`` nearest documents, re-ranked by MMR (see ``jinavec.retrieval.mmr``).
 
-        Maximal marginal relevance, as in ``jinavec.diversity``; ``lambda_mult`` goes from 0, most different, to 1,
-        nearest.
+        ``lambda_mult`` goes from 0, most diverse, to 1, most relevant.
         """
-        return self._diverse(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
+        return self._mmr(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """``max_marginal_relevance_search`` without blocking the event loop."""
         vector = await self._embedding.aembed_query(query)
-        return await asyncio.to_thread(self._diverse, vector, k, fetch_k, lambda_mult, **kwargs)
+        return await asyncio.to_thread(self._mmr, vector, k, fetch_k, lambda_mult, **kwargs)
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """``max_marginal_relevance_search`` for the vector of a query."""
-        return self._diverse(embedding, k, fetch_k, lambda_mult, **kwargs)
+        return self._mmr(embedding, k, fetch_k, lambda_mult, **kwargs)
 
     async def amax_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """``max_marginal_relevance_search_by_vector`` without blocking the event loop."""
-        return await asyncio.to_thread(self._diverse, embedding, k, fetch_k, lambda_mult, **kwargs)
+        return await asyncio.to_thread(self._mmr, embedding, k, fetch_k, lambda_mult, **kwargs)
 
     def as_retriever(self, **kwargs: Any) -> BinaryRetriever:
         """Return a retriever: ``as_retriever(k=3)``, or LangChain's ``search_type`` and ``search_kwargs``."""
@@ -240,7 +240,7 @@ class BinaryVectorStore(VectorStore):
         return BinaryRetriever(vectorstore=self, tags=tags, **kwargs)
 
     def close(self) -> None:
-        """Let go of the index; a temporary one is removed."""
+        """Release resources; a temporary index is removed. Idempotent."""
         if self._index is not None:
             self._index.close()
         if self._finalizer is not None:
@@ -261,40 +261,36 @@ class BinaryVectorStore(VectorStore):
     def _search(self, vector: list[float], k: int, filter: Filter | None = None) -> list[tuple[Document, float]]:
         return [(_to_document(hit.record), hit.score) for hit in self._nearest(vector, k, filter)]
 
-    def _diverse(
+    def _mmr(
         self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filter | None = None
     ) -> list[Document]:
         hits = self._nearest(vector, max(check_k(k), fetch_k), filter)
         stored = self._open(len(vector)).vectors(hit.record.id for hit in hits)
-        return [_to_document(hit.record) for hit in diverse(hits, stored, vector, k, lambda_mult)]
+        return [_to_document(hit.record) for hit in mmr(hits, stored, vector, k, lambda_mult)]
 
     def _nearest(self, vector: list[float], k: int, filter: Filter | None) -> list[Hit]:
         index = self._open(len(vector))
         if callable(filter):
-            return search_passing(index, vector, k, passes=lambda record: filter(_to_document(record)))
+            return search_post_filtered(index, vector, k, post_filter=lambda record: filter(_to_document(record)))
         return index.search(vector, k, filter)
 
     def _open(self, width: int) -> BinaryIndex:
-        """Return the index; made now if it is not there, for vectors of a width."""
+        """Return the index; created now, for vectors of a width, if it does not exist."""
         with self._opening:
             if self._index is None:
-                ours = self._ours
-                self._index = BinaryIndex.open_target(
-                    self._path,
-                    contract=foreign_contract(self._embedding, width) if ours is None else ours.contract,
-                    encoder=None if ours is None else ours.encoder,
-                    options=None,
-                )
+                encoder = self._maker.encoder if isinstance(self._maker, JinaV5Embeddings) else None
+                contract = foreign_contract(self._maker, width) if encoder is None else encoder.contract
+                self._index = BinaryIndex.open_target(self._path, contract=contract, encoder=encoder, options=None)
             return self._index
 
     def _open_foreign(self) -> BinaryIndex | None:
-        """Return the index if it is there: only an embedding of the same class may use it."""
+        """Return the index if it exists: only an embedding of the same class and model may use it."""
         try:
             index = BinaryIndex.open(self._path)
         except IndexNotFound:
             return None
         try:
-            index.contract.check(foreign_contract(self._embedding, index.contract.dimension), theirs="the embedding")
+            check_foreign(index.contract, self._embedding)
         except BaseException:
             index.close()
             raise

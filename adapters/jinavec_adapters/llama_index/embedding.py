@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
-from threading import Lock
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field
+from llama_index.core.callbacks import CallbackManager
 
-from jinavec import Contract, Encoder, EncoderSettings, ModelProfile, Task
-from jinavec.backends.base import Overflow
+from jinavec import Encoder, EncoderArguments, ModelProfile
 from jinavec.errors import InvalidInput
 from jinavec_adapters.llama_index.cache import Query, RoleCache
-
-_LOADING = Lock()
-_SETTINGS = [field.name for field in dataclasses.fields(EncoderSettings)]
+from jinavec_adapters.shared.fields import EncoderFields
 
 
-class JinaV5Embedding(BaseEmbedding):
+class EmbeddingArguments(EncoderArguments, total=False):
+    """The arguments of ``Encoder.load``, and the fields of LlamaIndex's ``BaseEmbedding``."""
+
+    embed_batch_size: int
+    num_workers: int | None
+    callback_manager: CallbackManager
+    rate_limiter: Any
+
+
+class JinaV5Embedding(EncoderFields, BaseEmbedding):
     """Embeds queries as queries and nodes as documents, under one contract.
 
-    Every field that changes vectors is public, so that it reaches ``to_dict`` and with it the key of an ingestion
-    cache; none can be changed after construction. A key is no field: what is saved never holds it, and what is loaded
-    takes it from the environment. Copies share the encoder; what was unpickled loads it when it is first needed.
+    The fields say how the encoder was loaded, defaults filled in (see ``jinavec.EncoderArguments``), and none can be
+    changed afterwards. A key is no field: what is saved never holds it, and what is loaded takes it from the
+    environment. Copies share the encoder; what was unpickled loads it when it is first needed.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,81 +37,39 @@ class JinaV5Embedding(BaseEmbedding):
     model_name: str = Field(frozen=True)
     """A name of the catalogue, or of the profile."""
     profile: dict[str, Any] = Field(frozen=True, repr=False)
-    """The model's ``ModelProfile`` as JSON values: prefixes, widths, pooling, limit."""
-    task: str = Field(frozen=True)
-    dimension: int = Field(frozen=True)
-    """Components of a vector."""
-    backend: str = Field(frozen=True)
-    source: str = Field(frozen=True)
-    revision: str = Field(frozen=True)
-    overflow: str | None = Field(frozen=True)
-    url: str = Field(frozen=True)
-    """Address of a server, without user name and password."""
-    served_as: str = Field(frozen=True)
-    options: dict[str, Any] = Field(frozen=True)
+    """The model's ``ModelProfile`` as JSON values: prefixes, dimensions, pooling, limit."""
     embed_batch_size: int = Field(default=512, gt=0, le=2048)
     """Texts given to the core at once, which plans batches of its own: the more it sees, the better it can."""
     embeddings_cache: Any = Field(default=None, frozen=True, exclude=True, repr=False)
     """The key-value store given, behind keys that tell contracts and roles apart; not saved."""
 
-    _encoder: Encoder | None = PrivateAttr(default=None)
-
     def __init__(
         self,
         model_name: str | ModelProfile,
         *,
-        task: Task | str | None = None,
-        dimension: int | None = None,
-        backend: str | None = None,
-        source: str | Path | None = None,
-        revision: str | None = None,
-        overflow: Overflow | None = None,
-        url: str | None = None,
-        api_key: str | None = None,
-        served_as: str | None = None,
-        options: object = None,
         profile: Mapping[str, Any] | None = None,
         embeddings_cache: Any = None,
-        **fields: Any,
+        **arguments: Unpack[EmbeddingArguments],
     ) -> None:
         """Load the model.
 
         Args:
             model_name: a catalogue name, or a ``ModelProfile`` for any other model.
-            task: the one in a merged name by default, else retrieval.
-            dimension: one of the model's Matryoshka widths; full width by default.
-            backend: what runs the model; by default the profile's own, else onnx or torch.
-            source: a folder or hub name of the weights.
-            revision: the revision of the weights.
-            overflow: what to do with texts over the token limit: truncate (with a warning) or error; by default the
-                backend decides.
-            url: address of a server, for remote backends.
-            api_key: key of the server; never stored.
-            served_as: the model's name on that server.
-            options: the backend's own options dataclass, or a mapping of its fields.
             profile: the profile as ``to_dict`` saved it.
             embeddings_cache: a LlamaIndex ``BaseKVStore``; may be shared by any models.
-            fields: those of ``BaseEmbedding``: embed_batch_size, num_workers, callback_manager, rate_limiter.
+            arguments: those of ``Encoder.load``, and embed_batch_size, num_workers, callback_manager, rate_limiter of
+                ``BaseEmbedding``.
 
         Raises:
             UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
             MissingExtra, ModelError: the model cannot be loaded.
         """
-        encoder = Encoder.load(
-            _find_profile(model_name, profile),
-            task=task,
-            dimension=dimension,
-            backend=backend,
-            source=source,
-            revision=revision,
-            overflow=overflow,
-            url=url,
-            api_key=api_key,
-            served_as=served_as,
-            options=options,
-        )
+        fields: dict[str, Any] = dict(arguments)
+        load = {name: fields.pop(name) for name in EncoderArguments.__annotations__ if name in fields}
+        encoder = Encoder.load(_find_profile(model_name, profile), **load)
         assert encoder.settings is not None  # an encoder that was loaded knows how
-        super().__init__(
+        BaseEmbedding.__init__(
+            self,
             model_name=encoder.profile.name,
             embeddings_cache=RoleCache.over(embeddings_cache, encoder.contract),
             **encoder.settings.to_json(),
@@ -118,21 +79,8 @@ class JinaV5Embedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which LlamaIndex serialises the class."""
+        """Return the name under which LlamaIndex serializes the class."""
         return "JinaV5Embedding"
-
-    @property
-    def encoder(self) -> Encoder:
-        """What makes the vectors."""
-        if self._encoder is None:
-            with _LOADING:
-                self._encoder = self._encoder or self._load()
-        return self._encoder
-
-    @property
-    def contract(self) -> Contract:
-        """The contract of every vector this model makes."""
-        return self.encoder.contract
 
     def to_payload(self) -> dict[str, Any]:
         """Return what LlamaIndex's events say about the model."""
@@ -146,7 +94,8 @@ class JinaV5Embedding(BaseEmbedding):
             InvalidInput: a change to a field that decides the vectors.
         """
         changes = dict(update or {})
-        if fixed := [name for name in changes if name in ("model_name", "embeddings_cache", *_SETTINGS)]:
+        fields = type(self).model_fields
+        if fixed := [name for name in changes if name in fields and fields[name].frozen]:
             raise InvalidInput(f"{fixed[0]} of a loaded model cannot be changed: make another {type(self).__name__}")
         return super().model_copy(update=changes)
 
@@ -171,7 +120,7 @@ class JinaV5Embedding(BaseEmbedding):
         return self.encoder.encode_queries([query])[0].tolist()
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return (await (await self._wake()).aencode_queries([query]))[0].tolist()
+        return (await (await self._aencoder()).aencode_queries([query]))[0].tolist()
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -183,14 +132,10 @@ class JinaV5Embedding(BaseEmbedding):
         return self.encoder.encode_documents(texts).tolist()
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return (await (await self._wake()).aencode_documents(texts)).tolist()
-
-    async def _wake(self) -> Encoder:
-        return self._encoder or await asyncio.to_thread(lambda: self.encoder)
+        return (await (await self._aencoder()).aencode_documents(texts)).tolist()
 
     def _load(self) -> Encoder:
-        values = {name: getattr(self, name) for name in _SETTINGS}
-        return Encoder.from_settings(EncoderSettings.from_json(values))
+        return Encoder.load(ModelProfile.from_json(self.profile), **self.arguments)
 
 
 def _revive(kind: type[JinaV5Embedding], saved: Mapping[str, Any]) -> JinaV5Embedding:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any, Self, cast
 
-import numpy as np
 from fsspec import AbstractFileSystem  # pyright: ignore[reportMissingTypeStubs]
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -23,29 +22,29 @@ from llama_index.core.vector_stores.types import (
 )
 from numpy.typing import ArrayLike
 
-from jinavec import Contract, Hit, ModelProfile, Record, open_engine
-from jinavec.diversity import diverse
+from jinavec import Contract, Hit, Record, open_engine
 from jinavec.engine import check_k
 from jinavec.errors import InvalidInput, InvalidType, brief
-from jinavec.passing import search_passing
-from jinavec_adapters.llama_index import pointer
+from jinavec.retrieval import mmr, search_post_filtered
+from jinavec_adapters.llama_index import persist
 from jinavec_adapters.llama_index.embedding import JinaV5Embedding
-from jinavec_adapters.llama_index.filters import Sieve, every, translate
+from jinavec_adapters.llama_index.filters import SplitFilter, all_of, translate
 from jinavec_adapters.llama_index.nodes import DOC_ID, NODE_ID, embedding_of, read_node, write_node
+from jinavec_adapters.shared.foreign import foreign_contract
 from jinavec_integrations.faiss import BinaryIndex
 
 _OPTIONS = {
     VectorStoreQueryMode.DEFAULT: (),
     VectorStoreQueryMode.MMR: ("mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k"),
 }
-"""The query modes there are, and what ``query`` can be told about each: LlamaIndex's ``vector_store_kwargs``."""
+"""The supported query modes, and the keyword arguments of each: LlamaIndex's ``vector_store_kwargs``."""
 _PREFETCH = 4.0
 
 
 class BinaryVectorStore(BasePydanticVectorStore):
-    """Nodes with their texts in a FAISS binary index, which is a folder: what was added is on the disk.
+    """Nodes with their texts in a FAISS binary index, which is a folder; data is always on disk.
 
-    The folder carries the contract of its vectors. Opening it with an embedding model of another one is refused.
+    The folder holds the contract of its vectors. Opening it with an embedding model of another contract is refused.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,17 +63,17 @@ class BinaryVectorStore(BasePydanticVectorStore):
         contract: Contract | None = None,
         **fields: Any,
     ) -> None:
-        """Open the index at a path; make it, if there is none and the contract is known.
+        """Open the index at a path; create it, if there is none and the contract is known.
 
         Args:
             path: the folder.
             embed_model: the model that embeds the nodes. One that is no ``JinaV5Embedding`` is asked for one vector to
                 learn its width, unless the contract is given; its contract is named after its class and model.
-            contract: what the embeddings are made under, where no model is at hand.
+            contract: that of the embeddings, where no model is at hand.
             fields: those of ``BasePydanticVectorStore``.
 
         Raises:
-            IndexNotFound: nothing is there, and neither model nor contract was given.
+            IndexNotFound: no index, and neither model nor contract to create it.
             ContractMismatch: the index has another contract; each difference is named.
         """
         fields["path"] = fspath(path)
@@ -86,7 +85,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which LlamaIndex serialises the class."""
+        """Return the name under which LlamaIndex serializes the class."""
         return "BinaryVectorStore"
 
     @property
@@ -110,48 +109,48 @@ class BinaryVectorStore(BasePydanticVectorStore):
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Delete all nodes of a document; an unknown one is passed over."""
-        self._delete(self._all(Sieve({DOC_ID: ref_doc_id})))
+        """Delete all nodes of a document; an unknown id is skipped."""
+        self._index.delete(filter={DOC_ID: ref_doc_id})
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
-        """Delete the nodes with these ids, or that pass the filters; with both, those for which both is true.
+        """Delete the nodes with these ids, or that match the filters; with both, those that match both.
 
         Raises:
             InvalidInput: neither was given; ``clear`` deletes everything.
         """
-        if node_ids is None and translate(filters) is None:
+        wanted = translate(filters)
+        if node_ids is None and wanted is None:
             raise InvalidInput("delete_nodes needs node_ids or filters; to delete everything, call clear()")
-        self._delete(self._select(node_ids, filters))
+        self._index.delete([record.id for record in self._select(node_ids, wanted)])
 
     def clear(self) -> None:
         """Delete all nodes."""
-        self._index.delete(self._index.ids())
+        self._index.delete(filter={"and": []})
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
-        """Return the nodes with these ids, in their order, and that pass the filters; all nodes without either."""
-        return [read_node(record) for record in self._select(node_ids, filters)]
+        """Return the nodes with these ids, in their order, that match the filters; all nodes without either."""
+        return [read_node(record) for record in self._select(node_ids, translate(filters))]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Return the nodes nearest to an embedding, best first.
 
         Similarities are cosines or the index's best estimates of them, in [-1, 1]. Empty ``node_ids`` and ``doc_ids``
-        restrict nothing; nor do ``node_ids`` of index and image nodes alone, since the retrievers of an index that has
-        such nodes always give them, and would hide all others.
+        are no filters; nor are ``node_ids`` of index and image nodes alone: the retrievers of an index with such nodes
+        always pass them, which would hide all others.
 
-        In the mode ``mmr`` the nodes are near and different from one another (see ``jinavec.diversity``), in the order
-        they were picked.
+        The mode ``mmr`` re-ranks them by maximal marginal relevance (see ``jinavec.retrieval.mmr``).
 
         Args:
-            query: the embedding, and what may be found.
-            kwargs: in the mode ``mmr``: mmr_threshold, from 0, most different, to 1, nearest (0.5; the query's own
-                ``mmr_threshold`` says the same); and how many nodes to pick from: mmr_prefetch_factor times
-                ``similarity_top_k`` (4), or mmr_prefetch_k.
+            query: the embedding and its filters.
+            kwargs: in the mode ``mmr``: mmr_threshold, which is MMR's lambda_mult, from 0, most diverse, to 1, most
+                relevant (0.5; or the query's own ``mmr_threshold``); and the number of candidates: mmr_prefetch_factor
+                times ``similarity_top_k`` (4), or mmr_prefetch_k.
 
         Raises:
-            InvalidInput: another mode, no embedding, or an option that does not exist.
-            InvalidFilter: filters that cannot be searched by.
+            InvalidInput: another mode, no embedding, or an unknown option.
+            InvalidFilter: filters that are not supported.
         """
         if query.mode not in _OPTIONS:
             modes = " and ".join(repr(mode.value) for mode in _OPTIONS)
@@ -163,7 +162,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
                 has = ", ".join(options) or "none"
                 raise InvalidInput(f"the query mode {query.mode.value!r} has no option {name!r}; it has {has}")
         if query.mode == VectorStoreQueryMode.MMR:
-            hits = self._diverse(query, **kwargs)
+            hits = self._mmr(query, **kwargs)
         else:
             hits = self._search(query, query.similarity_top_k)
         return VectorStoreQueryResult(
@@ -201,12 +200,12 @@ class BinaryVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.query, query, **kwargs)
 
     def persist(self, persist_path: str, fs: AbstractFileSystem | None = None) -> None:
-        """Write a small file that says where the index is, as a StorageContext asks; the index is on disk already.
+        """Write a small file with the path of the index, for ``StorageContext.persist``; its data is always on disk.
 
         Raises:
-            InvalidInput: a file system that is not this machine's.
+            InvalidInput: a remote file system.
         """
-        pointer.write(persist_path, self.path, fs)
+        persist.write(persist_path, self.path, fs)
 
     @classmethod
     def from_persist_path(
@@ -220,12 +219,12 @@ class BinaryVectorStore(BasePydanticVectorStore):
         """Open the index that the file written by ``persist`` names.
 
         Raises:
-            IndexNotFound: no such file, or no index where it says.
-            IndexDamaged: the file is another one's.
+            IndexNotFound: no such file, or no index at its path.
+            IndexDamaged: the file was not written by ``persist``.
             ContractMismatch: the index has another contract.
         """
-        path = pointer.read(persist_path, fs)
-        open_engine(f"faiss:{path}").close()  # what was persisted must exist; it is not made anew
+        path = persist.read(persist_path, fs)
+        open_engine(f"faiss:{path}").close()  # a missing index is an error; it is not created again
         return cls(path, embed_model=embed_model, contract=contract)
 
     @classmethod
@@ -240,17 +239,17 @@ class BinaryVectorStore(BasePydanticVectorStore):
     ) -> Self:
         """Open the index of a folder that ``StorageContext.persist`` wrote; raises as ``from_persist_path``."""
         return cls.from_persist_path(
-            pointer.place(persist_dir, namespace), fs, embed_model=embed_model, contract=contract
+            persist.path_in(persist_dir, namespace), fs, embed_model=embed_model, contract=contract
         )
 
     def close(self) -> None:
-        """Let go of the index's files, and of the right to write; closing twice is allowed."""
+        """Release the files and the writer lock of the index. Idempotent."""
         self._index.close()
 
     def _search(self, query: VectorStoreQuery, k: int) -> list[Hit]:
         return self._find(self._restriction(query), k, cast("list[float]", query.query_embedding))
 
-    def _diverse(
+    def _mmr(
         self,
         query: VectorStoreQuery,
         mmr_threshold: float | None = None,
@@ -261,48 +260,45 @@ class BinaryVectorStore(BasePydanticVectorStore):
         hits = self._search(query, max(k, _prefetch(k, mmr_prefetch_factor, mmr_prefetch_k)))
         stored = self._index.vectors(hit.record.id for hit in hits)
         weights = (mmr_threshold, query.mmr_threshold, 0.5)
-        relevance = next(weight for weight in weights if weight is not None)
-        return diverse(hits, stored, cast("list[float]", query.query_embedding), k, relevance)
+        lambda_mult = next(weight for weight in weights if weight is not None)
+        return mmr(hits, stored, cast("list[float]", query.query_embedding), k, lambda_mult)
 
-    def _restriction(self, query: VectorStoreQuery) -> Sieve | None:
+    def _restriction(self, query: VectorStoreQuery) -> SplitFilter | None:
         given = [translate(query.filters)]
         if query.doc_ids:
-            given.append(Sieve({DOC_ID: {"in": query.doc_ids}}))
+            given.append(SplitFilter({DOC_ID: {"in": query.doc_ids}}))
         if query.node_ids and self._is_choice(query.node_ids):
-            given.append(Sieve({NODE_ID: {"in": query.node_ids}}))
-        parts = [sieve for sieve in given if sieve is not None]
-        return every(parts) if parts else None
+            given.append(SplitFilter({NODE_ID: {"in": query.node_ids}}))
+        parts = [wanted for wanted in given if wanted is not None]
+        return all_of(parts) if parts else None
 
     def _is_choice(self, node_ids: list[str]) -> bool:
         named = [read_node(record) for record in self._index.get(node_ids)]
         return not named or not all(isinstance(node, (IndexNode, ImageNode)) for node in named)
 
-    def _select(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Record]:
-        sieve = translate(filters)
-        if node_ids is None and sieve is not None:
-            return self._all(sieve)
-        found = self._index.get(self._index.ids() if node_ids is None else node_ids)
-        return found if sieve is None else list(filter(sieve.test(), found))
+    def _select(self, node_ids: list[str] | None, wanted: SplitFilter | None) -> Iterable[Record]:
+        if node_ids is None:
+            return self._scan(wanted)
+        found = self._index.get(node_ids)
+        return found if wanted is None else filter(wanted.predicate(), found)
 
-    def _all(self, sieve: Sieve) -> list[Record]:
-        """Return the records that pass: a search for more than there are finds each of them, whatever the query."""
-        anything = np.eye(1, self.contract.dimension)[0]
-        return [hit.record for hit in self._find(sieve, self._index.count() + 1, anything)]
+    def _scan(self, wanted: SplitFilter | None) -> Iterator[Record]:
+        """Yield every record that matches, the oldest first."""
+        indexed, post_filter = (None, None) if wanted is None else (wanted.indexed, wanted.post_filter)
+        for page in self._index.iterate(filter=indexed):
+            yield from page if post_filter is None else filter(post_filter, page)
 
-    def _find(self, sieve: Sieve | None, k: int, query: ArrayLike) -> list[Hit]:
-        if sieve is None:
+    def _find(self, wanted: SplitFilter | None, k: int, query: ArrayLike) -> list[Hit]:
+        if wanted is None:
             return self._index.search(query, k)
-        return search_passing(self._index, query, k, sieve.condition, sieve.left)
-
-    def _delete(self, records: list[Record]) -> None:
-        self._index.delete([record.id for record in records])
+        return search_post_filtered(self._index, query, k, wanted.indexed, wanted.post_filter)
 
 
 def _prefetch(k: int, factor: float | None, count: int | None) -> int:
-    """Return the number of candidates for k diverse nodes."""
+    """Return the number of candidates from which MMR picks k."""
     if count is not None:
         if factor is not None:
-            raise InvalidInput("mmr_prefetch_factor and mmr_prefetch_k exclude each other")
+            raise InvalidInput("mmr_prefetch_factor and mmr_prefetch_k are mutually exclusive")
         return check_k(count)
     factor = _PREFETCH if factor is None else factor
     if not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
@@ -313,5 +309,4 @@ def _prefetch(k: int, factor: float | None, count: int | None) -> int:
 def _foreign_contract(embed_model: BaseEmbedding) -> Contract:
     if not isinstance(embed_model, BaseEmbedding):
         raise InvalidType(f"embed_model must be a BaseEmbedding of LlamaIndex, not {type(embed_model).__name__}")
-    name = f"{type(embed_model).__name__}/{embed_model.model_name}"
-    return Contract.of(ModelProfile(name=name, width=len(embed_model.get_text_embedding("width"))))
+    return foreign_contract(embed_model, len(embed_model.get_text_embedding("width")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, Unpack
 
 from jinavec.encoder import Encoder
 from jinavec.errors import InvalidType
+from jinavec.models import ModelProfile
+from jinavec.settings import EncoderArguments
 
 
 class AsyncEmbeddingProvider:
@@ -30,17 +32,10 @@ class AsyncEmbeddingProvider:
 
     @classmethod
     def load(
-        cls,
-        model: str,
-        *,
-        task: str | None = None,
-        dimension: int | None = None,
-        backend: str | None = None,
-        source: str | None = None,
-        vector_name: str | None = None,
+        cls, model: str | ModelProfile, *, vector_name: str | None = None, **arguments: Unpack[EncoderArguments]
     ) -> Self:
-        """Load a model as ``Encoder.load`` does, with its errors."""
-        encoder = Encoder.load(model, task=task, dimension=dimension, backend=backend, source=source)
+        """Load a model as ``Encoder.load`` does, with its arguments and its errors."""
+        encoder = Encoder.load(model, **arguments)
         return cls(encoder, vector_name=vector_name)
 
     async def embed_documents(self, documents: list[str]) -> list[list[float]]:

@@ -12,11 +12,11 @@ from jinavec.extras import require
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec_adapters.qdrant.document import DocumentOptions
-from jinavec_adapters.qdrant.sources import SOURCES, fill, names
+from jinavec_adapters.qdrant.loaded_models import MODELS, add_models, names
 
 
 def register(*encoders: Encoder) -> None:
-    """Make ``models.Document`` of qdrant-client work with every model of the catalogue; calling it again is allowed.
+    """Make ``models.Document`` of qdrant-client work with every model of the catalog; calling it again is allowed.
 
     Models are loaded at their first use, once: options only choose a view (task, dimensions). Upserted Documents get
     the document prefix, queries (prefetch and recommend included) the query prefix.
@@ -37,7 +37,7 @@ def register(*encoders: Encoder) -> None:
         if not isinstance(encoder, Encoder):
             raise InvalidType(f"register takes encoders, not {type(encoder).__name__}")
     registry = require("fastembed", "fastembed").TextEmbedding.EMBEDDINGS_REGISTRY
-    fill(encoders)
+    add_models(encoders)
     if _model_class() not in registry:
         registry.insert(0, _model_class())  # first: should fastembed ever know a name too, ours counts
 
@@ -46,7 +46,6 @@ def register(*encoders: Encoder) -> None:
 def _model_class() -> type[Any]:
     """Return the class in fastembed's registry; it cannot be written down before fastembed is imported."""
     base: Any = require("fastembed.text.text_embedding_base", "fastembed").TextEmbeddingBase
-    description = require("fastembed.common.model_description", "fastembed")
 
     class JinavecTextEmbedding(base):
         """A view of one of our models, with the interface of fastembed's own."""
@@ -56,6 +55,7 @@ def _model_class() -> type[Any]:
             model_name: str,
             cache_dir: str | None = None,
             threads: int | None = None,
+            *,
             providers: object = None,
             cuda: object = False,
             device_ids: object = None,
@@ -63,29 +63,17 @@ def _model_class() -> type[Any]:
             **options: Any,
         ) -> None:
             base.__init__(self, model_name, cache_dir, threads)
-            self._source = SOURCES[model_name.lower()]
-            self._options = DocumentOptions.read(self._source.profile, options)
+            self._loaded = MODELS[model_name.lower()]
+            self._options = DocumentOptions.read(self._loaded.profile, options)
             self._encoder: Encoder | None = None
 
         @classmethod
         def _list_supported_models(cls) -> list[Any]:
-            return [
-                description.DenseModelDescription(
-                    model=name,
-                    sources=description.ModelSource(hf=source.profile.source or name),
-                    model_file="",
-                    description=source.profile.note,
-                    license=source.profile.license,
-                    size_in_GB=0.0,
-                    dim=source.profile.width,
-                )
-                for source in dict.fromkeys(SOURCES.values())
-                for name in names(source.profile)
-            ]
+            return _descriptions()
 
         @classmethod
         def get_embedding_size(cls, model_name: str) -> int:
-            return SOURCES[model_name.lower()].profile.width
+            return MODELS[model_name.lower()].profile.width
 
         @property
         def embedding_size(self) -> int:
@@ -103,9 +91,27 @@ def _model_class() -> type[Any]:
             yield from self._encode(query, Role.QUERY)
 
         def _encode(self, texts: str | Iterable[str], role: Role) -> Float32:
-            self._options.check_role(self._source.profile, role)
+            self._options.check_role(self._loaded.profile, role)
             if self._encoder is None:
-                self._encoder = self._source.encoder(self._options)
+                self._encoder = self._loaded.encoder(self._options)
             return self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
 
     return JinavecTextEmbedding
+
+
+def _descriptions() -> list[Any]:
+    """Return what fastembed lists of our models."""
+    fastembed = require("fastembed.common.model_description", "fastembed")
+    return [
+        fastembed.DenseModelDescription(
+            model=name,
+            sources=fastembed.ModelSource(hf=model.profile.source or name),
+            model_file="",
+            description=model.profile.note,
+            license=model.profile.license,
+            size_in_GB=0.0,
+            dim=model.profile.width,
+        )
+        for model in dict.fromkeys(MODELS.values())
+        for name in names(model.profile)
+    ]

@@ -14,16 +14,16 @@ from jinavec.tasks import Role
 from jinavec.wire import eis
 from jinavec.wire.fields import dumps
 from jinavec.wire.messages import Reason, WireError
-from jinavec_adapters.server.door import Door, error_response, note
+from jinavec_adapters.server.auth import ApiKeys, sent_keys
 from jinavec_adapters.server.embedding import Embedding
-from jinavec_adapters.server.keys import Keys, shown_keys
+from jinavec_adapters.server.handler import Handler, error_response, note
 from jinavec_adapters.server.metrics import Metrics
+from jinavec_adapters.server.middleware import AccessLog
 from jinavec_adapters.server.models import Models
-from jinavec_adapters.server.observer import Observer
 from jinavec_adapters.server.protocols import EIS, OPENAI, ROUTES, TEI, Protocol
 from jinavec_adapters.server.settings import ServerSettings
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Respond = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(settings: ServerSettings, models: Models, metrics: Metrics) -> FastAPI:
@@ -35,25 +35,25 @@ def create_app(settings: ServerSettings, models: Models, metrics: Metrics) -> Fa
         models.close()
 
     app = FastAPI(title="jinavec", version=jinavec.__version__, lifespan=lifespan, redoc_url=None)
-    keys = Keys(settings.keys())
-    door = Door(settings, keys, Embedding(models, settings), metrics)
+    keys = ApiKeys(settings.keys())
+    handler = Handler(settings, keys, Embedding(models, settings), metrics)
     for path, (protocol, role) in ROUTES.items():
-        app.add_api_route(path, _embed(door, protocol, role), methods=["POST"], **_described(protocol))
+        app.add_api_route(path, _embed(handler, protocol, role), methods=["POST"], **_described(protocol))
     _add_metadata(app, keys, models, settings)
     _add_operations(app, keys, models, metrics)
     app.add_exception_handler(HTTPException, _http_error)  # pyright: ignore[reportArgumentType]
-    app.add_middleware(Observer, metrics=metrics)
+    app.add_middleware(AccessLog, metrics=metrics)
     return app
 
 
-def _embed(door: Door, protocol: Protocol, role: Role | None) -> Endpoint:
+def _embed(handler: Handler, protocol: Protocol, role: Role | None) -> Respond:
     async def embed(request: Request) -> Response:
-        return await door.enter(request, protocol, role)
+        return await handler.handle(request, protocol, role)
 
     return embed
 
 
-def _add_metadata(app: FastAPI, keys: Keys, models: Models, settings: ServerSettings) -> None:
+def _add_metadata(app: FastAPI, keys: ApiKeys, models: Models, settings: ServerSettings) -> None:
     """Add what clients ask about the models, each in its protocol."""
 
     async def authorizations(request: Request) -> Response:
@@ -71,7 +71,7 @@ def _add_metadata(app: FastAPI, keys: Keys, models: Models, settings: ServerSett
     app.add_api_route("/info", info, response_class=Response, tags=["tei"])
 
 
-def _add_operations(app: FastAPI, keys: Keys, models: Models, metrics: Metrics) -> None:
+def _add_operations(app: FastAPI, keys: ApiKeys, models: Models, metrics: Metrics) -> None:
     """Add what operators ask; whether the server lives, and is ready, needs no key."""
 
     async def health(request: Request) -> Response:
@@ -90,9 +90,9 @@ def _add_operations(app: FastAPI, keys: Keys, models: Models, metrics: Metrics) 
         app.add_api_route(path, endpoint, response_class=Response, tags=["operators"])
 
 
-def _guarded(protocol: Protocol, keys: Keys, request: Request, answer: Callable[[], bytes]) -> Response:
+def _guarded(protocol: Protocol, keys: ApiKeys, request: Request, answer: Callable[[], bytes]) -> Response:
     try:
-        keys.check(shown_keys(request.headers))
+        keys.check(sent_keys(request.headers))
     except WireError as error:
         return error_response(protocol, error)
     note(request, protocol=protocol.name)
@@ -105,7 +105,7 @@ def _json(body: bytes) -> Response:
 
 def _info(models: Models, settings: ServerSettings) -> dict[str, Any]:
     first = models.served[0]
-    backend = first.lane.encoder.backend
+    backend = first.batcher.encoder.backend
     return {
         "model_id": first.profile.name,
         "model_sha": backend.revision or None,
@@ -113,7 +113,7 @@ def _info(models: Models, settings: ServerSettings) -> dict[str, Any]:
         "model_type": {"embedding": {"pooling": first.profile.pooling}},
         "max_concurrent_requests": settings.max_requests,
         "max_input_length": first.profile.limit,
-        "max_batch_tokens": first.lane.budget,
+        "max_batch_tokens": first.batcher.budget,
         "max_client_batch_size": settings.max_inputs,
         "auto_truncate": settings.overflow == "truncate",
         "version": jinavec.__version__,

@@ -1,4 +1,4 @@
-"""Lane: the queue of one model and task, merged into batches whoever asks and in whatever protocol."""
+"""Batcher: the queue of one model and task; texts of many requests, in whatever protocol, share batches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jinavec import Encoder
-from jinavec.backends.base import Overflow
-from jinavec.backends.local.base import LocalBackend
 from jinavec.errors import ServerError
+from jinavec.settings import Overflow
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec.wire.messages import Reason, WireError
@@ -23,13 +22,13 @@ from jinavec_adapters.server.metrics import Metrics
 TEXTS = 1024
 """The most texts of a batch."""
 TOKENS = 8192
-"""Tokens of a batch, for backends that do not run on this processor's own terms."""
+"""Tokens of a batch, for backends that cannot tell how many keep them busy."""
 LONGEST_RETRY = 60
 """Seconds."""
 
 
 @dataclass(frozen=True)
-class Ask:
+class BatchKey:
     """What texts must have in common to be embedded by one call."""
 
     role: Role
@@ -37,24 +36,24 @@ class Ask:
     overflow: Overflow
 
 
-class Job:
-    """Texts of one request, with one Ask."""
+class QueuedRequest:
+    """Texts of one request, with one BatchKey."""
 
-    def __init__(self, ask: Ask, texts: Sequence[str]) -> None:
-        self.ask = ask
+    def __init__(self, key: BatchKey, texts: Sequence[str]) -> None:
+        self.key = key
         self.texts = texts
         self.tokens = [len(text.encode()) // 4 + 1 for text in texts]
         self.waiting = sum(self.tokens)
         """Tokens of the texts that no batch has taken."""
         self.next = 0
         self.left = len(texts)
-        self.vectors = np.empty((len(texts), ask.dimension), np.float32)
+        self.vectors = np.empty((len(texts), key.dimension), np.float32)
         self.counts: list[int | None] = [None] * len(texts)
         """Tokens the model read of each text, where its backend counts them."""
         self.done: asyncio.Future[Float32] = asyncio.get_running_loop().create_future()
 
     def fill(self, rows: Sequence[int], vectors: Float32, counts: Sequence[int]) -> None:
-        """Take the vectors of some rows, and their tokens if there are any; the last ones finish the job."""
+        """Take the vectors of some rows, and their tokens if there are any; the last ones finish the request."""
         self.vectors[rows] = vectors
         for row, count in zip(rows, counts, strict=False):
             self.counts[row] = count
@@ -63,12 +62,12 @@ class Job:
             self.done.set_result(self.vectors)
 
 
-Items = list[tuple[Job, int]]
-"""Texts of a batch: the job and the row in it."""
+Items = list[tuple[QueuedRequest, int]]
+"""Texts of a batch: the request and the row in it."""
 
 
-class Lane:
-    """Embeds the jobs of one model and task.
+class Batcher:
+    """Embeds the requests of one model and task in batches.
 
     While nothing runs, a text waits for nobody. While a batch runs, the next one starts when it is full, or has waited
     as long as it may; it takes one text of each request in turn, so that a small request passes a large one.
@@ -85,13 +84,13 @@ class Lane:
         concurrency: int,
     ) -> None:
         self.encoder = encoder
-        self.budget = batch_tokens or _budget(encoder)
+        self.budget = batch_tokens or encoder.backend.batch_tokens or TOKENS
         self._metrics = metrics.of(encoder)
         self._queue_tokens = queue_tokens
         self._max_wait = max_wait
         self._concurrency = concurrency
         self._encoders: dict[tuple[int, Overflow], Encoder] = {}
-        self._jobs: deque[Job] = deque()
+        self._requests: deque[QueuedRequest] = deque()
         self._waiting = 0
         self._running: set[asyncio.Task[None]] = set()
         self._starting: asyncio.Handle | None = None
@@ -99,29 +98,29 @@ class Lane:
         self._rate = 0.0
         """Tokens a second, of late."""
 
-    def submit(self, ask: Ask, texts: Sequence[str]) -> Job:
-        """Queue texts; the job's ``done`` gives float32 (n, dimension), or raises what the encoder did.
+    def submit(self, key: BatchKey, texts: Sequence[str]) -> QueuedRequest:
+        """Queue texts; the request's ``done`` gives float32 (n, dimension), or raises what the encoder did.
 
         Raises:
             WireError: the queue is full; says after how many seconds it should not be.
         """
-        job = Job(ask, texts)
-        if self._waiting and self._waiting + job.waiting > self._queue_tokens:
+        request = QueuedRequest(key, texts)
+        if self._waiting and self._waiting + request.waiting > self._queue_tokens:
             raise WireError(
                 Reason.RATE_LIMITED, "too many texts are waiting; try again later", retry_after=self._retry_after()
             )
-        self._jobs.append(job)
-        self._count(job.waiting)
+        self._requests.append(request)
+        self._count(request.waiting)
         self._wake()
-        return job
+        return request
 
-    def cancel(self, job: Job) -> None:
-        """Drop the texts of a job that no batch has taken; nobody waits for it any more."""
-        job.done.cancel()
-        if job.waiting:
-            self._jobs.remove(job)
-            self._count(-job.waiting)
-            job.waiting = 0
+    def cancel(self, request: QueuedRequest) -> None:
+        """Drop the texts of a request that no batch has taken; nobody waits for it any more."""
+        request.done.cancel()
+        if request.waiting:
+            self._requests.remove(request)
+            self._count(-request.waiting)
+            request.waiting = 0
 
     def _count(self, tokens: int) -> None:
         self._waiting += tokens
@@ -132,7 +131,7 @@ class Lane:
 
     def _wake(self) -> None:
         """See to it that the next batch starts when it should."""
-        if not self._jobs or len(self._running) >= self._concurrency or self._starting is not None:
+        if not self._requests or len(self._running) >= self._concurrency or self._starting is not None:
             return
         loop = asyncio.get_running_loop()
         if not self._running or self._waiting >= self.budget:
@@ -145,7 +144,7 @@ class Lane:
             if handle is not None:
                 handle.cancel()
         self._starting = self._timer = None
-        if self._jobs and len(self._running) < self._concurrency:
+        if self._requests and len(self._running) < self._concurrency:
             task = asyncio.create_task(self._run(self._take()))
             self._running.add(task)
             task.add_done_callback(self._finished)
@@ -158,78 +157,73 @@ class Lane:
     def _take(self) -> Items:
         batch: Items = []
         tokens = 0
-        while self._jobs and len(batch) < TEXTS:
-            job = self._jobs[0]
-            size = job.tokens[job.next]
+        while self._requests and len(batch) < TEXTS:
+            request = self._requests[0]
+            size = request.tokens[request.next]
             if batch and tokens + size > self.budget:
                 break
-            self._jobs.popleft()
-            batch.append((job, job.next))
+            self._requests.popleft()
+            batch.append((request, request.next))
             tokens += size
-            job.next += 1
-            job.waiting -= size
-            if job.waiting:
-                self._jobs.append(job)
+            request.next += 1
+            request.waiting -= size
+            if request.waiting:
+                self._requests.append(request)
         self._count(-tokens)
         return batch
 
     async def _run(self, batch: Items) -> None:
-        groups: dict[Ask, Items] = {}
-        for job, row in batch:
-            groups.setdefault(job.ask, []).append((job, row))
+        groups: dict[BatchKey, Items] = {}
+        for request, row in batch:
+            groups.setdefault(request.key, []).append((request, row))
         started = time.perf_counter()
-        await asyncio.gather(*(self._embed(ask, items) for ask, items in groups.items()))
+        await asyncio.gather(*(self._embed(key, items) for key, items in groups.items()))
         self._metrics.texts.inc(len(batch))
         self._metrics.batch.observe(len(batch))
-        rate = sum(job.tokens[row] for job, row in batch) / max(1e-6, time.perf_counter() - started)
+        rate = sum(request.tokens[row] for request, row in batch) / max(1e-6, time.perf_counter() - started)
         self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
 
-    async def _embed(self, ask: Ask, items: Items) -> None:
-        """Embed texts of one Ask; if that fails, each half of their requests alone, down to the one that fails."""
-        rows: dict[Job, list[int]] = {}
-        for job, row in items:
-            if not job.done.done():
-                rows.setdefault(job, []).append(row)
+    async def _embed(self, key: BatchKey, items: Items) -> None:
+        """Embed texts of one BatchKey; if that fails, each half of their requests alone, down to the one that fails."""
+        rows: dict[QueuedRequest, list[int]] = {}
+        for request, row in items:
+            if not request.done.done():
+                rows.setdefault(request, []).append(row)
         if not rows:
             return
-        texts = [job.texts[row] for job, own in rows.items() for row in own]
+        texts = [request.texts[row] for request, own in rows.items() for row in own]
         counts: list[int] = []
         try:
-            vectors = await self._encoder(ask).aencode(texts, role=ask.role, counted=counts.extend)
-        except Exception as error:
-            jobs = list(rows)
-            if len(jobs) == 1 or _is_outage(error):
-                for job in jobs:
-                    self._fail(job, error)
+            vectors = await self._encoder(key).aencode(texts, role=key.role, counted=counts.extend)
+        except Exception as error:  # whatever it is, each request is told, and none waits for ever
+            requests = list(rows)
+            if len(requests) == 1 or _is_outage(error):
+                for request in requests:
+                    self._fail(request, error)
                 return
-            for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
-                await self._embed(ask, [(job, row) for job in half for row in rows[job]])
+            for half in (requests[: len(requests) // 2], requests[len(requests) // 2 :]):
+                await self._embed(key, [(request, row) for request in half for row in rows[request]])
             return
         start = 0
-        for job, own in rows.items():
+        for request, own in rows.items():
             part = slice(start, start + len(own))
-            job.fill(own, vectors[part], counts[part])
+            request.fill(own, vectors[part], counts[part])
             start += len(own)
 
-    def _fail(self, job: Job, error: Exception) -> None:
-        if not job.done.done():
-            job.done.set_exception(error)
-        self.cancel(job)
+    def _fail(self, request: QueuedRequest, error: Exception) -> None:
+        if not request.done.done():
+            request.done.set_exception(error)
+        self.cancel(request)
 
-    def _encoder(self, ask: Ask) -> Encoder:
+    def _encoder(self, key: BatchKey) -> Encoder:
         """Return the encoder of a dimension; all of them share one backend."""
-        key = (ask.dimension, ask.overflow)
-        if key not in self._encoders:
+        view = (key.dimension, key.overflow)
+        if view not in self._encoders:
             base = self.encoder
-            self._encoders[key] = Encoder(
-                base.profile, base.backend, task=base.task, dimension=ask.dimension, overflow=ask.overflow
+            self._encoders[view] = Encoder(
+                base.profile, base.backend, task=base.task, dimension=key.dimension, overflow=key.overflow
             )
-        return self._encoders[key]
-
-
-def _budget(encoder: Encoder) -> int:
-    backend = encoder.backend
-    return backend.budget * backend.workers if isinstance(backend, LocalBackend) else TOKENS
+        return self._encoders[view]
 
 
 def _is_outage(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from jinavec.errors import InvalidInput, InvalidVectors, JinavecError, ServerErr
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
-from jinavec_adapters.server.batching import Ask, Job
+from jinavec_adapters.server.batching import BatchKey, QueuedRequest
 from jinavec_adapters.server.models import Models, Served
 from jinavec_adapters.server.protocols import Protocol
 from jinavec_adapters.server.roles import agreed, carried, knows_roles
@@ -23,7 +23,7 @@ from jinavec_adapters.server.settings import ServerSettings
 
 @dataclass(frozen=True)
 class Embedding:
-    """Embeds decoded requests through the lanes of the models."""
+    """Embeds decoded requests through the batchers of the models."""
 
     models: Models
     settings: ServerSettings
@@ -44,21 +44,21 @@ class Embedding:
             JinavecError: the model failed.
         """
         self._check_limits(requests)
-        plans = [self._plan(protocol, request, bound, header) for request in requests]
-        parts = _merge(plans)
-        jobs: list[tuple[Served, Job]] = []
+        resolved = [self._resolve(protocol, request, bound, header) for request in requests]
+        parts = _merge(resolved)
+        submitted: list[tuple[Served, QueuedRequest]] = []
         try:
-            for (served, ask), texts in parts.items():
-                jobs.append((served, served.lane.submit(ask, list(texts))))
-            await asyncio.gather(*(job.done for _, job in jobs))
+            for (served, key), texts in parts.items():
+                submitted.append((served, served.batcher.submit(key, list(texts))))
+            await asyncio.gather(*(request.done for _, request in submitted))
         finally:
-            for served, job in jobs:
-                served.lane.cancel(job)
+            for served, request in submitted:
+                served.batcher.cancel(request)
         found = {
-            key: dict(zip(texts, zip(job.vectors, job.counts, strict=True), strict=True))
-            for (key, texts), (_, job) in zip(parts.items(), jobs, strict=True)
+            key: dict(zip(texts, zip(part.vectors, part.counts, strict=True), strict=True))
+            for (key, texts), (_, part) in zip(parts.items(), submitted, strict=True)
         }
-        return [_reply(request, plan, found) for request, plan in zip(requests, plans, strict=True)]
+        return [_reply(request, one, found) for request, one in zip(requests, resolved, strict=True)]
 
     def _check_limits(self, requests: Sequence[EmbedRequest]) -> None:
         limits, count = self.settings, sum(len(request.texts) for request in requests)
@@ -73,7 +73,7 @@ class Embedding:
                 f"the text of {longest} characters is too long: the limit is {limits.max_characters}",
             )
 
-    def _plan(self, protocol: Protocol, request: EmbedRequest, bound: Role | None, header: Role | None) -> Plan:
+    def _resolve(self, protocol: Protocol, request: EmbedRequest, bound: Role | None, header: Role | None) -> Resolved:
         """Settle model, task, dimension and the role of each text.
 
         Raises:
@@ -81,7 +81,7 @@ class Embedding:
         """
         served = self.models.find(request.model, request.task)
         if request.normalized is False:
-            raise WireError(Reason.INVALID, "vectors always have unit length here; leave out the field or send true")
+            raise WireError(Reason.INVALID, '"normalize": false is not supported: vectors have unit length')
         try:
             dimension = served.profile.check_dimension(request.dimension)
         except InvalidInput as error:
@@ -91,7 +91,7 @@ class Embedding:
         overflow = self.settings.overflow if request.truncate is None else "truncate" if request.truncate else "error"
         role = agreed(bound, request.role) or header
         texts = self._texts(protocol, request, served, role)
-        return Plan(served, [(Ask(role, dimension, overflow), text) for role, text in texts])
+        return Resolved(served, [(BatchKey(role, dimension, overflow), text) for role, text in texts])
 
     def _texts(
         self, protocol: Protocol, request: EmbedRequest, served: Served, role: Role | None
@@ -111,31 +111,33 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Resolved:
     """What a request comes to: for each of its texts, how it is embedded."""
 
     served: Served
-    texts: list[tuple[Ask, str]]
+    texts: list[tuple[BatchKey, str]]
 
 
-_Key = tuple[Served, Ask]
+_Key = tuple[Served, BatchKey]
 
 
-def _merge(plans: Sequence[Plan]) -> dict[_Key, dict[str, None]]:
-    """Return the different texts of all plans by model and Ask."""
+def _merge(resolved: Sequence[Resolved]) -> dict[_Key, dict[str, None]]:
+    """Return the different texts of all requests by model and batch key."""
     parts: dict[_Key, dict[str, None]] = {}
-    for plan in plans:
-        for ask, text in plan.texts:
-            parts.setdefault((plan.served, ask), {})[text] = None
+    for one in resolved:
+        for key, text in one.texts:
+            parts.setdefault((one.served, key), {})[text] = None
     return parts
 
 
-def _reply(request: EmbedRequest, plan: Plan, found: dict[_Key, dict[str, tuple[Float32, int | None]]]) -> EmbedReply:
-    rows = [found[plan.served, ask][text] for ask, text in plan.texts]
+def _reply(
+    request: EmbedRequest, resolved: Resolved, found: dict[_Key, dict[str, tuple[Float32, int | None]]]
+) -> EmbedReply:
+    rows = [found[resolved.served, key][text] for key, text in resolved.texts]
     counts = [count for _, count in rows if count is not None]
     return EmbedReply.of(
         np.stack([vector for vector, _ in rows]),
-        replace(request, model=request.model or plan.served.profile.name),
+        replace(request, model=request.model or resolved.served.profile.name),
         tokens=sum(counts) if len(counts) == len(rows) else None,
     )
 
@@ -167,9 +169,9 @@ def decode(protocol: Protocol, body: bytes) -> tuple[EmbedRequest, ...]:
     Raises:
         WireError: not such a request, or one that says something twice.
     """
-    decoded: Any = protocol.codec.decode_request(body)
+    requests = protocol.codec.decode_requests(body)
     _check_names(body)
-    return decoded if isinstance(decoded, tuple) else (decoded,)  # pyright: ignore[reportUnknownVariableType]
+    return requests
 
 
 def _check_names(body: bytes) -> None:
@@ -183,9 +185,3 @@ def _check_names(body: bytes) -> None:
         json.loads(body, object_pairs_hook=check)
     except RecursionError as error:
         raise WireError(Reason.INVALID, "the body is nested too deeply") from error
-
-
-def encode(protocol: Protocol, replies: Sequence[EmbedReply]) -> bytes:
-    """Write the replies to what ``decode`` read."""
-    several = protocol.name == "qdrant"
-    return protocol.codec.encode_reply(replies if several else replies[0])

@@ -18,7 +18,7 @@ _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
-class LaneMetrics:
+class BatcherMetrics:
     """The metrics of one model and task."""
 
     texts: Counter
@@ -47,10 +47,10 @@ class Metrics:
             "jinavec_batch_texts", "Texts of a batch.", ("model", "task"), buckets=_TEXTS, registry=registry
         )
 
-    def of(self, encoder: Encoder) -> LaneMetrics:
+    def of(self, encoder: Encoder) -> BatcherMetrics:
         """Return the metrics of a model and task."""
         labels = (encoder.profile.name, encoder.task.value)
-        return LaneMetrics(self._texts.labels(*labels), self._waiting.labels(*labels), self._batch.labels(*labels))
+        return BatcherMetrics(self._texts.labels(*labels), self._waiting.labels(*labels), self._batch.labels(*labels))
 
     def render(self) -> bytes:
         """Return the text that Prometheus reads."""

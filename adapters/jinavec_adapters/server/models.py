@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from jinavec import Encoder
 from jinavec.backends.base import Backend
-from jinavec.backends.local.base import count_workers
 from jinavec.models import ModelProfile
+from jinavec.process import cores
 from jinavec.tasks import Role, Task
 from jinavec.wire.eis import Endpoint
 from jinavec.wire.messages import Reason, WireError
-from jinavec_adapters.server.batching import Lane
+from jinavec_adapters.server.batching import Batcher
 from jinavec_adapters.server.metrics import Metrics
 from jinavec_adapters.server.settings import ServedModel, ServerSettings
 
@@ -21,18 +21,18 @@ from jinavec_adapters.server.settings import ServedModel, ServerSettings
 class Served:
     """One model and task."""
 
-    lane: Lane
+    batcher: Batcher
     default_role: Role | None
 
     @property
     def profile(self) -> ModelProfile:
         """What is true of the model."""
-        return self.lane.encoder.profile
+        return self.batcher.encoder.profile
 
     @property
     def task(self) -> Task:
         """The task its vectors are for."""
-        return self.lane.encoder.task
+        return self.batcher.encoder.task
 
 
 class Models:
@@ -85,7 +85,7 @@ class Models:
         """Return the models as ``/v1/models`` and ``/ready`` list them."""
         listed: dict[str, dict[str, Any]] = {}
         for one in self.served:
-            profile, backend = one.profile, one.lane.encoder.backend
+            profile, backend = one.profile, one.batcher.encoder.backend
             entry = listed.setdefault(
                 profile.name,
                 {
@@ -105,9 +105,9 @@ class Models:
         return list(listed.values())
 
     def close(self) -> None:
-        """Let go of the backends."""
+        """Release the backends. Idempotent."""
         for one in self.served:
-            one.lane.encoder.close()
+            one.batcher.encoder.close()
 
 
 def _share(model: ServedModel, profile: ModelProfile, processes: int) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _share(model: ServedModel, profile: ModelProfile, processes: int) -> dict[st
     runs_here = (model.backend or profile.backend or "onnx") in ("onnx", "torch")
     if processes == 1 or not runs_here or model.options.keys() & {"workers", "threads"}:
         return model.options
-    return {**model.options, "workers": max(1, count_workers(None, 1, processor=True) // processes)}
+    return {**model.options, "workers": max(1, cores() // processes)}
 
 
 def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> list[Served]:
@@ -134,11 +134,11 @@ def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> lis
                 served_as=model.served_as or None,
                 options=_share(model, profile, settings.workers) or None,
             )
-            if getattr(encoder.backend, "task", None) is None:  # its weights serve every task
+            if encoder.backend.task is None:  # its weights serve every task
                 shared = encoder.backend
         else:
             encoder = Encoder(profile, shared, task=task)
-        lane = Lane(
+        batcher = Batcher(
             encoder,
             metrics,
             batch_tokens=settings.batch_tokens,
@@ -146,5 +146,5 @@ def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> lis
             max_wait=settings.max_wait,
             concurrency=settings.concurrency,
         )
-        served.append(Served(lane, model.default_role or settings.default_role))
+        served.append(Served(batcher, model.default_role or settings.default_role))
     return served

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from starlette.datastructures import Headers
 
 from jinavec.tasks import Role
-from jinavec.wire import cohere, eis, jina, openai, qdrant, tei
+from jinavec.wire import cohere, eis, jina, openai
+from jinavec.wire.codec import Codec
+from jinavec.wire.codecs import CODECS
 from jinavec.wire.fields import loads
 from jinavec.wire.messages import WireError
 from jinavec_adapters.server.roles import agreed
@@ -38,14 +39,21 @@ class Protocol:
     """One protocol as a server speaks it."""
 
     name: str
-    codec: ModuleType
+    """As ``jinavec.wire.codecs`` lists it."""
     says_role: str
     """How a client names the role, for those who did not."""
     schema: Mapping[str, Any]
     """JSON schema of a request, for ``/docs``."""
     reads_prefix: bool = False
     """Whether a text's own prefix may say the role."""
+    key_in_body: bool = False
+    """Whether clients send the API key in the body, as the user of a request; else in a header alone."""
     header_role: Callable[[Headers], Role | None] = lambda headers: None
+
+    @property
+    def codec(self) -> Codec:
+        """What reads its requests and writes its replies."""
+        return CODECS[self.name]
 
 
 def _eis_role(headers: Headers) -> Role | None:
@@ -67,16 +75,14 @@ _OPENAI_SCHEMA = _object(
 )
 OPENAI = Protocol(
     "openai",
-    openai,
     "post to /query/v1/embeddings or /document/v1/embeddings, send input_type (query, document) or Jina's task"
     " (retrieval.query, retrieval.passage), or begin every text with its prefix",
     _OPENAI_SCHEMA,
     reads_prefix=True,
 )
-JINA = Protocol("jina", jina, "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
+JINA = Protocol("jina", "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
 TEI = Protocol(
     "tei",
-    tei,
     "post to /query/embed or /document/embed, or send prompt_name: query or document",
     _object(
         "inputs",
@@ -89,7 +95,6 @@ TEI = Protocol(
 )
 COHERE = Protocol(
     "cohere",
-    cohere,
     "send input_type: search_query or search_document",
     _object(
         "texts",
@@ -103,7 +108,6 @@ COHERE = Protocol(
 )
 EIS = Protocol(
     "eis",
-    eis,
     f"send usage_context: search or ingest, or the header {eis.USE_CASE_HEADER}: internal_search or internal_ingest",
     _object(
         "input",
@@ -116,7 +120,6 @@ EIS = Protocol(
 )
 QDRANT = Protocol(
     "qdrant",
-    qdrant,
     "send inference: search or update",
     _object(
         "inputs",
@@ -128,6 +131,7 @@ QDRANT = Protocol(
         inference={"type": "string", "enum": ["search", "update"]},
         token=_STRING,
     ),
+    key_in_body=True,
 )
 
 ROUTES: Mapping[str, tuple[Protocol, Role | None]] = {

@@ -22,10 +22,10 @@ from uvicorn.config import STARTUP_FAILURE
 
 from jinavec.errors import JinavecError, ModelError, ServerError
 from jinavec_adapters.server.app import create_app
-from jinavec_adapters.server.connection import Connection
+from jinavec_adapters.server.http_limits import LimitedConnection
 from jinavec_adapters.server.metrics import SHARED, Metrics
+from jinavec_adapters.server.middleware import request_id
 from jinavec_adapters.server.models import Models
-from jinavec_adapters.server.observer import request_id
 from jinavec_adapters.server.settings import ServerSettings
 
 KEEP_ALIVE = 75
@@ -38,7 +38,7 @@ _FAILURE = "failure"
 
 
 def serve(settings: ServerSettings) -> None:
-    """Serve until SIGTERM or SIGINT; what was accepted is finished first.
+    """Serve until SIGTERM or SIGINT; shuts down gracefully: accepted requests are answered first.
 
     Raises:
         JinavecError: a model cannot be loaded, or the address cannot be had; nothing listens then.
@@ -49,7 +49,7 @@ def serve(settings: ServerSettings) -> None:
         _serve_by_workers(settings)
         return
     app = _load(settings)
-    signal.signal(signal.SIGTERM, _end_well)
+    signal.signal(signal.SIGTERM, _exit_with_0)
     uvicorn.run(app, **_listening(settings))
 
 
@@ -73,7 +73,7 @@ def _listening(settings: ServerSettings) -> dict[str, Any]:
     return {
         "host": settings.host,
         "port": settings.port,
-        "http": partial(Connection, patience=settings.receive_timeout),
+        "http": partial(LimitedConnection, patience=settings.receive_timeout),
         "ws": "none",
         "ssl_certfile": settings.tls_certificate,
         "ssl_keyfile": settings.tls_key,
@@ -113,7 +113,7 @@ def load_worker() -> FastAPI:
         sys.exit(STARTUP_FAILURE)  # the supervisor tries no other
 
 
-def _end_well(number: int, frame: FrameType | None) -> None:
+def _exit_with_0(number: int, frame: FrameType | None) -> None:
     """Take the signal that uvicorn, having finished, raises once more: the process ends with 0."""
 
 

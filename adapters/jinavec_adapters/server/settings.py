@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
@@ -20,9 +19,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from jinavec.backends.base import Overflow
 from jinavec.errors import InvalidInput, brief
 from jinavec.models import ModelProfile, find_model
+from jinavec.settings import Overflow, without_user
 from jinavec.tasks import Role, Task
 
 PREFIX = "JINAVEC_SERVE_"
@@ -66,7 +65,7 @@ class ServedModel(BaseModel):
 
     @serializer("url", when_used="json")
     def _without_password(self, url: str) -> str:
-        return re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", url)
+        return without_user(url)
 
     @property
     def accelerator(self) -> str:
@@ -111,7 +110,7 @@ class ServerSettings(BaseSettings):
     api_keys_file: Path | None = None
     """One key a line."""
     no_auth: bool = False
-    """Whether strangers may ask on an address that is not loopback."""
+    """Whether authentication is disabled on an address that is not loopback."""
 
     max_body: int = Field(32 * 2**20, ge=1)
     """Bytes of a request."""
@@ -185,10 +184,11 @@ class ServerSettings(BaseSettings):
         keys = self.keys()
         if not keys and not self.no_auth and not _is_loopback(self.host):
             raise ValueError(
-                f"others can reach {self.host}: give keys ({PREFIX}API_KEYS or --api-keys-file), or say --no-auth"
+                f"refusing to listen on {self.host} without authentication: set API keys ({PREFIX}API_KEYS or"
+                " --api-keys-file), or pass --no-auth"
             )
         if keys and self.no_auth:
-            raise ValueError("there are API keys, and no_auth too: say one of the two")
+            raise ValueError("api_keys and no_auth are mutually exclusive")
         return self
 
     def keys(self) -> tuple[str, ...]:

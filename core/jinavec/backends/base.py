@@ -1,4 +1,4 @@
-"""Backend: one required method, from texts to full-width vectors."""
+"""Backend: one required method, from texts to full-width vectors; BackendWrapper: a backend around another one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from operator import attrgetter
+from typing import Any, ClassVar, get_args
 
 from jinavec.errors import InvalidInput, TextTooLong, warn
+from jinavec.settings import Overflow
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
-
-Overflow = Literal["truncate", "error"]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Report:
     overflow: Overflow = "truncate"
     progress: Callable[[int], None] | None = None
     """Called with the number of texts finished since the last call."""
-    cut: list[int] = field(default_factory=list[int])
+    truncated: list[int] = field(default_factory=list[int])
     """Token counts of the texts that were truncated."""
     limit: int = 0
     blank: int = 0
@@ -50,14 +50,15 @@ class Report:
                 f"{len(lengths)} of the texts exceed the model's {limit} tokens (longest: {max(lengths)});"
                 " split them, or truncate with overflow='truncate'"
             )
-        self.cut += lengths
+        self.truncated += lengths
         self.limit = limit
 
     def warn(self) -> None:
         """Say once what happened to the texts of the call."""
-        if self.cut:
+        if self.truncated:
+            longest = max(self.truncated)
             warn(
-                f"{len(self.cut)} of the texts exceed {self.limit} tokens and were truncated (longest: {max(self.cut)})"
+                f"{len(self.truncated)} of the texts exceed {self.limit} tokens and were truncated (longest: {longest})"
             )
         if self.blank:
             warn(f"{self.blank} of the texts hold nothing to embed and got one fixed vector")
@@ -72,10 +73,17 @@ class Backend(ABC):
     overflow: Overflow = "truncate"
     """What happens to texts over the limit, unless the user says."""
     narrowed: int | None = None
-    """Components of a vector, where the server was asked to narrow them; else the model's full width."""
+    """Components of a vector, where a server truncates it to a Matryoshka dimension; else the model's full width."""
+    task: Task | None = None
+    """The only task the weights serve; None where they serve every one."""
     precision: str = "float32"
     revision: str = ""
     host: str = ""
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Tokens of texts that keep the backend busy in one call; None where it cannot tell."""
+        return None
 
     @abstractmethod
     def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
@@ -90,5 +98,42 @@ class Backend(ABC):
         return await asyncio.to_thread(self.embed, texts, task=task, role=role, report=report)
 
     def close(self) -> None:
-        """Let go of what the backend holds."""
+        """Release resources. Idempotent."""
         return
+
+
+def _delegated(name: str) -> Any:
+    return property(attrgetter(f"inner.{name}"))
+
+
+class BackendWrapper(Backend):
+    """A backend that passes everything on to the one inside; a subclass overrides what it changes."""
+
+    name = _delegated("name")
+    adds_prompt = _delegated("adds_prompt")
+    overflow = _delegated("overflow")
+    narrowed = _delegated("narrowed")
+    task = _delegated("task")
+    precision = _delegated("precision")
+    revision = _delegated("revision")
+    host = _delegated("host")
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Tokens of texts that keep the backend inside busy in one call."""
+        return self.inner.batch_tokens
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed texts by the backend inside."""
+        return self.inner.embed(texts, task=task, role=role, report=report)
+
+    async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed texts by the backend inside, in its own way not to block the event loop."""
+        return await self.inner.aembed(texts, task=task, role=role, report=report)
+
+    def close(self) -> None:
+        """Release what the backend inside holds."""
+        self.inner.close()

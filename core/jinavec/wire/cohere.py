@@ -11,12 +11,10 @@ from typing import Any
 
 from jinavec.errors import InvalidInput
 from jinavec.tasks import Role, Task
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
 from jinavec.wire.fields import Fields, dumps, loads, said, spelling
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
-
-SERVER = ServerTraits(path="/v2/embed", adds_prompt=True, narrows=True, truncates=True)
 
 INPUT_TYPES: Mapping[str, tuple[Task | None, Role | None]] = {
     "search_query": (Task.RETRIEVAL, Role.QUERY),
@@ -99,11 +97,6 @@ def encode_error(error: WireError) -> tuple[int, bytes]:
     return STATUS[error.reason], dumps({"message": error.message})
 
 
-def decode_error(status: int, body: bytes) -> WireError:
-    """Read an error: Cohere's, or vLLM's."""
-    return read_failure(status, body)
-
-
 def _input_type(request: EmbedRequest) -> str | None:
     meaning = (request.task, request.role if request.task in (None, Task.RETRIEVAL) else None)
     if meaning == (None, None):
@@ -132,3 +125,14 @@ def _encoding(fields: Fields) -> Encoding:
     if len(types) > 1:
         raise WireError(Reason.INVALID, f"one of embedding_types at a time is served, not {len(types)}")
     return Fields({"embedding_types": types[0]}).choice("embedding_types", _ENCODINGS) or "float"
+
+
+CODEC = single_request_codec(
+    name="cohere",
+    server=ServerTraits(path="/v2/embed", adds_prompt=True, narrows=True, truncates=True),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+)

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from jinavec.tasks import Role
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
 from jinavec.wire.fields import Fields, dumps, is_object, loads, said, spelling
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
-
-SERVER = ServerTraits(path="/api/v1/embed/text/dense", adds_prompt=True, narrows=True, batch=16)
 
 USE_CASE_HEADER = "X-elastic-product-use-case"
 USE_CASES: Mapping[str, Role] = {
@@ -85,11 +83,6 @@ def decode_reply(body: bytes, request: EmbedRequest) -> EmbedReply:
 def encode_error(error: WireError) -> tuple[int, bytes]:
     """Return status and body."""
     return STATUS[error.reason], dumps({"error": error.message})
-
-
-def decode_error(status: int, body: bytes) -> WireError:
-    """Read an error."""
-    return read_failure(status, body)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,3 +173,14 @@ def _content(item: object) -> str:
     if text is None or part.text("format") not in (None, "text"):
         raise WireError(Reason.INVALID, "each input must hold a content of one text: this model embeds texts only")
     return text
+
+
+CODEC = single_request_codec(
+    name="eis",
+    server=ServerTraits(path="/api/v1/embed/text/dense", adds_prompt=True, narrows=True, batch=16),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+)

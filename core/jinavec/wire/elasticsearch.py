@@ -9,12 +9,10 @@ from collections.abc import Mapping
 
 from jinavec.errors import InvalidInput
 from jinavec.tasks import Role, Task
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
 from jinavec.wire.fields import Fields, dumps, loads, said
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
-
-SERVER = ServerTraits(path="/_inference/text_embedding/{model}", adds_prompt=True, batch=16)
 
 INPUT_TYPES: Mapping[str, tuple[Task | None, Role | None]] = {
     "search": (None, Role.QUERY),
@@ -109,6 +107,12 @@ def encode_error(error: WireError) -> tuple[int, bytes]:
     return status, dumps({"error": {"root_cause": [cause], **cause}, "status": status})
 
 
-def decode_error(status: int, body: bytes) -> WireError:
-    """Read an error."""
-    return read_failure(status, body)
+CODEC = single_request_codec(
+    name="elasticsearch",
+    server=ServerTraits(path="/_inference/text_embedding/{model}", adds_prompt=True, batch=16),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+)

@@ -10,14 +10,11 @@ from typing import Any, cast
 
 from jinavec.errors import InvalidInput
 from jinavec.tasks import Role, Task, task_name
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
+from jinavec.wire.errors import read_error
 from jinavec.wire.fields import Fields, dumps, is_object, loads, said
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import in_order, read_rows, write_rows
-
-SERVER = ServerTraits(
-    path="/v1/embeddings", adds_prompt=True, applies_task=True, narrows=True, truncates=True, base64=True
-)
 
 TASKS: Mapping[str, tuple[Task, Role | None]] = {
     "retrieval.query": (Task.RETRIEVAL, Role.QUERY),
@@ -125,7 +122,7 @@ def encode_error(error: WireError) -> tuple[int, bytes]:
 
 def decode_error(status: int, body: bytes) -> WireError:
     """Read an error, nested or flat; a code tells more than the status."""
-    error = read_failure(status, body)
+    error = read_error(status, body)
     by_code = {code: reason for reason, code in _CODES.items()}
     error.reason = by_code.get(error.code, error.reason)
     return error
@@ -141,3 +138,17 @@ def _plain(fields: Fields) -> Fields:
 
 def _first(*counts: int | None) -> int | None:
     return next((count for count in counts if count is not None), None)
+
+
+CODEC = single_request_codec(
+    name="jina",
+    server=ServerTraits(
+        path="/v1/embeddings", adds_prompt=True, applies_task=True, narrows=True, truncates=True, base64=True
+    ),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+    decode_error=decode_error,
+)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
 from jinavec.wire.fields import Fields, dumps, loads, said
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
-
-SERVER = ServerTraits(path="/api/embed", narrows=True, truncates=True)
 
 
 def encode_request(request: EmbedRequest) -> bytes:
@@ -63,6 +61,12 @@ def encode_error(error: WireError) -> tuple[int, bytes]:
     return STATUS[error.reason], dumps({"error": error.message})
 
 
-def decode_error(status: int, body: bytes) -> WireError:
-    """Read an error."""
-    return read_failure(status, body)
+CODEC = single_request_codec(
+    name="ollama",
+    server=ServerTraits(path="/api/embed", narrows=True, truncates=True),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+)

@@ -11,12 +11,10 @@ from typing import Any
 
 from jinavec.errors import InvalidInput
 from jinavec.tasks import Role
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
 from jinavec.wire.fields import Fields, dumps, loads, said, spelling
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, ServerTraits, WireError
 from jinavec.wire.rows import in_order, read_rows, write_rows
-
-SERVER = ServerTraits(path="/v1/embeddings", narrows=True, renormalizes=False, truncates=True, base64=True)
 
 ROLES: Mapping[str, Role] = {"query": Role.QUERY, "passage": Role.DOCUMENT, "document": Role.DOCUMENT}
 _ENCODINGS: Mapping[str, Encoding] = {"float": "float", "base64": "base64"}
@@ -108,11 +106,6 @@ def encode_error(error: WireError) -> tuple[int, bytes]:
     return STATUS[error.reason], dumps({"error": {"message": error.message, "type": kind, "param": None, "code": code}})
 
 
-def decode_error(status: int, body: bytes) -> WireError:
-    """Read an error: OpenAI's, vLLM's flat one, llama-server's, TEI's, Infinity's."""
-    return read_failure(status, body)
-
-
 def _truncate(fields: Fields) -> bool | None:
     limit = fields.values.get("truncate_prompt_tokens")
     if limit is None:
@@ -120,3 +113,14 @@ def _truncate(fields: Fields) -> bool | None:
     if limit != -1 or type(limit) is not int:
         raise fields.refuse("truncate_prompt_tokens", "-1, the model's own limit")
     return True
+
+
+CODEC = single_request_codec(
+    name="openai",
+    server=ServerTraits(path="/v1/embeddings", narrows=True, renormalizes=False, truncates=True, base64=True),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+)

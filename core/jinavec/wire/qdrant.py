@@ -11,13 +11,12 @@ from typing import Any
 
 from jinavec.errors import InvalidInput
 from jinavec.tasks import Role, Task, task_name
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import Codec
+from jinavec.wire.errors import read_error
 from jinavec.wire.fields import Fields, dumps, loads, said, spelling
 from jinavec.wire.jina import TASKS
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
-
-SERVER = ServerTraits(path="", adds_prompt=True, applies_task=True, narrows=True)
 
 _ROLES: Mapping[str, Role] = {"search": Role.QUERY, "update": Role.DOCUMENT}
 _TASKS: Mapping[str, tuple[Task, Role | None]] = {**TASKS, "retrieval": (Task.RETRIEVAL, None)}
@@ -26,7 +25,7 @@ _STATUS = {**STATUS, Reason.NOT_FOUND: 400, Reason.TOO_LARGE: 400}
 """Qdrant shows its client the words of a 400 alone."""
 
 
-def encode_request(requests: Sequence[EmbedRequest]) -> bytes:
+def encode_requests(requests: Sequence[EmbedRequest]) -> bytes:
     """Write requests of one text each, all of one role.
 
     Raises:
@@ -43,7 +42,7 @@ def encode_request(requests: Sequence[EmbedRequest]) -> bytes:
     return dumps({"inputs": inputs, "inference": spelling(_ROLES, role), "token": requests[0].user or None})
 
 
-def decode_request(body: bytes) -> tuple[EmbedRequest, ...]:
+def decode_requests(body: bytes) -> tuple[EmbedRequest, ...]:
     """Read a request: one EmbedRequest of one text for each input, in their order.
 
     The option ``mrl`` is another name of ``dimensions``; ``token`` becomes the user.
@@ -62,7 +61,7 @@ def decode_request(body: bytes) -> tuple[EmbedRequest, ...]:
     return tuple(_read_input(Fields(item, "an input"), role, user) for item in inputs)
 
 
-def encode_reply(replies: Sequence[EmbedReply]) -> bytes:
+def encode_replies(replies: Sequence[EmbedReply]) -> bytes:
     """Write replies of one vector each; the tokens of each model are added up."""
     tokens: dict[str, int] = {}
     for reply in replies:
@@ -72,7 +71,7 @@ def encode_reply(replies: Sequence[EmbedReply]) -> bytes:
     return dumps({"embeddings": [row for reply in replies for row in write_rows(reply)], "usage": usage})
 
 
-def decode_reply(body: bytes, requests: Sequence[EmbedRequest]) -> tuple[EmbedReply, ...]:
+def decode_replies(body: bytes, requests: Sequence[EmbedRequest]) -> tuple[EmbedReply, ...]:
     """Read the reply to requests; what each text cost is not told apart.
 
     Raises:
@@ -90,11 +89,6 @@ def decode_reply(body: bytes, requests: Sequence[EmbedRequest]) -> tuple[EmbedRe
 def encode_error(error: WireError) -> tuple[int, bytes]:
     """Return status and body."""
     return _STATUS[error.reason], dumps({"error": error.message})
-
-
-def decode_error(status: int, body: bytes) -> WireError:
-    """Read an error."""
-    return read_failure(status, body)
 
 
 def _write_input(request: EmbedRequest) -> dict[str, Any]:
@@ -132,3 +126,15 @@ def _dimension(options: Fields) -> int | None:
     if dimensions is not None and mrl is not None and dimensions != mrl:
         raise WireError(Reason.INVALID, f"the options dimensions ({dimensions}) and mrl ({mrl}) contradict each other")
     return dimensions if mrl is None else mrl
+
+
+CODEC = Codec(
+    name="qdrant",
+    server=ServerTraits(path="", adds_prompt=True, applies_task=True, narrows=True),
+    encode_requests=encode_requests,
+    decode_requests=decode_requests,
+    encode_replies=encode_replies,
+    decode_replies=decode_replies,
+    encode_error=encode_error,
+    decode_error=read_error,
+)

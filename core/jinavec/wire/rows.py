@@ -55,7 +55,7 @@ def read_rows(rows: object, request: EmbedRequest, encoding: Encoding) -> tuple[
         encoding = "base64" if items and isinstance(items[0], str) else "float"
     try:
         vectors = _read(items, encoding)
-    except (InvalidVectors, ValueError, TypeError) as error:
+    except InvalidVectors as error:
         raise WireError(Reason.INVALID, f"the reply's vectors cannot be read as {encoding}: {error}") from error
     if vectors.ndim != 2 or not vectors.shape[1]:
         raise WireError(Reason.INVALID, f"the reply's vectors have the shape {vectors.shape}")
@@ -93,7 +93,7 @@ def _read(rows: list[Any], encoding: Encoding) -> NDArray[Any]:
         case "float":
             return _floats(rows)
         case "base64":
-            return np.stack([from_base64(row) for row in rows])
+            return _stack([from_base64(row) for row in rows])
         case "int8":
             return from_signed_bytes(rows).view(np.int8)
         case "binary":
@@ -101,19 +101,32 @@ def _read(rows: list[Any], encoding: Encoding) -> NDArray[Any]:
         case "bits":
             return from_signed_bytes(rows)
         case "ubinary":
-            values = np.asarray(rows, np.float64)
+            values = _numbers(rows)
             if not ((values == np.rint(values)) & (values >= 0) & (values <= 255)).all():
                 raise InvalidVectors("byte values must be whole numbers from 0 to 255")
             return values.astype(np.uint8)
 
 
+def _stack(vectors: Sequence[Float32]) -> Float32:
+    if len({vector.shape for vector in vectors}) > 1:
+        raise InvalidVectors("they are not all of one length")
+    return np.stack(vectors)
+
+
 def _floats(rows: list[Any]) -> Float32:
-    """Read arrays of numbers; NumPy alone would read the string "1.5" as a number, and true as 1."""
-    wide = np.array(rows)
-    if wide.dtype.kind not in "fiu":
-        raise InvalidVectors("they are not arrays of numbers, all of one length")
     with np.errstate(over="ignore"):
-        vectors = wide.astype(np.float32)
+        vectors = _numbers(rows).astype(np.float32)
     if not np.isfinite(vectors).all():
         raise InvalidVectors("a number is NaN or infinity, as float32")
     return vectors
+
+
+def _numbers(rows: list[Any]) -> NDArray[Any]:
+    """Read arrays of numbers; NumPy alone would read the string "1.5" as a number, and true as 1."""
+    try:
+        numbers = np.array(rows)
+    except ValueError as error:  # NumPy refuses rows of several lengths
+        raise InvalidVectors("they are not arrays of numbers, all of one length") from error
+    if numbers.dtype.kind not in "fiu":
+        raise InvalidVectors("they are not arrays of numbers, all of one length")
+    return numbers

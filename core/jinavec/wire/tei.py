@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jinavec.tasks import Role
-from jinavec.wire.failures import read_failure
+from jinavec.wire.codec import single_request_codec
+from jinavec.wire.errors import read_error
 from jinavec.wire.fields import Fields, dumps, is_object, loads, said
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
 from jinavec.wire.rows import read_rows, write_rows
-
-SERVER = ServerTraits(path="/embed", adds_prompt=True, narrows=True, truncates=True, batch=32)
 
 _ROLES: Mapping[str, Role] = {role.value: role for role in Role}
 _SIDES: Mapping[str, bool] = {"right": True, "Right": True}
@@ -92,6 +91,18 @@ def encode_error(error: WireError) -> tuple[int, bytes]:
 
 def decode_error(status: int, body: bytes) -> WireError:
     """Read an error."""
-    error = read_failure(status, body)
+    error = read_error(status, body)
     error.reason = _REASONS.get(status, error.reason)
     return error
+
+
+CODEC = single_request_codec(
+    name="tei",
+    server=ServerTraits(path="/embed", adds_prompt=True, narrows=True, truncates=True, batch=32),
+    encode_request=encode_request,
+    decode_request=decode_request,
+    encode_reply=encode_reply,
+    decode_reply=decode_reply,
+    encode_error=encode_error,
+    decode_error=decode_error,
+)

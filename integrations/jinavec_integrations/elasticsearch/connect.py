@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from jinavec.errors import EngineError, InvalidTarget, InvalidType
 from jinavec.extras import require
-from jinavec_integrations.elasticsearch.faults import reported
+from jinavec_integrations.elasticsearch.errors import reported
 from jinavec_integrations.elasticsearch.mapping import Version
 
 if TYPE_CHECKING:
@@ -78,13 +78,10 @@ def connect(server: str, *, any_key: bool = True) -> Elasticsearch:
     elasticsearch = require("elasticsearch", EXTRA)
     require("orjson", EXTRA)
     where: dict[str, Any] = {"hosts": _with_port(server)} if "://" in server else {"cloud_id": server}
+    credentials, serializer = _credentials(os.environ, any_key), _serializer()
     try:
         return elasticsearch.Elasticsearch(
-            **where,
-            **_credentials(os.environ, any_key),
-            serializer=_serializer(),
-            request_timeout=_TIMEOUT,
-            retry_on_timeout=True,
+            **where, **credentials, serializer=serializer, request_timeout=_TIMEOUT, retry_on_timeout=True
         )
     except ValueError as error:
         raise InvalidTarget(f"cannot connect to {server!r}: {error}") from error
@@ -104,11 +101,11 @@ def check_client(client: object) -> Elasticsearch:
 
 def server_version(client: Elasticsearch, where: str) -> Version:
     """Return the version of a server; of one that does not tell, the least that is supported."""
-    errors = require("elasticsearch", EXTRA)
+    library = require("elasticsearch", EXTRA)
     with reported(where):
         try:
             version = client.info()["version"]
-        except errors.AuthorizationException:
+        except library.AuthorizationException:
             return (8, 19)
     if version.get("build_flavor") == "serverless":
         return NEWEST
@@ -132,7 +129,7 @@ def _credentials(environment: Mapping[str, str], any_key: bool) -> dict[str, Any
 
 
 def _with_port(server: str) -> str:
-    """Add the port that a browser would know: the client demands one."""
+    """Add the default port: the client demands one."""
     parts = urlsplit(server)
     if parts.port is not None:
         return server

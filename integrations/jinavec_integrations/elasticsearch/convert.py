@@ -6,13 +6,25 @@ import math
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from jinavec.errors import InvalidRecord
+from jinavec.errors import IndexDamaged, InvalidRecord, brief
 from jinavec.records import Hit, Record
-from jinavec.vectors import Bits, Float32, binarize, from_hex, from_signed_bytes, to_hex, to_int8
+from jinavec.vectors import (
+    Bits,
+    Float32,
+    binarize,
+    from_base64,
+    from_hex,
+    from_signed_bytes,
+    normalize,
+    to_hex,
+    to_int8,
+    unpack,
+)
 from jinavec_integrations.elasticsearch.filters import FIELD as FILTER
 from jinavec_integrations.elasticsearch.filters import terms
 from jinavec_integrations.elasticsearch.mapping import BASE64, BITS, ID, METADATA, TEXT, VECTOR, Layout, Version
@@ -36,7 +48,7 @@ def document_id(id: str) -> str | None:
     return _HASHED + sha256(raw).hexdigest() if _needs_digest(id, raw) else id
 
 
-def documents(
+def store_actions(
     records: Sequence[Record], vectors: Float32, layout: Layout, version: Version
 ) -> Iterator[dict[str, Any]]:
     """Yield the bulk action of each record; ``check_record`` has passed them."""
@@ -92,9 +104,16 @@ def query_vector(query: Float32, layout: Layout) -> list[int] | list[float]:
 
 
 def read_record(found: Mapping[str, Any]) -> Record:
-    """Return the record of a hit or of a document that was got."""
-    source = found["_source"]
-    return Record(source.get(ID, found["_id"]), source[TEXT], source[METADATA])
+    """Return the record of a hit, or of a document that was looked up.
+
+    Raises:
+        IndexDamaged: the document is not a record; another program wrote it.
+    """
+    source: Mapping[str, Any] = found.get("_source") or {}
+    id, text, metadata = source.get(ID, found["_id"]), source.get(TEXT), source.get(METADATA)
+    if not (isinstance(id, str) and id and isinstance(text, str) and isinstance(metadata, dict)):
+        raise IndexDamaged(f"the document {brief(found['_id'])} is not a record: jinavec did not write it; delete it")
+    return Record(id, text, cast("dict[str, Any]", metadata))
 
 
 def read_hits(found: Iterable[Mapping[str, Any]]) -> list[Hit]:
@@ -113,6 +132,32 @@ def bits_cosine(products: Float32) -> Float32:
     For components drawn from a normal distribution E[q * sign(d)] = sqrt(2 / pi) * cosine.
     """
     return np.clip(products * np.float32(math.sqrt(math.pi / 2)), -1, 1)
+
+
+def read_vectors(found: Iterable[Mapping[str, Any]], layout: Layout) -> Float32:
+    """Return the stored vectors of hits, (n, dimension), of unit length; where only bits are stored, the bits as +-1.
+
+    ``_source`` has them as they were sent (base64, hex digits), or from version 9.2 on as numbers.
+
+    Raises:
+        IndexDamaged: a document without a vector.
+    """
+    field = layout.stored_field
+    rows: list[ArrayLike] = []
+    for hit in found:
+        value = hit["_source"].get(field)
+        if value is None:
+            raise IndexDamaged(f"the document {brief(hit['_id'])} has no vector: jinavec did not write it; delete it")
+        rows.append(_decode(value, layout, field))
+    return normalize(np.asarray(rows, np.float32))
+
+
+def _decode(value: str | list[float], layout: Layout, field: str) -> ArrayLike:
+    if field == BITS:
+        return unpack(from_hex(value) if isinstance(value, str) else from_signed_bytes(value))
+    if not isinstance(value, str):
+        return value
+    return from_hex(value).view(np.int8) if layout.storage == "byte" else from_base64(value, "big")
 
 
 def read_bits(found: Iterable[Mapping[str, Any]], width: int) -> Bits:

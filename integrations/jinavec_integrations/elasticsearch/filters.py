@@ -7,13 +7,12 @@ kinds never mix, whole numbers and floats of any size compare exactly, and no me
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
 from jinavec.errors import InvalidFilter, brief
-from jinavec.filters import And, Filter, In, Or, Range, Value, scalars
+from jinavec.filters import SURROGATE, And, Filter, In, Or, Range, Value, is_unicode, scalars
 
 FIELD = "filter"
 _BOOLEAN, _NUMBER, _STRING = "b", "n", "s"
@@ -23,7 +22,6 @@ _NAME, _LENGTH = 100, 5000
 """Characters of a name and of a string that a term keeps (Lucene's limit is 32766 bytes a term)."""
 _TERMS = 65_536
 """Elasticsearch's index.max_terms_count."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
 
 Query = dict[str, Any]
@@ -62,16 +60,16 @@ def _any(parts: list[Query]) -> Query:
 
 
 def _one_of(leaf: In) -> Query:
-    if not _is_unicode(leaf.field):
+    if not is_unicode(leaf.field):
         return _NONE
     start = _start(leaf.field)
-    found = dict.fromkeys(start + _term(value) for value in leaf.values if _is_unicode(value))
+    found = dict.fromkeys(start + _term(value) for value in leaf.values if is_unicode(value))
     wanted = list(found)
     return _any([{"terms": {FIELD: wanted[first : first + _TERMS]}} for first in range(0, len(wanted), _TERMS)])
 
 
 def _range(leaf: Range) -> Query:
-    if not _is_unicode(leaf.field):
+    if not is_unicode(leaf.field):
         return _NONE
     kind = _kind(leaf.bound)
     lowest = _start(leaf.field) + kind
@@ -85,7 +83,7 @@ def _bound(leaf: Range) -> tuple[str, str]:
     """Return operator and bound in the order of the terms."""
     if not isinstance(leaf.bound, str):
         return leaf.op, _sortable(leaf.bound)
-    if half := _SURROGATE.search(leaf.bound):  # sorts behind U+D7FF, before U+E000, and equals no stored string
+    if half := SURROGATE.search(leaf.bound):  # sorts behind U+D7FF, before U+E000, and equals no stored string
         return {"g": "gte", "l": "lt"}[leaf.op[0]], leaf.bound[: half.start()] + "\ue000"
     if len(leaf.bound) > _LENGTH:
         raise InvalidFilter(
@@ -127,8 +125,3 @@ def _sortable(number: float) -> str:
     exponent = length - denominator.bit_length() + 1
     digits = f"{exponent + 0x8000_0000:08x}" + f"{numerator << -length % 4:x}".rstrip("0")
     return "2" + digits if number > 0 else "0" + digits.translate(_COMPLEMENT) + "~"
-
-
-def _is_unicode(value: Value) -> bool:
-    """Return whether a record can hold it: half a surrogate pair none can."""
-    return not (isinstance(value, str) and _SURROGATE.search(value))

@@ -1,4 +1,4 @@
-"""Inference set-up: which requests make endpoints, a semantic_text index and a pipeline for a contract; pure.
+"""Inference setup: which requests create endpoints, a semantic_text index and a pipeline for a contract; pure.
 
 Some services, ``elastic`` above all, carry the role of a text (search or ingest) to the model. The rest lose it on the
 way, so that there are two endpoints, one bound to passages and one to queries.
@@ -44,20 +44,20 @@ class Request:
 
 
 Differences = dict[str, tuple[Any, Any]]
-"""By name of a setting, what is there, and what is wanted."""
+"""By name of a setting: its value on the server, and the one wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
-    """One thing that a set-up makes, unless it is there."""
+class Resource:
+    """Something on the server that a set-up creates, unless it exists."""
 
     label: str
     find: Request
-    make: Request
+    create: Request
     compare: Callable[[dict[str, Any]], Differences | None]
-    """Reads the answer to ``find``: None where the thing is not there."""
+    """Reads the answer to ``find``: None where the resource does not exist."""
     remedy: str
-    """What to do about something else of that name."""
+    """What to do about another resource of that name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +71,10 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceSetup:
-    """What is to be set up.
+    """Inference endpoints for a contract, and optionally an index and an ingest pipeline that use them.
 
     Raises:
-        InvalidInput: something that cannot work; the message says what does.
+        InvalidInput: settings that cannot work; the message says which do.
     """
 
     name: str
@@ -82,20 +82,20 @@ class InferenceSetup:
     contract: Contract
     service: Service = "elastic"
     served_as: str = ""
-    """The model's name at the service, by default the contract's. Of openai it may hold ``{role}``, as the url."""
+    """The served model name, by default the contract's. Of openai it may hold ``{role}``, as the url."""
     url: str = ""
     """Address of the service: of custom one that speaks the Jina protocol, of cohere, nvidia and openai one of theirs,
     of hugging_face one of Text Embeddings Inference. Of openai and hugging_face, whose protocols have no field for the
     role, it holds ``{role}``, which becomes document or query: ``http://HOST:8080/{role}/v1/embeddings``."""
     index: str = ""
-    """An index to make, with a semantic_text field; for the vectors of the pipeline, if there is one, a field too."""
+    """An index to create, with a semantic_text field; for the vectors of the pipeline, if there is one, a field too."""
     pipeline: str = ""
-    """An ingest pipeline to make, which embeds the field into FIELD_embedding."""
+    """An ingest pipeline to create, which embeds the field into FIELD_embedding."""
     text_field: str = "content"
     connect: bool = False
     """Switch on cloud connected mode, which the service elastic needs outside Elastic Cloud."""
     api_key: str | None = field(default=None, repr=False)
-    """Of the service; shown nowhere."""
+    """Of the service; never shown."""
 
     def __post_init__(self) -> None:
         if self.service not in SERVICES:
@@ -150,19 +150,22 @@ class InferenceSetup:
             )
 
     def requests(self) -> list[Request]:
-        """Return every request in order, as they are sent where nothing is there yet."""
-        made = [request for thing in self.things for request in (thing.find, thing.make)]
-        return [*made, *(probe.request for probe in self.probes)]
+        """Return every request in order, as they are sent where nothing exists yet."""
+        creating = [request for resource in self.resources for request in (resource.find, resource.create)]
+        return [*creating, *(probe.request for probe in self.probes)]
 
     @property
-    def things(self) -> list[Thing]:
-        """Everything to be made, in order."""
-        roles = dict.fromkeys(self._endpoint(role) for role in Role)
-        endpoints = [self._endpoint_thing(Role.DOCUMENT)]
-        if len(roles) > 1:
-            endpoints.append(self._endpoint_thing(Role.QUERY))
-        more = (self._index_thing() if self.index else None, self._pipeline_thing() if self.pipeline else None)
-        return [*([self._connection()] if self.connect else []), *endpoints, *(thing for thing in more if thing)]
+    def resources(self) -> list[Resource]:
+        """Everything to be created, in order."""
+        resources = [self._connection()] if self.connect else []
+        resources.append(self._endpoint_resource(Role.DOCUMENT))
+        if self._endpoint(Role.QUERY) != self._endpoint(Role.DOCUMENT):
+            resources.append(self._endpoint_resource(Role.QUERY))
+        if self.index:
+            resources.append(self._index_resource())
+        if self.pipeline:
+            resources.append(self._pipeline_resource())
+        return resources
 
     @property
     def probes(self) -> tuple[Probe, Probe]:
@@ -181,7 +184,7 @@ class InferenceSetup:
         bound = self._asymmetric and SERVICES[self.service].role != "carried"
         return f"{self.name}-{_SIDES[role][0]}" if bound else self.name
 
-    def _endpoint_thing(self, role: Role) -> Thing:
+    def _endpoint_resource(self, role: Role) -> Resource:
         id = self._endpoint(role)
         path = f"/_inference/text_embedding/{id}"
         settings = endpoint_settings(
@@ -193,33 +196,33 @@ class InferenceSetup:
             api_key=self.api_key or "none",
         )
         body = {"service": self.service, "service_settings": settings, "chunking_settings": _CHUNKS}
-        return Thing(
+        return Resource(
             label=f"endpoint {id}",
             find=Request(method="GET", path=path),
-            make=Request(method="PUT", path=path, body=body),
+            create=Request(method="PUT", path=path, body=body),
             compare=lambda found: _compare_endpoints(found, body),
             remedy=f"take another name, or DELETE {path} first",
         )
 
-    def _connection(self) -> Thing:
+    def _connection(self) -> Resource:
         path = "/_inference/_ccm"
-        return Thing(
+        return Resource(
             label="cloud connected mode",
             find=Request(method="GET", path=path),
-            make=Request(method="PUT", path=path, body={"api_key": self.api_key}),
+            create=Request(method="PUT", path=path, body={"api_key": self.api_key}),
             compare=lambda found: {} if found.get("enabled") else None,
             remedy=f"DELETE {path} first",
         )
 
-    def _index_thing(self) -> Thing:
+    def _index_resource(self) -> Resource:
         properties: dict[str, Any] = {self.text_field: self._semantic_text()}
         if self.pipeline:
             properties[self._output_field] = self._dense_vector()
         mappings = {"_meta": {CONTRACT: self.contract.to_json()}, "properties": properties}
-        return Thing(
+        return Resource(
             label=f"index {self.index}",
             find=Request(method="GET", path=f"/{self.index}/_mapping"),
-            make=Request(method="PUT", path=f"/{self.index}", body={"mappings": mappings}),
+            create=Request(method="PUT", path=f"/{self.index}", body={"mappings": mappings}),
             compare=lambda found: _compare_indices(self.contract, found, properties),
             remedy="take another name for the index",
         )
@@ -239,7 +242,7 @@ class InferenceSetup:
         (mapping,) = Layout(storage="bbq_hnsw" if dimension >= 64 else "int8_hnsw").fields(dimension).values()
         return mapping
 
-    def _pipeline_thing(self) -> Thing:
+    def _pipeline_resource(self) -> Resource:
         """Embed with the passage endpoint; an earlier vector is removed, since the processor would append to it."""
         inference = {
             "model_id": self._endpoint(Role.DOCUMENT),
@@ -249,10 +252,10 @@ class InferenceSetup:
         processors = [{"remove": {"field": self._output_field, "ignore_missing": True}}, {"inference": inference}]
         body = {"description": f"Embeds {self.text_field} with {self.contract.model}", "processors": processors}
         path = f"/_ingest/pipeline/{self.pipeline}"
-        return Thing(
+        return Resource(
             label=f"pipeline {self.pipeline}",
             find=Request(method="GET", path=path),
-            make=Request(method="PUT", path=path, body=body),
+            create=Request(method="PUT", path=path, body=body),
             compare=lambda found: _differing(found.get(self.pipeline, {}), {"processors": processors}),
             remedy=f"take another name, or DELETE {path} first",
         )
@@ -268,7 +271,7 @@ class InferenceSetup:
 
 
 def _compare_endpoints(found: dict[str, Any], wanted: dict[str, Any]) -> Differences:
-    """Compare what the server shows again of what was sent; secrets it hides."""
+    """Compare the settings that the server returns; it hides secrets."""
     (there,) = found["endpoints"]
     ours, theirs = wanted["service_settings"], there.get("service_settings", {})
     shown = {name: value for name, value in ours.items() if name not in (*_SECRET, "headers", "response")}

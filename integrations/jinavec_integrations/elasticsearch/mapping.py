@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from jinavec.contract import Contract
@@ -34,12 +34,12 @@ OVERSAMPLE: Mapping[Storage, float] = {
     "int4_hnsw": 2.0,
     "int8_hnsw": 2.0,
 }
-"""How many times k are scored again by the raw vectors, where the storage is quantised."""
+"""How many times k are scored again by the raw vectors, where the storage is quantized."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one index keeps vectors; everything that is fixed when it is made."""
+    """How one index keeps vectors; everything that is fixed when it is created."""
 
     storage: Storage
     rescore: Rescore | None = None
@@ -104,6 +104,26 @@ class Layout:
         """Whether float vectors are stored."""
         return self.storage != "byte" and self.rescore != "bits"
 
+    @property
+    def stored_field(self) -> str:
+        """The field with the most exact form of a vector."""
+        return BITS if self.rescore == "bits" else VECTOR
+
+    def check_options(self, options: ElasticsearchOptions, where: str) -> None:
+        """Refuse options that an existing index contradicts.
+
+        Raises:
+            InvalidInput: another storage or rescoring than that of the index.
+        """
+        for name, wanted, kept in (
+            ("storage", options.storage, self.storage),
+            ("rescore", options.rescore, self.rescore),
+        ):
+            if wanted not in (None, kept):
+                raise InvalidInput(
+                    f"{where}: the index has {name} {kept!r}, not {wanted!r}; it is chosen when an index is created"
+                )
+
 
 def _dense(dimension: int, element: str, similarity: str, options: dict[str, Any]) -> dict[str, Any]:
     return {
@@ -124,6 +144,8 @@ class Meta:
     layout: Layout
     settings: EncoderSettings | None = None
     """How the vectors were encoded, where known; without credentials."""
+    others: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What other programs keep in the same ``_meta``."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``_meta`` of a mapping."""
@@ -133,7 +155,7 @@ class Meta:
             "encoder": None if self.settings is None else self.settings.to_json(),
             "layout": dict(vars(self.layout)),
         }
-        return {_META: content}
+        return {**self.others, _META: content}
 
     @classmethod
     def read(cls, index: str, mapping: Mapping[str, Any]) -> Meta:
@@ -143,11 +165,10 @@ class Meta:
             EngineError: the index was not made by jinavec, or by a newer one.
             IndexDamaged: what jinavec wrote there cannot be read.
         """
-        content: Any = cast("dict[str, Any]", mapping.get("_meta") or {}).get(_META)
+        others = dict(cast("dict[str, Any]", mapping.get("_meta") or {}))
+        content: Any = others.pop(_META, None)
         if content is None:
-            raise EngineError(
-                f"the index {index} is there, but holds no contract: it was not made by jinavec. Take another name"
-            )
+            raise EngineError(f"the index {index} exists, but was not made by jinavec (no contract); take another name")
         try:
             version = content["version"]
             if version > VERSION:
@@ -157,6 +178,7 @@ class Meta:
                 contract=Contract.from_json(content["contract"]),
                 layout=Layout(**cast("dict[str, Any]", content["layout"])),
                 settings=None if settings is None else EncoderSettings.from_json(settings),
+                others=others,
             )
         except (KeyError, TypeError, InvalidInput) as error:
             raise IndexDamaged(f"the contract of the index {index} cannot be read: {error}") from error
@@ -174,7 +196,7 @@ class Meta:
                 if found.get(key, _FIELD_DEFAULTS.get(key)) != wanted.get(key, _FIELD_DEFAULTS.get(key)):
                     raise EngineError(
                         f"the mapping of the index {index} was changed: {key} of the field {name!r} is"
-                        f" {found.get(key)!r}, not {wanted.get(key)!r}; make a new index and fill it again"
+                        f" {found.get(key)!r}, not {wanted.get(key)!r}; create a new index and ingest again"
                     )
 
     def with_settings(self, settings: EncoderSettings) -> Meta:
@@ -197,7 +219,7 @@ class Meta:
 
 
 def contract_of(mapping: Mapping[str, Any]) -> Contract | None:
-    """Return the contract in the ``_meta`` of a mapping, the engine's or another's; None where there is none.
+    """Return the contract in the ``_meta`` of a mapping, the engine's or another program's; None if it has none.
 
     Raises:
         IndexDamaged: it cannot be read.
@@ -211,6 +233,6 @@ def contract_of(mapping: Mapping[str, Any]) -> Contract | None:
 
 
 def settings_of(options: ElasticsearchOptions) -> dict[str, Any]:
-    """Return the settings of a new index; what nobody chose is left to the server."""
+    """Return the settings of a new index; what was not chosen is left to the server."""
     wanted = {"number_of_shards": options.shards, "number_of_replicas": options.replicas}
     return {name: value for name, value in wanted.items() if value is not None}

@@ -16,8 +16,8 @@ Rescore = Literal["float", "bits"]
 class ElasticsearchOptions:
     """How an index is stored, searched and reached.
 
-    Storage, rescore, m, ef_construction, shards and replicas are chosen when an index is made; an index that is
-    there keeps its own.
+    Storage, rescore, m, ef_construction, shards and replicas are chosen when an index is created; an existing
+    index keeps its own.
 
     Raises:
         InvalidInput: a value that cannot be used.
@@ -28,8 +28,8 @@ class ElasticsearchOptions:
     Elasticsearch's own index types over float32; ``bfloat16`` halves the raw vectors; ``byte`` keeps int8 only; ``bit``
     keeps packed sign bits. By default bbq_hnsw, or int8_hnsw below 64 dimensions."""
     rescore: Rescore | None = None
-    """What orders the candidates of a ``bit`` search: ``float``, a float32 field beside the bits (the default), or
-    ``bits``, the query's floats against the stored signs, with nothing stored beside them."""
+    """What orders the candidates of a ``bit`` search: ``float``, a float32 field next to the bits (the default), or
+    ``bits``, the query's floats against the stored signs, with no floats stored."""
     m: int = 16
     """Neighbours of a node of the HNSW graph."""
     ef_construction: int = 100
@@ -41,7 +41,7 @@ class ElasticsearchOptions:
     candidates: int | None = None
     """Candidates of a search, in each shard; by default as many as the storage needs."""
     oversample: float | None = None
-    """Of quantised storage, how many times k are scored again by the raw vectors (``rescore_vector``); 1 to 10."""
+    """Of quantized storage, how many times k are scored again by the raw vectors (``rescore_vector``); 1 to 10."""
     client: object = field(default=None, repr=False, compare=False)
     """An ``elasticsearch.Elasticsearch`` of one's own, for any way to connect that the client knows."""
 

@@ -11,7 +11,7 @@ from jinavec_integrations.elasticsearch.filters import translate
 from jinavec_integrations.elasticsearch.mapping import BITS, OVERSAMPLE, TEXT, VECTOR, Layout
 
 MOST = 10_000
-"""Elasticsearch gives at most so many hits, and looks at most at so many candidates."""
+"""The most hits that Elasticsearch returns, and the most candidates that it considers."""
 _CANDIDATES = 100
 """The least number of candidates a search looks at."""
 
@@ -33,7 +33,7 @@ def nearest(
         k: the number of hits.
         condition: applied before the search.
         candidates: looked at in each shard; by default four for each hit, and at least 100.
-        oversample: of quantised storage, how many times k are scored again by the raw vectors.
+        oversample: of quantized storage, how many times k are scored again by the raw vectors.
     """
     section: dict[str, Any] = {
         "field": BITS if layout.storage == "bit" else VECTOR,

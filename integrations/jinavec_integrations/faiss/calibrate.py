@@ -36,6 +36,12 @@ class Calibration:
         """Whether the target was reached."""
         return self.recall >= self.target
 
+    def __str__(self) -> str:
+        effort = self.effort
+        found = f"recall@{self.k} {self.recall:.3f} of {self.target:g}{'' if self.reached else ' (the most possible)'}"
+        work = f"probes {effort.probes}, candidates {effort.candidates}, rows {effort.rows}"
+        return f"{found} with {work} ({self.queries} queries)"
+
 
 def calibrate(view: View, queries: Float32, k: int, target: float, start: Effort) -> Calibration:
     """Return the least effort, in steps of about a half, that reaches a recall; the greatest, where none does.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.filters import And, Filter, In, Not, Range, Value, scalars
+from jinavec.filters import And, Filter, In, Not, Range, Value, is_unicode, scalars
 from jinavec_integrations.faiss.rowfile import Rows
 
 Mask = NDArray[np.bool_]
@@ -67,17 +67,12 @@ def entries(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
 
 
 def read_entry(kind: str, value: Any) -> Value:
-    """Return the value in the metadata that an entry stands for."""
-    return int(value) if kind == BIG else value
+    """Return the value in the metadata that an entry stands for.
 
-
-def is_unicode(text: str) -> bool:
-    """Return whether SQLite can hold a text: half a surrogate pair it cannot, and no record or metadata has one."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    Raises:
+        ValueError: no digits where there should be some.
+    """
+    return int(str(value)) if kind == BIG else value
 
 
 def _lookups(name: str, value: Value, comparison: str) -> Iterator[Lookup]:
@@ -85,7 +80,7 @@ def _lookups(name: str, value: Value, comparison: str) -> Iterator[Lookup]:
     if kind in (NUMBER, BIG):
         yield Lookup(name, BIG)
         yield Lookup(name, NUMBER, comparison, value) if kind == NUMBER else Lookup(name, NUMBER)
-    elif isinstance(value, str) and not is_unicode(value):
+    elif not is_unicode(value):
         yield Lookup(name, STRING)
     else:
         yield Lookup(name, kind, comparison, value)

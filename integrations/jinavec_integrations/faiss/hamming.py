@@ -5,7 +5,6 @@ FAISS never parses our files: it is given checked arrays, so a damaged file cann
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinavec.extras import installed
+from jinavec.process import PerProcess, cores
 from jinavec.vectors import Bits
 from jinavec_integrations.faiss.filters import Mask
 from jinavec_integrations.faiss.rowfile import Rows
@@ -126,27 +126,14 @@ def _within(query: Bits, codes: Bits, radius: int) -> Nearest:
 
 def pool() -> ThreadPoolExecutor:
     """Return this process's threads, one for each core; inside them FAISS and BLAS need no more."""
-    known: tuple[int, ThreadPoolExecutor] | None = _POOL.get("pool")
-    if known is None or known[0] != os.getpid():  # threads do not survive a fork
-        with _MAKING:
-            known = _POOL.get("pool")
-            if known is None or known[0] != os.getpid():
-                known = os.getpid(), ThreadPoolExecutor(cores(), "jinavec-faiss", _one_thread)
-                _POOL["pool"] = known
-    return known[1]
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_POOL: dict[str, tuple[int, ThreadPoolExecutor]] = {}
-_MAKING = threading.Lock()
+    return _POOL.get()
 
 
 def _one_thread() -> None:
     import_module("faiss").omp_set_num_threads(1)  # holds for the calling thread only
+
+
+_POOL = PerProcess(lambda: ThreadPoolExecutor(cores(), "jinavec-faiss", _one_thread))
 
 
 def scan(query: Bits, pieces: Sequence[Piece], count: int) -> Nearest:

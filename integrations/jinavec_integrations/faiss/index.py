@@ -6,22 +6,24 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.engine import Engine, check_ids, check_k
+from jinavec.engine import Engine, Precision, check_ids, check_k
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
+from jinavec.ingest import Progress, ReportProgress, Vectors
 from jinavec.options import read_options
-from jinavec.records import Hit, Record
-from jinavec.vectors import Bits, Float32, Int8, normalize, to_int8, unpack
+from jinavec.process import cores
+from jinavec.records import Hit, Page, Record
+from jinavec.vectors import Bits, Float32, Int8, normalize, to_int8
 from jinavec_integrations.faiss import manifest as manifests
 from jinavec_integrations.faiss import records
 from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_out
@@ -29,11 +31,11 @@ from jinavec_integrations.faiss.faults import reported
 from jinavec_integrations.faiss.filters import Mask, select
 from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
 from jinavec_integrations.faiss.generations import remove_others
-from jinavec_integrations.faiss.hamming import cores, within
+from jinavec_integrations.faiss.hamming import within
+from jinavec_integrations.faiss.iteration import iterate, read_cursor
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lock import WriterLock
 from jinavec_integrations.faiss.manifest import Manifest, read_manifest
-from jinavec_integrations.faiss.moving import Report
 from jinavec_integrations.faiss.options import FaissOptions
 from jinavec_integrations.faiss.plan import Effort, Plan, chosen_effort, default_effort, make_plan
 from jinavec_integrations.faiss.records import Readers, Snapshot, Writer
@@ -42,12 +44,16 @@ from jinavec_integrations.faiss.search import View, best, best_of_batch, pack, p
 from jinavec_integrations.faiss.settle import finish_compaction, settle
 from jinavec_integrations.faiss.verify import require_sound
 
+_EMBEDDED = 1024
+"""Records of a batch of an ingest that embeds them."""
+_GIVEN = 16_384
+"""Records of a batch of an ingest whose vectors are given; fewer where they are wide."""
 _BLOCK = 8192
-"""Records merged at a time."""
+"""Records merged or deleted at a time."""
 _VALUES = 2**21
-"""Components quantised at a time."""
+"""Components quantized at a time."""
 _UNLISTED = 0.1
-"""The share of rows outside the lists from which it pays to arrange all of them anew."""
+"""The share of rows outside the lists from which it pays to compact."""
 _ATTEMPTS = 10
 """Looks at an index that is being compacted again and again."""
 
@@ -59,7 +65,9 @@ class BinaryIndex(Engine):
     did is on the disk when they return; a process killed at any moment leaves all of a call or nothing.
     """
 
+    name = "faiss"
     options_type = FaissOptions
+    capabilities = frozenset({"packed_bits", "compact", "merge", "calibrate", "verify"})
 
     def __init__(
         self,
@@ -113,7 +121,9 @@ class BinaryIndex(Engine):
         settings = None if encoder is None else encoder.settings
         with reported(folder, "no index was made"):
             build(folder, Manifest(contract, settings, keeps_vectors=chosen.vectors != "none"))
-        return cls(folder, encoder, chosen)
+        index = cls(folder, encoder, chosen)
+        index._created = True
+        return index
 
     @classmethod
     def open(
@@ -156,7 +166,7 @@ class BinaryIndex(Engine):
                 return cls.create(location, contract, encoder=encoder, options=chosen)
             except EngineError:
                 if not has_index(locate(location)):
-                    raise  # else someone else was quicker
+                    raise  # else lost the race: created concurrently
         return cls.open(location, encoder=encoder, contract=contract, options=chosen)
 
     def count(self) -> int:
@@ -177,12 +187,14 @@ class BinaryIndex(Engine):
         asked = check_ids(ids)
         with self._look() as (snapshot, layout):
             known = snapshot.rows_by_id(asked)
-            places = layout.places_of(np.fromiter(known.values(), np.int64, len(known)))
-            if layout.vectors is None:
-                stored = unpack(layout.codes.gather(places))[:, : self.contract.dimension]
-            else:
-                stored = layout.vectors.gather(places)
-            return dict(zip(known, normalize(stored), strict=True))
+            stored = layout.vectors_of(np.fromiter(known.values(), np.int64, len(known)))
+            return dict(zip(known, stored, strict=True))
+
+    @property
+    def vector_precision(self) -> Precision:
+        """int8, or bits where the index keeps nothing else."""
+        with self._look() as (_, layout):
+            return "bits" if layout.vectors is None else "int8"
 
     def info(self) -> dict[str, Any]:
         """Return path, format, counts, bytes by file, contract and encoder settings, as plain JSON values."""
@@ -203,26 +215,6 @@ class BinaryIndex(Engine):
                 "contract": self.contract.to_json(),
                 "encoder": None if self.settings is None else self.settings.to_json(),
             }
-
-    def search_batch(
-        self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
-    ) -> list[list[Hit]]:
-        """Return what ``search`` returns for each query, on all cores and from one moment of the index.
-
-        Args:
-            queries: (n, dimension), or texts if the index was opened with an encoder.
-            k: the number of hits for each.
-            filter: a filter on the metadata, the same for all.
-
-        Raises:
-            InvalidVectors, InvalidFilter, InvalidInput: queries, a filter or a k that cannot be used.
-        """
-        wanted, condition = check_k(k), None if filter is None else parse_filter(filter)
-        rows = self._query_rows(queries)
-        with self._look() as (snapshot, layout):
-            view = self._view(snapshot, layout, condition)
-            found = best_of_batch(view, rows, wanted, self._effort(view))
-            return [_hits(snapshot, numbers, scores) for numbers, scores in found]
 
     def range_search(
         self, query: str | ArrayLike, radius: int, filter: FilterDict | None = None
@@ -265,19 +257,25 @@ class BinaryIndex(Engine):
             bits = np.array(layout.codes.rows(snapshot.places)[places])
         return bits[0] if isinstance(ids, str) else bits
 
-    def merge(self, other: BinaryIndex, report: Report | None = None) -> int:
-        """Add everything another index of the same contract holds, in place of records with the same id.
+    def merge(self, other: Engine, progress: ReportProgress | None = None) -> int:
+        """Add everything another binary index of the same contract holds, replacing records with the same id.
 
-        Bits and int8 copies are taken over as they are. Each batch is stored as a whole: after an interruption, merging
-        again goes on where it ended, replacing what is there.
+        Bits and int8 vectors are copied as they are. Each batch is atomic: after an interruption, merge again.
+
+        Args:
+            other: a BinaryIndex.
+            progress: called with each batch that is stored.
 
         Returns:
-            The number of records taken over.
+            The number of records copied.
 
         Raises:
-            ContractMismatch: the other index has another contract.
+            InvalidType: the other index is of another engine.
+            ContractMismatch: it has another contract.
             EngineError: it keeps no int8 copies, and this one does; or it is this one.
         """
+        if not isinstance(other, BinaryIndex):
+            raise InvalidType(f"a binary index merges another BinaryIndex, not {type(other).__name__}")
         self.contract.check(other.contract, theirs="the other index")
         if other.folder.resolve() == self.folder.resolve():
             raise EngineError(f"{self.folder} cannot be merged into itself")
@@ -292,9 +290,9 @@ class BinaryIndex(Engine):
                 part = numbers[start : start + _BLOCK]
                 places = layout.places_of(part)
                 vectors = [] if layout.vectors is None or not keeps else [layout.vectors.gather(places)]
-                self._store(snapshot.by_row(part.tolist()), [layout.codes.gather(places)], vectors)
-                if report is not None:
-                    report("merging", start + len(part), len(numbers))
+                self._append(snapshot.by_row(part.tolist()), [layout.codes.gather(places)], vectors)
+                if progress is not None:
+                    progress(Progress("merging", start + len(part), len(numbers)))
         return len(numbers)
 
     def calibrate(
@@ -339,7 +337,7 @@ class BinaryIndex(Engine):
             require_sound(self.folder, layout, snapshot)
 
     def close(self) -> None:
-        """Let go of the files, and of the right to write; closing twice is allowed."""
+        """Release files and the writer lock. Idempotent."""
         with self._writing:
             self._finalizer()
             if self._layout is not None:
@@ -348,38 +346,16 @@ class BinaryIndex(Engine):
     def __repr__(self) -> str:
         return f"BinaryIndex({str(self.folder)!r}, dimension={self.contract.dimension})"
 
-    def add_packed(self, records: Iterable[Record], bits: Bits) -> int:
-        """``add`` with packed bits (n, bytes) of uint8, to an index that keeps no int8 vectors.
-
-        Raises:
-            InvalidInput: the index keeps int8 vectors, which bits cannot give; or another number of bits.
-            InvalidVectors: not packed bits of the contract's dimension.
-        """
-        if self._opened_layout.vectors is not None:
-            raise InvalidInput(f"{self.folder} keeps int8 vectors: add floats, or make an index with vectors='none'")
-        given, rows = list(records), np.asarray(bits)
-        shape = len(given), code_width(self.contract.dimension)
-        if rows.dtype != np.uint8 or rows.shape != shape:
-            raise InvalidVectors(f"packed bits are {rows.dtype} of shape {rows.shape}; expected uint8 of {shape}")
-        spare = -self.contract.dimension % 8
-        if spare and (rows[:, -1] & ((1 << spare) - 1)).any():
-            raise InvalidVectors(f"the last {spare} bits of each code lie beyond the dimension and must be zero")
-        last = {record.id: number for number, record in enumerate(given)}
-        kept = sorted(last.values())
-        if kept:
-            self._store([given[number] for number in kept], [np.ascontiguousarray(rows[kept])], ())
-        return len(kept)
-
-    def compact(self, report: Report | None = None) -> Plan:
+    def compact(self, progress: ReportProgress | None = None) -> Plan:
         """Write the row files anew: without dead rows, in the order of the plan for what is left. Return the plan.
 
         Readers go on meanwhile; killed at any moment, the index is as before or as after.
 
         Args:
-            report: called with a phase, the rows done in it, and the rows there are.
+            progress: called as the rows of each phase are done.
 
         Raises:
-            IndexLocked: someone else writes.
+            IndexLocked: another process or object writes.
             EngineError: no space; nothing has changed.
         """
         with self._write() as writer:
@@ -388,7 +364,7 @@ class BinaryIndex(Engine):
                 writer.shrink()
                 try:
                     alive = self._alive_rows(snapshot, layout)
-                    manifest = settle(self.folder, layout, alive, plan, report or _silent)
+                    manifest = settle(self.folder, layout, alive, plan, progress or _silent)
                     manifest.write(self.folder, manifests.DRAFT)
                 except BaseException:
                     with suppress(OSError):
@@ -399,25 +375,43 @@ class BinaryIndex(Engine):
             self._layout = Layout.open(self.folder, finish_compaction(self.folder, manifest.generation))
         return plan
 
-    def finish(self, report: Report | None = None) -> Plan:
-        """Arrange the rows by the plan for their number, if that pays: after much has been added. Return the plan."""
+    def optimize(self, progress: ReportProgress | None = None) -> Plan:
+        """Compact by the plan for the number of records, if that pays: after much has been added. Return the plan."""
         with self._look() as (snapshot, layout):
             before = layout.manifest.plan
             plan = make_plan(snapshot.count, self.options, before)
             unlisted = snapshot.places - layout.manifest.settled
         if plan.lists == before.lists and (not plan.lists or unlisted <= _UNLISTED * snapshot.places):
             return before
-        return self.compact(report)
+        return self.compact(progress)
 
-    def _add(self, records: list[Record], vectors: Float32) -> None:
-        step = max(1, _VALUES // vectors.shape[1])
-        blocks = [vectors[first : first + step] for first in range(0, len(vectors), step)]
-        self._store(records, map(pack, blocks), map(to_int8, blocks))
+    def _batch_hint(self, *, embeds: bool) -> int:
+        return _EMBEDDED if embeds else min(_GIVEN, max(1, _VALUES // self.contract.dimension))
 
-    def _store(self, records: Sequence[Record], codes: Iterable[Bits], vectors: Iterable[Int8]) -> None:
+    def _begin(self) -> None:
+        with self._write():
+            self.contract.check(self._opened_layout.manifest.contract, theirs="the index on disk")
+            self._remember_settings()
+
+    def _unchanged(self, records: list[Record]) -> Mapping[str, bool]:
+        with self._read() as snapshot:
+            return snapshot.unchanged(records)
+
+    def _store(self, records: list[Record], vectors: Vectors) -> Mapping[str, str]:
+        if vectors.dtype == np.uint8:
+            if self._opened_layout.vectors is not None:
+                raise InvalidInput(f"{self.folder} keeps int8 vectors: add floats, or create it with vectors='none'")
+            self._append(records, [vectors], [])
+        else:
+            step = max(1, _VALUES // vectors.shape[1])
+            blocks = [vectors[first : first + step] for first in range(0, len(vectors), step)]
+            self._append(records, map(pack, blocks), map(to_int8, blocks))
+        return {}
+
+    def _append(self, records: Sequence[Record], codes: Iterable[Bits], vectors: Iterable[Int8]) -> None:
+        """Store records with their bits and int8 copies, which may be read and made while they are written."""
         entries = [(record.id, record.metadata_json(), record.text) for record in records]
         with self._write() as writer:
-            self._remember_settings()
             start, layout = writer.places, self._opened_layout
             code_crc = layout.codes.append(start, codes)
             vector_crc = 0 if layout.vectors is None else layout.vectors.append(start, vectors)
@@ -426,6 +420,12 @@ class BinaryIndex(Engine):
     def _delete(self, ids: list[str]) -> int:
         with self._write() as writer:
             return writer.delete(ids)
+
+    def _delete_where(self, condition: Filter) -> int:
+        with self._write() as writer, self._read() as snapshot:
+            matching = np.flatnonzero(select(condition, snapshot.rows, snapshot.find)).tolist()
+            parts = (matching[start : start + _BLOCK] for start in range(0, len(matching), _BLOCK))
+            return sum(map(writer.delete_rows, parts))
 
     def _get(self, ids: list[str]) -> list[Record]:
         with self._read() as snapshot:
@@ -437,11 +437,16 @@ class BinaryIndex(Engine):
             numbers, scores = best(view, query, k, self._effort(view), threads=cores())
             return _hits(snapshot, numbers, scores)
 
-    def _query_rows(self, queries: Sequence[str] | ArrayLike) -> Float32:
-        if isinstance(queries, Sequence) and len(queries) and isinstance(queries[0], str):
-            return self._need_encoder("query vectors").encode_queries(cast("Sequence[str]", queries))
-        given = np.asarray(queries)
-        return self._check_vectors(given, len(given) if given.ndim else 1)
+    def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
+        """Search on all cores, in one snapshot of the index."""
+        with self._look() as (snapshot, layout):
+            view = self._view(snapshot, layout, condition)
+            found = best_of_batch(view, queries, k, self._effort(view))
+            return [_hits(snapshot, numbers, scores) for numbers, scores in found]
+
+    def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
+        start = 0 if after is None else read_cursor(after)
+        return iterate(self._look, batch_size, vectors=vectors, condition=condition, start=start)
 
     def _query_bits(self, query: str | ArrayLike) -> Bits:
         if isinstance(query, str):
@@ -583,7 +588,7 @@ def _hits(snapshot: Snapshot, numbers: Rows, scores: Float32) -> list[Hit]:
     return [Hit(record, score) for record, score in zip(found, scores.tolist(), strict=True)]
 
 
-def _silent(phase: str, done: int, total: int) -> None:
+def _silent(_: Progress) -> None:
     pass
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.errors import IndexDamaged
+from jinavec.errors import IndexDamaged, InvalidVectors
+from jinavec.vectors import Float32, normalize, unpack
 from jinavec_integrations.faiss.filters import Mask
 from jinavec_integrations.faiss.generations import named
 from jinavec_integrations.faiss.listed import ListedCodes
@@ -101,7 +102,7 @@ class Layout:
             raise IndexDamaged(f"{self.codes.path.parent} is damaged: records.sqlite: {rows} rows are not all there")
 
     def close(self) -> None:
-        """Let go of the mapped files."""
+        """Release the memory maps. Idempotent."""
         self.codes.close()
         if self.vectors is not None:
             self.vectors.close()
@@ -136,6 +137,19 @@ class Layout:
         if len(old) and not 0 <= places[old].min() <= places[old].max() < settled:
             raise IndexDamaged(f"{self.codes.path.parent} is damaged: places.int64 names rows that are not there")
         return places
+
+    def vectors_of(self, numbers: Rows) -> Float32:
+        """Return the unit vectors (n, dimension) of row numbers that have a place.
+
+        As exact as int8 keeps them; of an index that keeps bits alone, their directions as +1 and -1.
+        """
+        places = self.places_of(numbers)
+        if self.vectors is None:
+            return normalize(unpack(self.codes.gather(places))[:, : self.manifest.contract.dimension])
+        try:
+            return normalize(self.vectors.gather(places))
+        except InvalidVectors as error:  # an int8 vector always has a component of 127 or -127
+            raise IndexDamaged(f"{self.vectors.path} is damaged: {error}") from error
 
     def existing(self, rows: int) -> Mask:
         """Return which of so many numbers no compaction has removed."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jinavec.ingest import Progress, ReportProgress
 from jinavec_integrations.faiss.rowfile import RowFile, Rows, in_sequence
 
-Report = Callable[[str, int, int], None]
-"""Called with a phase, the rows done in it, and the rows there are."""
 BLOCK = 16_384
 """Rows moved at a time."""
 _WINDOW = 2**25
 """Bytes that are put in order at a time."""
 
 
-def move(source: RowFile, target: RowFile, places: Rows, what: str, report: Report) -> int:
+def move(source: RowFile, target: RowFile, places: Rows, what: str, progress: ReportProgress) -> int:
     """Write the rows at places (n,), each another one, to a new file in this order; return their CRC-32.
 
     Where the order is not the source's own, every row first goes somewhere into its window of the target, as it comes;
@@ -29,27 +28,27 @@ def move(source: RowFile, target: RowFile, places: Rows, what: str, report: Repo
         target: is made.
         places: of the source.
         what: is moved; a part of the names of the phases.
-        report: told about the progress.
+        progress: told how many rows are done.
 
     Raises:
         IndexDamaged: the source is too short.
     """
     target.create()
     if (places[1:] > places[:-1]).all():
-        return target.append(0, _in_order(source, places, what, report))
+        return target.append(0, _in_order(source, places, what, progress))
     window = max(1, _WINDOW // source.width)
-    target.scatter(_spread(source, places, window, what, report))
-    return target.append(0, _ordered(target, places, window, what, report))
+    target.scatter(_spread(source, places, window, what, progress))
+    return target.append(0, _ordered(target, places, window, what, progress))
 
 
-def _in_order(source: RowFile, places: Rows, what: str, report: Report) -> Iterator[NDArray[Any]]:
+def _in_order(source: RowFile, places: Rows, what: str, progress: ReportProgress) -> Iterator[NDArray[Any]]:
     for start in range(0, len(places), BLOCK):
         yield source.read(places[start : start + BLOCK])
-        report(f"moving {what}", min(start + BLOCK, len(places)), len(places))
+        progress(Progress(f"moving {what}", min(start + BLOCK, len(places)), len(places)))
 
 
 def _spread(
-    source: RowFile, places: Rows, window: int, what: str, report: Report
+    source: RowFile, places: Rows, window: int, what: str, progress: ReportProgress
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (row of the target, rows): as the source has them, each in the window it belongs to."""
     count = int(places.max()) + 1
@@ -65,11 +64,11 @@ def _spread(
             if owner >= 0:
                 yield free[owner], block[begin : begin + rows]
                 free[owner] += rows
-        report(f"moving {what}", end, count)
+        progress(Progress(f"moving {what}", end, count))
 
 
-def _ordered(target: RowFile, places: Rows, window: int, what: str, report: Report) -> Iterator[NDArray[Any]]:
+def _ordered(target: RowFile, places: Rows, window: int, what: str, progress: ReportProgress) -> Iterator[NDArray[Any]]:
     for start in range(0, len(places), window):
         came = np.argsort(places[start : start + window])
         yield in_sequence(target.read(np.arange(start, start + len(came))), came)
-        report(f"ordering {what}", start + len(came), len(places))
+        progress(Progress(f"ordering {what}", start + len(came), len(places)))

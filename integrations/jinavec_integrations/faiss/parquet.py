@@ -8,9 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jinavec.arrays import list_matrix
-from jinavec.errors import InvalidInput, InvalidRecord, brief
-from jinavec.extras import require
+from jinavec.errors import InvalidRecord, brief
+from jinavec.parquet import ParquetFile, plain_row
 from jinavec.records import Record
 
 
@@ -24,32 +23,21 @@ def read_parquet(
         InvalidRecord, InvalidVectors: a row that cannot be stored.
         MissingExtra: pyarrow is not installed.
     """
-    arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
+    number = 0
+    with ParquetFile(os.fspath(path), os.fspath(path)) as file:
+        file.require_columns(vector, id, text)
+        for values, vectors in file.batches(vector, rows):
+            assert vectors is not None, "a column of vectors was asked for"
+            yield [_record(value, number + row, id, text) for row, value in enumerate(values)], vectors
+            number += len(values)
+
+
+def _record(row: dict[str, Any], number: int, id: str | None, text: str | None) -> Record:
     try:
-        with parquet.ParquetFile(os.fspath(path), buffer_size=1 << 20, pre_buffer=False) as file:  # else all is held
-            _check_columns(path, file.schema_arrow.names, (vector, id, text))
-            number = 0
-            for batch in file.iter_batches(batch_size=rows):
-                vectors, others = list_matrix(batch.column(vector), vector), batch.drop_columns([vector])
-                values = others.to_pylist() if others.num_columns else [dict[str, Any]() for _ in range(len(batch))]
-                yield [_record(value, number + row, id, text) for row, value in enumerate(values)], vectors
-                number += len(batch)
-    except InvalidInput:
-        raise
-    except (arrow.ArrowException, OSError, ValueError) as error:
-        raise InvalidInput(f"cannot read {os.fspath(path)} as Parquet: {error}") from error
-
-
-def _record(values: dict[str, Any], number: int, id: str | None, text: str | None) -> Record:
+        values = plain_row(row)
+    except InvalidRecord as error:
+        raise InvalidRecord(f"row {number}: {error}") from error
     given = number if id is None else values.pop(id)
     if isinstance(given, bool) or not isinstance(given, (str, int)):
         raise InvalidRecord(f"row {number}: the id must be a string or a whole number, not {brief(given)}")
     return Record(str(given), "" if text is None else values.pop(text), values)
-
-
-def _check_columns(path: str | os.PathLike[str], columns: list[str], wanted: tuple[str | None, ...]) -> None:
-    for name in wanted:
-        if name is not None and columns.count(name) != 1:
-            raise InvalidInput(
-                f"{os.fspath(path)}: no column {name!r}, or two; it has: {', '.join(map(repr, columns))}"
-            )

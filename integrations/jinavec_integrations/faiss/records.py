@@ -13,15 +13,15 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import numpy as np
 
-from jinavec.errors import InvalidInput, brief
-from jinavec.filters import In, Range, match
-from jinavec.records import Record
-from jinavec_integrations.faiss.filters import Lookup, entries, is_unicode, lookups, read_entry
+from jinavec.errors import InvalidInput, InvalidRecord, brief
+from jinavec.filters import In, Range, Value, is_unicode, match
+from jinavec.records import Record, same_content
+from jinavec_integrations.faiss.filters import Lookup, entries, lookups, read_entry
 from jinavec_integrations.faiss.rowfile import Rows
 
 NAME = "records.sqlite"
@@ -83,13 +83,11 @@ class Snapshot:
 
     def dead(self, known: int = 0) -> Rows:
         """Return the rows whose records were replaced or deleted, but for the first ``known`` of them."""
-        with _readable():
-            return self._rows("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.rows - 1))
+        return self._rows("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.rows - 1))
 
     def find(self, leaf: In | Range) -> Rows:
         """Return the rows that pass a leaf of a filter, in no order."""
-        with _readable():
-            return np.concatenate([np.empty(0, np.int64), *(self._look_up(leaf, lookup) for lookup in lookups(leaf))])
+        return np.concatenate([np.empty(0, np.int64), *(self._look_up(leaf, lookup) for lookup in lookups(leaf))])
 
     def by_row(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows, in their order.
@@ -97,26 +95,45 @@ class Snapshot:
         Raises:
             sqlite3.DatabaseError: a row has none.
         """
-        found = self._records("row", rows)
+        found = self.existing(rows)
         if len(found) < len(rows):
             raise sqlite3.DatabaseError("a vector has no record")
-        return found
+        return list(found.values())
+
+    def existing(self, rows: Iterable[int]) -> dict[int, Record]:
+        """Return the records of those rows that have one, in their order."""
+        look_up = "SELECT id, text, metadata FROM records WHERE row = ?"
+        return {row: _record(found) for row in rows for found in self._connection.execute(look_up, (row,))}
+
+    def page(self, start: int, count: int) -> dict[int, Record]:
+        """Return the first ``count`` records in rows from ``start`` on."""
+        select = "SELECT row, id, text, metadata FROM records WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
+        return {row: _record(found) for row, *found in self._connection.execute(select, (start, self.rows, count))}
 
     def by_id(self, ids: Iterable[str]) -> list[Record]:
         """Return the records of those ids that exist, in their order."""
-        return self._records("id", filter(is_unicode, ids))
+        look_up = "SELECT id, text, metadata FROM records WHERE id = ?"
+        known = filter(is_unicode, ids)
+        return [_record(found) for id in known for found in self._connection.execute(look_up, (id,))]
+
+    def unchanged(self, records: Iterable[Record]) -> dict[str, bool]:
+        """Return for those of the ids that exist: whether text and metadata are the same."""
+        look_up = "SELECT id, text, metadata FROM records WHERE id = ?"
+        found = ((record, row) for record in records for row in self._connection.execute(look_up, (record.id,)))
+        return {
+            record.id: tuple(row[1:]) == (record.text, record.metadata_json()) or same_content(record, _record(row))
+            for record, row in found
+        }
 
     def ids(self) -> list[str]:
         """Return the ids of all records, the oldest first."""
-        with _readable():
-            return [id for (id,) in self._connection.execute("SELECT id FROM records ORDER BY row")]
+        return [id for (id,) in self._connection.execute("SELECT id FROM records ORDER BY row")]
 
     def rows_by_id(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the rows of those ids that exist."""
         look_up = "SELECT id, row FROM records WHERE id = ? AND row BETWEEN 0 AND ?"
         known = filter(is_unicode, ids)
-        with _readable():
-            return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
+        return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
 
     def numbers_of(self, ids: Sequence[str]) -> Rows:
         """Return the row numbers of ids.
@@ -136,27 +153,25 @@ class Snapshot:
 
     def verify(self) -> Iterator[str]:
         """Read everything and yield what is wrong: malformed pages, changed records, fields that are not theirs."""
-        with _readable():
-            for (problem,) in self._connection.execute("PRAGMA integrity_check"):
-                if problem != "ok":
-                    yield str(problem)
-            fields = count = 0
-            for row, id, metadata, text, crc in self._connection.execute(
-                "SELECT row, id, metadata, text, crc FROM records"
-            ):
-                count += 1
-                if crc != _crc(id, metadata, text):
-                    yield f"record {id!r} is not as it was stored"
-                    continue
-                for entry in set(_fields(row, metadata)):
-                    fields += 1
-                    if self._connection.execute(_KNOWN_FIELD, entry).fetchone() is None:
-                        yield f"the field {entry[0]!r} of record {id!r} cannot be found"
-            if count != self.count:
-                yield f"{count} records, but the state says {self.count}"
-            stored = self._connection.execute("SELECT COUNT(*) FROM fields").fetchone()[0]
-            if stored != fields:
-                yield f"{stored} fields, but the records have {fields}"
+        for (problem,) in self._connection.execute("PRAGMA integrity_check"):
+            if problem != "ok":
+                yield str(problem)
+        fields = count = 0
+        for row, crc, *parts in self._connection.execute("SELECT row, crc, id, metadata, text FROM records"):
+            count += 1
+            id, metadata, text = _texts(parts)
+            if crc != _crc(id, metadata, text):
+                yield f"record {id!r} is not as it was stored"
+                continue
+            for entry in set(_fields(row, metadata)):
+                fields += 1
+                if self._connection.execute(_KNOWN_FIELD, entry).fetchone() is None:
+                    yield f"the field {entry[0]!r} of record {id!r} cannot be found"
+        if count != self.count:
+            yield f"{count} records, but the state says {self.count}"
+        stored = self._connection.execute("SELECT COUNT(*) FROM fields").fetchone()[0]
+        if stored != fields:
+            yield f"{stored} fields, but the records have {fields}"
 
     def _look_up(self, leaf: In | Range, lookup: Lookup) -> Rows:
         where = "FROM fields WHERE name = ? AND kind = ? AND row BETWEEN 0 AND ?"
@@ -164,20 +179,11 @@ class Snapshot:
         if lookup.comparison is not None:
             return self._rows(f"SELECT row {where} AND value {lookup.comparison} ?", (*bound, lookup.value))
         found = self._connection.execute(f"SELECT row, value {where}", bound)
-        passing = (row for row, value in found if match(leaf, {leaf.field: read_entry(lookup.kind, value)}))
+        passing = (row for row, value in found if match(leaf, {leaf.field: _entry(lookup.kind, value)}))
         return np.fromiter(passing, np.int64)
 
     def _rows(self, statement: str, parameters: Sequence[object]) -> Rows:
         return np.fromiter((row for (row,) in self._connection.execute(statement, parameters)), np.int64)
-
-    def _records(self, column: str, values: Iterable[object]) -> list[Record]:
-        select = f"SELECT id, text, metadata FROM records WHERE {column} = ?"
-        with _readable():
-            return [
-                Record(id, text, json.loads(metadata))
-                for value in values
-                for id, text, metadata in self._connection.execute(select, (value,))
-            ]
 
 
 class Readers:
@@ -282,7 +288,7 @@ class Writer:
         """
         block = (self.places, len(records), codes, vectors)
         self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", block)
-        replaced = self._forget(id for id, _, _ in records)
+        replaced = self._forget("id", (id for id, _, _ in records))
         numbered = list(enumerate(records, start=self.rows))
         self._connection.executemany(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
@@ -294,9 +300,14 @@ class Writer:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete the records of those ids that exist, and return how many there were."""
-        deleted = self._forget(filter(is_unicode, ids))
-        if deleted:
-            self._advance(0, deleted)
+        deleted = self._forget("id", filter(is_unicode, dict.fromkeys(ids)))
+        self._advance(0, deleted)
+        return deleted
+
+    def delete_rows(self, rows: Iterable[int]) -> int:
+        """Delete the records of those rows that have one, and return how many there were."""
+        deleted = self._forget("row", rows)
+        self._advance(0, deleted)
         return deleted
 
     def shrink(self) -> None:
@@ -313,19 +324,19 @@ class Writer:
         """Close the connection."""
         self._connection.close()
 
-    def _forget(self, ids: Iterable[str]) -> int:
-        look_up = "SELECT row, metadata FROM records WHERE id = ?"
-        found = [row for id in dict.fromkeys(ids) for row in self._connection.execute(look_up, (id,))]
+    def _forget(self, column: Literal["id", "row"], values: Iterable[object]) -> int:
+        look_up = f"SELECT row, metadata FROM records WHERE {column} = ?"
+        found = [row for value in values for row in self._connection.execute(look_up, (value,))]
         rows = [(row,) for row, _ in found]
-        with _readable():
-            fields = sorted(entry for row, metadata in found for entry in _fields(row, metadata))
+        fields = sorted(entry for row, metadata in found for entry in _fields(row, metadata))
         self._connection.executemany("DELETE FROM records WHERE row = ?", rows)
         self._connection.executemany("DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?", fields)
         self._connection.executemany("INSERT INTO dead (row) VALUES (?)", rows)
         return len(found)
 
     def _advance(self, rows: int, deleted: int) -> None:
-        self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
+        if rows or deleted:
+            self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
 
 
 def _connect(folder: Path, mode: str, *statements: str) -> sqlite3.Connection:
@@ -369,18 +380,52 @@ def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int, str
     return state
 
 
-@contextmanager
-def _readable() -> Generator[None]:
+# What is read from the file, decoded. A file may hold anything, and what makes no sense is a sqlite3.DatabaseError; all
+# else that these functions could raise would be a mistake of ours, and leaves as what it is.
+
+
+def _texts(parts: Sequence[Any]) -> Sequence[str]:
+    """Return columns of a row that are texts."""
+    if not all(isinstance(part, str) for part in parts):
+        raise sqlite3.DatabaseError(f"a record has {brief(parts)} where there should be texts")
+    return parts
+
+
+def _record(row: Sequence[Any]) -> Record:
+    """Return the record of (id, text, metadata as JSON)."""
+    id, text, metadata = _texts(row)
+    content = _metadata(metadata)
     try:
-        yield
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise sqlite3.DatabaseError(f"its content makes no sense: {error}") from error
+        return Record(id, text, content)
+    except InvalidRecord as error:
+        raise sqlite3.DatabaseError(str(error)) from error
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"the metadata of a record are not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise sqlite3.DatabaseError(f"the metadata of a record are {brief(content)}, not an object")
+    return cast("dict[str, Any]", content)
+
+
+def _entry(kind: str, value: Any) -> Value:
+    try:
+        return read_entry(kind, value)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"a field holds {brief(value)} where there should be a number") from error
+
+
+def _fields(row: int, metadata: Any) -> Iterator[tuple[str, str, Any, int]]:
+    """Yield the entries of a record in the index of metadata fields, as rows of ``fields``."""
+    (text,) = _texts([metadata])
+    for name, kind, value in entries(_metadata(text)):
+        if not is_unicode(name) or not is_unicode(value):
+            raise sqlite3.DatabaseError("the metadata of a record hold half a surrogate pair")
+        yield name, kind, value, row
 
 
 def _crc(*parts: str) -> int:
     return zlib.crc32("\0".join(parts).encode())
-
-
-def _fields(row: int, metadata: str) -> Iterator[tuple[str, str, Any, int]]:
-    for name, kind, value in entries(json.loads(metadata)):
-        yield name, kind, value, row

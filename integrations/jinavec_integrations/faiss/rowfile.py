@@ -163,7 +163,7 @@ class RowFile(ABC):
             _write(file, 0, self.header(rows))
 
     def close(self) -> None:
-        """Let go of the mapped file, as soon as nobody looks at it any more."""
+        """Release the mapped file once it is no longer used. Idempotent."""
         self._map = None
 
     def _open_map(self, count: int) -> tuple[mmap.mmap, NDArray[Any]]:

@@ -94,7 +94,7 @@ def candidates(view: View, query: Float32, effort: Effort, threads: int) -> Rows
         pieces: list[Piece] = [(codes[places], places)]
     elif lists is not None:
         if view.passing is None:
-            return _in_lists(view, codes, lists, query, bits, effort, threads)
+            return _in_lists(view, codes, lists, query, bits, effort, threads=threads)
         pieces = _listed_pieces(view, view.passing, codes, lists, query, effort)
     elif (passing := passing_places(view)) is not None:
         return nearest_passing(bits, codes, passing, effort.candidates, threads=threads)
@@ -151,7 +151,9 @@ def _passing_pieces(view: View, passing: Mask, codes: Bits, ranges: list[tuple[i
             yield codes[places], places
 
 
-def _in_lists(view: View, codes: Bits, lists: Lists, query: Float32, bits: Bits, effort: Effort, threads: int) -> Rows:
+def _in_lists(
+    view: View, codes: Bits, lists: Lists, query: Float32, bits: Bits, effort: Effort, *, threads: int
+) -> Rows:
     """Return the nearest in the lists nearest to a query, and among the rows that are in no list yet."""
     chosen = lists.route(padded(query), effort.probes)
     found = view.layout.listed.nearest(bits, chosen, effort.candidates, threads=threads)

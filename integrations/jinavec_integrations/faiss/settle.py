@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jinavec.ingest import Progress, ReportProgress
 from jinavec.vectors import Float32, normalize, unpack
 from jinavec_integrations.faiss.disk import sync_folder
 from jinavec_integrations.faiss.filters import Mask
@@ -18,12 +19,12 @@ from jinavec_integrations.faiss.generations import FILES, named, remove_others
 from jinavec_integrations.faiss.layout import Layout
 from jinavec_integrations.faiss.lists import SAMPLE, assign, train
 from jinavec_integrations.faiss.manifest import DRAFT, NAME, Manifest, read_manifest
-from jinavec_integrations.faiss.moving import BLOCK, Report, move
+from jinavec_integrations.faiss.moving import BLOCK, move
 from jinavec_integrations.faiss.plan import Plan
 from jinavec_integrations.faiss.rowfile import CodeFile, Rows, VectorFile
 
 
-def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report) -> Manifest:
+def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, progress: ReportProgress) -> Manifest:
     """Write the next generation, complete and flushed; it counts once the state in SQLite says so.
 
     Args:
@@ -31,7 +32,7 @@ def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report
         layout: the generation that counts.
         alive: which of all row numbers ever given are left.
         plan: how to arrange them.
-        report: told about the progress.
+        progress: told about each phase.
 
     Returns:
         The manifest of the new generation.
@@ -40,11 +41,11 @@ def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report
     remove_others(folder, generation - 1)
     arrays: dict[str, NDArray[Any]] = {}
     if plan.lists:  # first of all: no list of all rows takes memory beside the sample
-        arrays["centroids.float32"] = _train(layout, alive, plan, report)
+        arrays["centroids.float32"] = _train(layout, alive, plan, progress)
     numbers = np.flatnonzero(alive)
     order = layout.places_of(numbers)
     if plan.lists:
-        owners = _assign(layout, order, arrays["centroids.float32"], report)
+        owners = _assign(layout, order, arrays["centroids.float32"], progress)
         arrays["offsets.int64"] = np.append(0, np.cumsum(np.bincount(owners, minlength=plan.lists)))
         sequence = np.argsort(owners, kind="stable")
         del owners
@@ -54,10 +55,10 @@ def settle(folder: Path, layout: Layout, alive: Mask, plan: Plan, report: Report
     arrays["places.int64"][numbers] = np.arange(len(numbers))
     checksums = {named(name, generation): _save(folder / named(name, generation), a) for name, a in arrays.items()}
     codes = CodeFile(folder, layout.codes.width, generation)
-    checksums[codes.path.name] = move(layout.codes, codes, order, "codes", report)
+    checksums[codes.path.name] = move(layout.codes, codes, order, "codes", progress)
     if layout.vectors is not None:
         vectors = VectorFile(folder, layout.vectors.width, generation)
-        checksums[vectors.path.name] = move(layout.vectors, vectors, order, "vectors", report)
+        checksums[vectors.path.name] = move(layout.vectors, vectors, order, "vectors", progress)
     sync_folder(folder)
     return replace(
         layout.manifest,
@@ -87,11 +88,11 @@ def finish_compaction(folder: Path, generation: int) -> Manifest:
     return manifest
 
 
-def _train(layout: Layout, alive: Mask, plan: Plan, report: Report) -> Float32:
+def _train(layout: Layout, alive: Mask, plan: Plan, progress: ReportProgress) -> Float32:
     """Train centroids on a seeded sample of the int8 copies, or of the bits where there is nothing else."""
     places = layout.places_of(np.flatnonzero(alive))
     size = min(len(places), SAMPLE * plan.lists)
-    report("training", 0, size)
+    progress(Progress("training", 0, size))
     chosen = np.sort(np.random.default_rng(plan.seed).choice(places, size, replace=False))
     del places  # as much memory as a tenth of the codes
     if layout.vectors is None:
@@ -102,11 +103,11 @@ def _train(layout: Layout, alive: Mask, plan: Plan, report: Report) -> Float32:
             stored = layout.vectors.read(chosen[start : start + BLOCK])
             sample[start : start + BLOCK, : stored.shape[1]] = normalize(stored)
     centroids = train(sample, plan.lists, plan.seed)
-    report("training", size, size)
+    progress(Progress("training", size, size))
     return centroids
 
 
-def _assign(layout: Layout, places: Rows, centroids: Float32, report: Report) -> NDArray[np.int32]:
+def _assign(layout: Layout, places: Rows, centroids: Float32, progress: ReportProgress) -> NDArray[np.int32]:
     sequence = np.argsort(places)  # rows are read in the order they lie
     blocks = (layout.codes.read(places[sequence[start : start + BLOCK]]) for start in range(0, len(places), BLOCK))
     owners = np.empty(len(places), np.int32)
@@ -114,7 +115,7 @@ def _assign(layout: Layout, places: Rows, centroids: Float32, report: Report) ->
     for found in assign(blocks, centroids, len(places)):
         owners[sequence[done : done + len(found)]] = found
         done += len(found)
-        report("assigning", done, len(places))
+        progress(Progress("assigning", done, len(places)))
     return owners
 
 

@@ -1,24 +1,32 @@
-"""Connections: a client for each server; one for each local folder, shared by everybody in this process."""
+"""Connections: a client for each server, and one for each local folder, shared by this process."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any, NoReturn
+from typing import Any
 
-from jinavec.errors import EngineError, IndexDamaged, JinavecError, warn
+from jinavec.errors import EngineError, warn
 from jinavec.extras import require
-from jinavec_integrations.qdrant.faults import temporary, translate, wait_asked
+from jinavec_integrations.qdrant.errors import (
+    Table,
+    folder_errors,
+    local_errors,
+    retry_after,
+    server_errors,
+    temporary,
+    translate,
+)
 from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
+from jinavec_integrations.qdrant.presets import Version
 
-Version = tuple[int, int]
 _KEYS = ("QDRANT_API_KEY", "JINAVEC_API_KEY")
 _OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
 """Methods that take a shard key; a query carries it in itself."""
@@ -42,12 +50,8 @@ class Connection:
         self._key = next((key for name in _KEYS if (key := os.environ.get(name))), None) if location.url else None
         self._closed = False
         require("qdrant_client", "qdrant")
-        try:
+        with self._own_errors(server_errors() if location.url else folder_errors()):
             self.client: Any = _remote(location, self._key, options) if location.url else _POOL.take(location.folder)
-        except (AttributeError, TypeError) as error:  # all that local mode says about a file of another shape
-            raise IndexDamaged(f"{location} is damaged: {error!r}") from error
-        except Exception as error:
-            self._raise(error)
 
     @property
     def local(self) -> bool:
@@ -60,11 +64,11 @@ class Connection:
         Args:
             method: its name, dotted where it is a part's.
             undone: what did not happen if it fails, for the message.
-            retry: whether a failure that may pass is tried again.
+            retry: whether to repeat a call that failed for a moment.
             arguments: of the method, without the name of the collection.
 
         Raises:
-            JinavecError: in place of whatever the client raises.
+            JinavecError: in place of what the client raises when a call fails.
         """
         if self._closed:
             raise EngineError(f"the index {self.location} is closed; open it again")
@@ -72,21 +76,19 @@ class Connection:
         if self._shard_key is not None and method in _OF_A_SHARD:
             arguments["shard_key_selector"] = self._shard_key
         run: Callable[..., Any] = attrgetter(method)(self.client)
-        try:
-            if self.local:
-                with _POOL.using, warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", "Local mode", UserWarning)
-                    return run(**arguments)
-            return self._repeating(run, arguments, self._retries if retry else 0)
-        except Exception as error:
-            self._raise(error, undone)
+        if not self.local:
+            with self._own_errors(server_errors(), undone):
+                return self._repeating(run, arguments, self._retries if retry else 0)
+        with _POOL.using, warnings.catch_warnings(), self._own_errors(local_errors(), undone):
+            warnings.filterwarnings("ignore", "Local mode", UserWarning)
+            return run(**arguments)
 
     def _repeating(self, run: Callable[..., Any], arguments: dict[str, Any], retries: int) -> Any:
         tenacity = require("tenacity", "qdrant")
         growing = tenacity.wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT)
 
         def wait(state: Any) -> float:
-            asked = wait_asked(state.outcome.exception())
+            asked = retry_after(state.outcome.exception())
             return float(growing(state)) if asked is None else asked
 
         return tenacity.Retrying(
@@ -96,14 +98,19 @@ class Connection:
             reraise=True,
         )(run, **arguments)
 
-    def _raise(self, error: Exception, undone: str = "") -> NoReturn:
-        told = translate(error, str(self.location), undone)
-        if told is None:
-            raise error
-        if self._key and self._key in str(told):  # whatever a server repeats
-            told = type(told)(str(told).replace(self._key, "***"))
-            raise told from None
-        raise told from error
+    @contextmanager
+    def _own_errors(self, table: Table, undone: str = "") -> Generator[None]:
+        """Raise jinavec's error in place of one in the table."""
+        try:
+            yield
+        except tuple(table) as error:
+            own = translate(table, str(self.location), error)
+            if own is None:
+                raise
+            text = f"{own}: {undone}" if undone else str(own)
+            if self._key and self._key in text:  # a server may repeat it, so the original is not shown either
+                raise type(own)(text.replace(self._key, "***")) from None
+            raise type(own)(text) from error
 
     @cached_property
     def version(self) -> Version:
@@ -115,16 +122,18 @@ class Connection:
         ours = client_version()
         if self.local:
             return ours
+        with self._own_errors(server_errors()):
+            found = self.client.info().version
         try:
-            theirs = _read_version(self.client.info().version)
-        except Exception as error:
-            self._raise(error)
+            theirs = _read_version(found)
+        except ValueError as error:
+            raise EngineError(f"{self.location}: not an answer of Qdrant: its version is {found!r}") from error
         if theirs[0] != ours[0] or abs(theirs[1] - ours[1]) > 1:
             warn(f"Qdrant {_dotted(theirs)} at {self.location.url} is too far from qdrant-client {_dotted(ours)}")
         return min(ours, theirs)
 
     def close(self) -> None:
-        """Let go of the client; closing twice is allowed."""
+        """Release the client. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -138,7 +147,7 @@ class Connection:
 
 
 def local_collection_exists(location: Location) -> bool:
-    """Return whether a local folder may hold a collection, without making anything."""
+    """Return whether a local folder may hold a collection; creates nothing."""
     return location.folder == MEMORY or (Path(location.folder) / "meta.json").is_file()
 
 
@@ -150,7 +159,7 @@ def client_version() -> Version:
 
 
 class _Pool:
-    """The clients of local folders: qdrant-client locks a folder, so one has to do for the process."""
+    """The clients of local folders, one for each: qdrant-client locks a folder, even within a process."""
 
     def __init__(self) -> None:
         self.using = RLock()  # local mode is not made for threads
@@ -169,7 +178,7 @@ class _Pool:
         with self._lock:
             self._users[folder] -= 1
             if not self._users[folder] and folder != MEMORY:  # what is in memory lives as long as the process
-                with self.using, suppress(JinavecError):
+                with self.using:
                     self._clients.pop(folder).close()
 
 

@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 from uuid import UUID, uuid5
 
-from jinavec.errors import IndexDamaged, InvalidRecord, brief
+from jinavec.errors import IndexDamaged, InvalidInput, InvalidRecord, brief
 from jinavec.records import Record
 from jinavec_integrations.qdrant.filters import order, terms
 
 NAMESPACE = UUID("6f0fbd5d-6d5c-5c3f-9d0c-2b7f5b1c9a51")
-"""Of the UUIDs of record ids; part of the format."""
+"""Namespace of the UUIDs of record ids; part of the format."""
 INNER = "jinavec"
 """The key in a payload of what only jinavec reads: the id, what filters find, and the exact metadata if need be."""
 
 Ids = Literal["uuid5", "native"]
-"""How point ids come from record ids: by UUID, or unchanged where they can be (adopted collections)."""
+"""How point ids are made of record ids: as UUIDs, or unchanged if possible (adopted collections)."""
 PointId = int | str
 TEXT_KEYS = ("text", "document", "page_content", "content")
-"""Where the text of a point is looked for, in this order."""
+"""Payload keys that may hold the text of a point, the first that does counts."""
 
 
 def point_id(id: str, ids: Ids = "uuid5") -> PointId | None:
@@ -66,30 +66,49 @@ def to_record(point: PointId, payload: Mapping[str, Any] | None) -> Record:
         raise IndexDamaged(f"the point {point!r} was not written by jinavec: its payload has no {INNER}.id")
     known = cast("dict[str, Any]", inner)
     try:
-        metadata = json.loads(known["exact"]) if "exact" in known else foreign_metadata(content)
+        metadata = _exact(known["exact"]) if "exact" in known else foreign_metadata(content)
         return Record(known["id"], foreign_text(content), metadata)
-    except (InvalidRecord, TypeError, ValueError) as error:
+    except InvalidRecord as error:
         raise IndexDamaged(f"the point {point!r} cannot be read: {error}") from error
 
 
 def owner(payload: Mapping[str, Any] | None) -> str | None:
-    """Return the id of the record that a payload belongs to; None where jinavec did not write it."""
+    """Return the id of the record that a payload belongs to; None if jinavec did not write it."""
     inner = (payload or {}).get(INNER)
     return cast("dict[str, Any]", inner).get("id") if isinstance(inner, dict) else None
 
 
 def foreign_text(payload: Mapping[str, Any]) -> str:
-    """Return the text in a payload, whoever wrote it."""
+    """Return the text in a payload of any tool."""
     return next((text for key in TEXT_KEYS if isinstance(text := payload.get(key), str)), "")
 
 
 def foreign_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata in a payload, whoever wrote it: the object of that name, or all that is not the text."""
+    """Return the metadata in a payload of any tool: the object of that name, or all that is not the text."""
     metadata = payload.get("metadata")
     if isinstance(metadata, dict):
         return cast("dict[str, Any]", metadata)
     text = next((key for key in TEXT_KEYS if isinstance(payload.get(key), str)), None)
     return {key: value for key, value in payload.items() if key not in (text, INNER)}
+
+
+def read_cursor(cursor: str) -> PointId:
+    """Return the point id that was written as a string, as the cursor of a page.
+
+    Raises:
+        InvalidInput: no point has such an id.
+    """
+    if (id := _native_id(cursor)) is None:
+        raise InvalidInput(f"{brief(cursor)} is not the cursor of a page of a Qdrant index")
+    return id
+
+
+def _exact(text: object) -> Any:
+    """Decode metadata that are stored as JSON."""
+    try:
+        return json.loads(cast("str", text))
+    except (TypeError, ValueError) as error:
+        raise InvalidRecord(f"its exact metadata are not JSON: {error}") from error
 
 
 def _native_id(id: str) -> PointId | None:

@@ -35,7 +35,7 @@ NEVER: Condition = {"has_id": []}
 
 _MAX = sys.float_info.max
 _TERM = 256  # characters after which a term is its digest
-_BYTES = 6  # 257**6 < 2**53: so many bytes, and where they end, fit into a float
+_BYTES = 6  # of a link: 257**6 is less than 2**53, so a float is exact, and less than 10**15, so JSON keeps its digits
 _LINKS = LONGEST // _BYTES  # of a bound; a value keeps one more, to show that it goes on
 _SMALL, _LARGE = 1e-6, 1e15  # between them, 15 digits are read alike everywhere
 
@@ -134,6 +134,12 @@ def _not(condition: Condition) -> Condition:
 
 
 def _chain(value: str | int | float) -> list[float]:
+    """Return numbers that, compared link by link, order as values do.
+
+    Strings order by code points, which is the order of their UTF-8 bytes. Of numbers, rounding never changes the order
+    but makes some equal; among those, the next links decide: by how many floats each lies above what it was rounded to,
+    and, for integers between two floats, by what is left, in the same way again until nothing is.
+    """
     if isinstance(value, str):
         data = _utf8(value)
         return [_digits(data[start : start + _BYTES]) for start in range(0, len(data), _BYTES)] or [0.0]
@@ -150,25 +156,31 @@ def _chain(value: str | int | float) -> list[float]:
 
 
 def _rounded(number: float) -> float:
-    """Return a number to 15 digits, which any JSON library reads alike; beyond the range where that holds, its end."""
+    """Return a number to 15 digits, which any JSON library reads alike; beyond that range, the end of the range."""
     if abs(number) < _SMALL:
         return 0.0
     return max(-_LARGE, min(_LARGE, float(f"{number:.15g}")))
 
 
 def _rank(number: float) -> int:
-    """Return how many floats lie between 0 and a number, negative below 0."""
+    """Return how many floats lie between 0 and a number, negative below 0.
+
+    The bits of positive IEEE 754 numbers, read as integers, count up in the order of the numbers.
+    """
     (bits,) = struct.unpack(">q", struct.pack(">d", number))
     return bits if bits >= 0 else -(bits & 0x7FFF_FFFF_FFFF_FFFF)
 
 
 def _split(number: int) -> list[float]:
-    """Return a 64-bit number as two links."""
+    """Return a 64-bit number as two links; the second is never negative, so the first decides unless it is equal."""
     return [float(number >> 32), float(number & 0xFFFF_FFFF)]
 
 
 def _digits(data: bytes) -> float:
-    """Read bytes as a number to the base 257, 0 standing for no byte; no rounding."""
+    """Read six bytes as a number to the base 257.
+
+    A byte counts one more than it is, and 0 is the end of a string, which so comes before all that continue it.
+    """
     number = 0
     for position in range(_BYTES):
         number = number * 257 + (data[position] + 1 if position < len(data) else 0)

@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any, Self, cast
+from collections.abc import Iterator, Mapping
+from threading import Lock
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
-from jinavec.encoder import Encoder, Progress
+from jinavec.encoder import Encoder
 from jinavec.engine import Engine
-from jinavec.errors import EngineError, IndexDamaged, IndexNotFound, InvalidFilter, InvalidInput, InvalidType, brief
+from jinavec.errors import EngineError, IndexNotFound
 from jinavec.extras import require
-from jinavec.filters import Filter, FilterDict, parse_filter
+from jinavec.filters import Filter
 from jinavec.options import read_options
-from jinavec.records import Hit, Record
-from jinavec.sender import Sender
-from jinavec.vectors import Float32, narrow
-from jinavec_integrations.qdrant import presets
-from jinavec_integrations.qdrant.collection import Manifest, open_collection, read_manifest, write_manifest
+from jinavec.records import Hit, Page, Record, same_content
+from jinavec.vectors import Float32
+from jinavec_integrations.qdrant.collection import open_collection
 from jinavec_integrations.qdrant.connection import Connection, local_collection_exists
-from jinavec_integrations.qdrant.convert import INNER, PointId, owner, point_id, to_payload, to_record
-from jinavec_integrations.qdrant.filters import translate
-from jinavec_integrations.qdrant.ingest import Ingested, ingest
+from jinavec_integrations.qdrant.convert import read_cursor, to_payload, to_record
 from jinavec_integrations.qdrant.location import Location, parse_location
+from jinavec_integrations.qdrant.manifest import Manifest, read_manifest, write_manifest
 from jinavec_integrations.qdrant.options import QdrantOptions
+from jinavec_integrations.qdrant.points import Points
+from jinavec_integrations.qdrant.queries import passing, query_request, too_deep
 
-_PAGE = 1000  # points asked for by id at a time
+_BATCH = 1024  # records a batch of an ingest
 _QUERIES = 64  # queries in a request
-_TRUSTED = 5.0
-"""Seconds that a contract which was read is taken for the collection's."""
 _MANY = 10_000  # hits after which the number of points is looked up: the server plans for as many as are asked for
+_TRUSTED_SECONDS = 5.0
+"""How long searches trust the contract that was read."""
+_TRUSTED_RECORDS = 2048
+"""How many records are stored under the contract that was read, before it is read again."""
+_READ_BACK = 10_000
+"""How many records are stored before it is looked up whether the server has them."""
 
 
 class QdrantIndex(Engine):
@@ -42,29 +44,44 @@ class QdrantIndex(Engine):
 
     Local mode is qdrant-client's own: exact, for small collections, one process at a time.
 
-    The contract is read again at every ``add`` and ``ingest``, and by searches and uploads every five seconds: somebody
-    else may have made the collection anew.
+    Another client may delete the collection and create another one under its name. So the contract is read again when
+    an ``add`` or ``ingest`` begins, every 2,048 records of it, and by searches every five seconds.
     """
 
+    name = "qdrant"
     options_type = QdrantOptions
 
-    def __init__(self, connection: Connection, manifest: Manifest, encoder: Encoder | None, options: QdrantOptions):
+    def __init__(
+        self,
+        connection: Connection,
+        manifest: Manifest,
+        encoder: Encoder | None,
+        options: QdrantOptions,
+        *,
+        created: bool = False,
+    ):
         self.contract = manifest.contract
         self.settings = manifest.settings
         self.encoder = encoder
         self.options = options
         self._connection = connection
         self._manifest = manifest
+        self._created = created
+        self._points = Points(connection, manifest)
+        self._lock = Lock()  # of what follows
         self._read_at = time.monotonic()
+        self._stored = 0  # records, since the contract was read
+        self._acknowledged: list[str] = []  # ids, since records were read back
+        self._looked_up: set[str] = set()  # ids whose points _unchanged saw, and _store is to write
 
     @classmethod
     def open_target(cls, location: str, *, contract: Contract | None, encoder: Encoder | None, options: object) -> Self:
-        """Open what a target names after ``qdrant:``; create it if there is a contract and nothing there.
+        """Open what a target names after ``qdrant:``; create it if there is a contract and no collection.
 
         Raises:
-            IndexNotFound: nothing is there, and no contract to create it.
+            IndexNotFound: there is no collection, and no contract to create it with.
             ContractMismatch: the collection has another contract.
-            IndexDamaged: it was made by somebody else, or does not fit its contract.
+            IndexDamaged: it was not created by jinavec, or does not fit its contract.
             IndexLocked: another process has the local folder open.
             EngineError: the server cannot be reached, or refuses the key.
         """
@@ -73,71 +90,16 @@ class QdrantIndex(Engine):
             raise IndexNotFound(f"there is no collection {place}; create it with a contract or an encoder")
         connection = Connection(place, chosen)
         try:
-            return cls(connection, open_collection(connection, contract, encoder, chosen), encoder, chosen)
+            manifest, created = open_collection(connection, contract, encoder, chosen)
         except BaseException:
             connection.close()
             raise
+        return cls(connection, manifest, encoder, chosen, created=created)
 
     @property
     def location(self) -> Location:
         """Where the collection is."""
         return self._connection.location
-
-    def ingest(
-        self,
-        records: Iterable[Record],
-        *,
-        encoder: Encoder | None = None,
-        resume: bool = True,
-        progress: Progress | None = None,
-    ) -> Ingested:
-        """Embed and store a stream of records, in batches, while earlier batches are uploaded.
-
-        Args:
-            records: any iterable; a repeated id replaces.
-            encoder: by default the one the engine was opened with.
-            resume: leave out records that are stored as they are, so that a run that was cut off can be repeated
-                without embedding anything twice.
-            progress: called with (records done, 0): how many there are in all is not known.
-
-        Returns:
-            How many were stored and how many were there already.
-
-        Raises:
-            InvalidRecord, InvalidType: something that cannot be stored; what came before it is.
-            ContractMismatch: the encoder has another contract.
-            EngineError: an upload failed, or the collection does not hold what was stored.
-        """
-        if not isinstance(records, Iterable):
-            raise InvalidType(f"records must be Record objects, not {type(records).__name__}")
-        if encoder is not None:
-            if not isinstance(encoder, Encoder):
-                raise InvalidType(f"an Encoder is needed, not {type(encoder).__name__}")
-            self.contract.check(encoder.contract)
-        used = encoder or self._need_encoder("encoder=")
-        self._check_still(0)
-        self._remember_settings(used)
-        return ingest(self, records, used, self._upsert, self._workers, resume=resume, progress=progress)
-
-    def search_many(
-        self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
-    ) -> list[list[Hit]]:
-        """Search for several queries in one request: texts, or vectors (n, dimension); see ``search``.
-
-        Returns:
-            The hits of each query, in their order.
-        """
-        condition = None if filter is None else parse_filter(filter)
-        if isinstance(queries, str) or not isinstance(queries, Iterable):
-            raise InvalidType(f"search_many takes several queries, not {brief(queries)}; for one, use search")
-        given: list[Any] = list(cast("Iterable[Any]", queries))
-        if given and all(isinstance(query, str) for query in given):
-            vectors = self._need_encoder("query vectors").encode_queries(given)
-        else:
-            vectors = self._check_vectors(given, len(given))
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InvalidInput(f"k must be a whole number of at least 1, not {brief(k)}")
-        return self._search_all(vectors, int(k), condition)
 
     def count(self) -> int:
         """Return the number of records."""
@@ -147,175 +109,133 @@ class QdrantIndex(Engine):
         """Return place, collection, counts, status, preset, contract and encoder settings, as plain JSON values."""
         found = self._connection.call("get_collection")
         return {
-            "engine": "qdrant",
+            **super().info(),
             "place": self.location.place,
             "collection": self.location.collection,
-            "records": self.count(),
             "indexed_vectors": found.indexed_vectors_count or 0,
-            "status": str(getattr(found.status, "value", found.status)),
+            "status": found.status.value,
             "preset": self._manifest.preset,
             "matryoshka": self._manifest.matryoshka,
-            "contract": self.contract.to_json(),
-            "encoder": None if self.settings is None else self.settings.to_json(),
         }
 
     def close(self) -> None:
-        """Let go of the connection; closing twice is allowed."""
+        """Release the connection. Idempotent."""
         self._connection.close()
 
     def __repr__(self) -> str:
         return f"QdrantIndex({str(self.location)!r}, dimension={self.contract.dimension})"
 
-    def _add(self, records: list[Record], vectors: Float32) -> None:
-        for record in records:
-            to_payload(record)  # all of them, before anything is sent
-        self._check_still(0)
-        self._check_owners([record.id for record in records])
-        self._remember_settings(self.encoder)
-        size = self.options.batch_size
-        with Sender(self._workers) as sender:
-            for start in range(0, len(records), size):
-                part = slice(start, start + size)
-                sender.submit(partial(self._upsert, records[part], vectors[part]))
+    def _batch_hint(self, *, embeds: bool) -> int:
+        return max(_BATCH, self.options.batch_size)
 
-    def _upsert(self, records: list[Record], vectors: Float32) -> None:
-        self._check_still()
-        models = require("qdrant_client.models", "qdrant")
-        self._connection.call(
-            "upsert",
-            undone=f"of these {len(records)} records none or some were stored, running it again replaces them",
-            points=models.Batch(
-                ids=[self._point_id(record.id) for record in records],
-                vectors=self._named(vectors),
-                payloads=[to_payload(record) for record in records],
-            ),
-            wait=True,
-        )
-
-    def _named(self, vectors: Float32) -> Any:
-        """Return vectors by name where the collection has names; one (dimension,) or rows."""
-        if not self._manifest.vector:
-            return vectors.tolist()
-        named = {self._manifest.vector: vectors.tolist()}
-        if self._manifest.matryoshka is not None:
-            named[presets.SHORT] = narrow(vectors, self._manifest.matryoshka).tolist()
-        return named
-
-    def _delete(self, ids: list[str]) -> int:
-        models = require("qdrant_client.models", "qdrant")
-        found = list(self._check_owners(ids))
-        for start in range(0, len(found), _PAGE):
-            selector = models.PointIdsList(points=found[start : start + _PAGE])
-            self._connection.call("delete", points_selector=selector, wait=True)
-        return len(found)
-
-    def _get(self, ids: list[str]) -> list[Record]:
-        found = {str(key): to_record(key, point.payload) for key, point in self._points(ids, True).items()}
-        asked = [(id, found.get(str(self._point_id(id)))) for id in ids]
-        for id, record in asked:
-            if record is not None and record.id != id:
-                raise IndexDamaged(f"{self.location}: the point of record {id!r} holds record {record.id!r}")
-        return [record for _, record in asked if record is not None]
-
-    def _check_owners(self, ids: list[str]) -> dict[PointId, Any]:
-        """Return the points of record ids that are there.
-
-        Raises:
-            IndexDamaged: one of them belongs to somebody else; nothing was changed.
-        """
-        found = self._points(ids, [f"{INNER}.id"])
-        for id in ids:
-            point = found.get(cast("PointId", self._point_id(id)))
-            if point is not None and (known := owner(point.payload)) != id:
-                holds = "was not written by jinavec" if known is None else f"holds record {known!r}"
-                raise IndexDamaged(
-                    f"{self.location}: the point {point.id!r}, where record {id!r} belongs, {holds}; nothing was"
-                    " changed: delete that point, or give the record another id"
-                )
-        return found
-
-    def _points(self, ids: list[str], payload: bool | list[str]) -> dict[PointId, Any]:
-        """Return the points of record ids that are there."""
-        wanted = list(dict.fromkeys(point for id in ids if (point := self._point_id(id)) is not None))
-        found: dict[PointId, Any] = {}
-        for start in range(0, len(wanted), _PAGE):
-            page = wanted[start : start + _PAGE]
-            points = self._connection.call("retrieve", ids=page, with_payload=payload, with_vectors=False)
-            found |= {point.id: point for point in points}
-        return found
-
-    def _point_id(self, id: str) -> PointId | None:
-        return point_id(id, self._manifest.ids)
-
-    def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
-        return self._search_all(query[None], k, condition)[0]
-
-    def _search_all(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
-        limit = min(k, max(1, self.count())) if k > _MANY else k
-        self._check_still()
-        models = require("qdrant_client.models", "qdrant")
-        passing = None if condition is None else _passing(condition)
-        requests = [models.QueryRequest(**self._request(query, limit, passing)) for query in queries]
-        hits: list[list[Hit]] = []
-        for start in range(0, len(requests), _QUERIES):
-            answers = self._connection.call("query_batch_points", requests=requests[start : start + _QUERIES])
-            hits += [[_hit(point) for point in answer.points] for answer in answers]
-        return hits
-
-    def _request(self, query: Float32, limit: int, passing: Any) -> dict[str, Any]:
-        params = presets.search_params(self._manifest.preset, self.options.recall, limit)
-        common = {
-            "limit": limit,
-            "with_payload": True,
-            "using": self._manifest.vector or None,
-            "shard_key": self.options.shard_key,
-        }
-        if self._manifest.matryoshka is None:
-            return {"query": query.tolist(), "filter": passing, "params": params, **common}
-        candidates = presets.candidates(self.options.recall, limit)
-        first = {
-            "query": narrow(query, self._manifest.matryoshka).tolist(),
-            "using": presets.SHORT,
-            "filter": passing,
-            "limit": candidates,
-            "params": presets.search_params(self._manifest.preset, self.options.recall, candidates),
-        }
-        return {"prefetch": [first], "query": query.tolist(), **common}
-
-    def _check_still(self, trusted: float = _TRUSTED) -> None:
-        """Refuse to go on where the collection is no longer the one that was opened.
-
-        Raises:
-            ContractMismatch: it has another contract by now.
-            EngineError: it has other vectors or ids by now.
-            IndexNotFound, IndexDamaged: it was deleted, or made anew by somebody else.
-        """
-        if trusted and time.monotonic() - self._read_at < trusted:
-            return
-        found = read_manifest(self._connection)
-        self.contract.check(found.contract, ours="the index that was opened", theirs="the collection now")
-        if dataclasses.replace(found, settings=None) != dataclasses.replace(self._manifest, settings=None):
-            raise EngineError(f"{self.location} was made anew in another way; open it again")
-        self._read_at = time.monotonic()
-
-    @property
-    def _workers(self) -> int:
+    def _ingest_threads(self) -> int:
         return 1 if self._connection.local else self.options.parallel
 
-    def _remember_settings(self, encoder: Encoder | None) -> None:
-        used = None if encoder is None else encoder.settings
+    def _begin(self) -> None:
+        self._check_contract()
+        self._looked_up.clear()
+        used = None if self.encoder is None else self.encoder.settings
         if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
             self._manifest = dataclasses.replace(self._manifest, settings=used)
             write_manifest(self._connection, self._manifest)
             self.settings = used
 
+    def _check(self, record: Record) -> None:
+        to_payload(record)
 
-def _passing(condition: Filter) -> Any:
-    models, validation = require("qdrant_client.models", "qdrant"), require("pydantic", "qdrant").ValidationError
-    try:
-        return models.Filter(must=[translate(condition)])
-    except (RecursionError, validation):  # ours are well-formed: all that pydantic can refuse is their depth
-        raise InvalidFilter("the filter is nested too deeply for Qdrant") from None
+    def _unchanged(self, records: list[Record]) -> Mapping[str, bool]:
+        stored = self._points.read([record.id for record in records])
+        same = {record.id: same_content(record, stored[record.id]) for record in records if record.id in stored}
+        with self._lock:
+            self._looked_up.update(record.id for record in records if not same.get(record.id))
+        return same
+
+    def _store(self, records: list[Record], vectors: Float32) -> Mapping[str, str]:
+        ids = [record.id for record in records]
+        self._before_storing(ids)
+        size = self.options.batch_size
+        try:
+            for start in range(0, len(records), size):
+                part = slice(start, start + size)
+                self._points.upsert(records[part], vectors[part])
+        except EngineError:
+            with self._lock:
+                self._acknowledged.clear()  # the ingest ends with this error: a server in trouble is not asked more
+            raise
+        self._after_storing(ids)
+        return {}
+
+    def _before_storing(self, ids: list[str]) -> None:
+        """Refuse to write under an outdated contract, or over the points of another tool."""
+        with self._lock:
+            outdated = self._stored >= _TRUSTED_RECORDS
+            unknown = [] if self._created else [id for id in ids if id not in self._looked_up]
+            self._looked_up.difference_update(ids)
+        if outdated:
+            self._check_contract()
+        if unknown:
+            self._points.owned(unknown)
+
+    def _after_storing(self, ids: list[str]) -> None:
+        with self._lock:
+            self._stored += len(ids)
+            self._acknowledged += ids
+            enough = len(self._acknowledged) >= _READ_BACK
+        if enough:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Look up whether the server has what it acknowledged; that is searchable already."""
+        with self._lock:
+            ids, self._acknowledged = self._acknowledged, []
+        if ids and not self._connection.local:
+            self._points.check_stored(ids)
+
+    def _delete(self, ids: list[str]) -> int:
+        return self._points.delete(ids)
+
+    def _get(self, ids: list[str]) -> list[Record]:
+        found = self._points.read(ids)
+        return [found[id] for id in ids if id in found]
+
+    def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
+        self._check_contract(_TRUSTED_SECONDS)
+        start = None if after is None else read_cursor(after)
+        return self._points.scroll(batch_size, vectors, passing(condition), start)
+
+    def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
+        return self._search_batch(query[None], k, condition)[0]
+
+    def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
+        limit = min(k, max(1, self.count())) if k > _MANY else k
+        self._check_contract(_TRUSTED_SECONDS)
+        models, match = require("qdrant_client.models", "qdrant"), passing(condition)
+        requests = [
+            models.QueryRequest(**query_request(query, limit, match, self._manifest, self.options)) for query in queries
+        ]
+        hits: list[list[Hit]] = []
+        for start in range(0, len(requests), _QUERIES):
+            with too_deep():
+                answers = self._connection.call("query_batch_points", requests=requests[start : start + _QUERIES])
+            hits += [[_hit(point) for point in answer.points] for answer in answers]
+        return hits
+
+    def _check_contract(self, max_age: float = 0.0) -> None:
+        """Refuse to go on if the collection is no longer the one that was opened; read at most ``max_age`` seconds ago.
+
+        Raises:
+            ContractMismatch: it has another contract.
+            EngineError: it has other vectors or ids.
+            IndexNotFound, IndexDamaged: it was deleted, or recreated by another tool.
+        """
+        if time.monotonic() - self._read_at < max_age:
+            return
+        found = read_manifest(self._connection)
+        self.contract.check(found.contract, ours="the index that was opened", theirs="the collection now")
+        if dataclasses.replace(found, settings=None) != dataclasses.replace(self._manifest, settings=None):
+            raise EngineError(f"{self.location} was recreated by another client with other options; reopen the index")
+        with self._lock:
+            self._read_at, self._stored = time.monotonic(), 0
 
 
 def _hit(point: Any) -> Hit:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from jinavec.errors import InvalidInput, brief
 
 Preset = Literal["exact", "scalar", "binary", "binary_asymmetric", "turbo"]
-"""Ways to quantise, each with its search parameters (see ``presets``)."""
+"""Ways to quantize, each with its search parameters (see ``presets``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,34 +25,34 @@ class QdrantOptions:
     preset: Preset | None = None
     """By default scalar."""
     matryoshka: int | None = None
-    """Keep a short vector of so many dimensions too: it finds the candidates, the full one scores them."""
+    """Store a second vector of this many dimensions: it finds the candidates, the full one scores them."""
     range_fields: list[str] = field(default_factory=list[str])
-    """Metadata fields with a payload index for ranges, made where missing; equality has one on all fields anyway."""
+    """Metadata fields with a payload index for ranges, created if missing; equality has one on all fields anyway."""
     hnsw_m: int | None = None
     """Links of a point in the HNSW graph."""
     hnsw_ef_construct: int | None = None
-    """Candidates looked at for each link of a new point."""
+    """Candidates considered for the links of a new point."""
     shard_number: int | None = None
     replication_factor: int | None = None
     """Copies of each shard in a cluster."""
     write_consistency_factor: int | None = None
     """Copies that must acknowledge a write."""
     shard_key: str | None = None
-    """In a cluster: shard the collection by keys; write to and search the shards of this one, made where missing."""
+    """In a cluster: shard the collection by keys; write to and search the shards of this one, created if missing."""
 
     adopt: bool = False
-    """Take over a collection made by somebody else: write the contract into its metadata, make its points findable."""
+    """Adopt a collection of another tool: write the contract into its metadata, make its points findable."""
 
     recall: float = 0.95
     """The share of the exact best ten that a search aims at; decides oversampling and the width of the search."""
     batch_size: int = 256
     """Points in a request."""
     parallel: int = 2
-    """Requests of an upload under way at a time."""
+    """Requests of an ingest under way at the same time."""
     retries: int = 5
-    """How often a request is repeated after 429, 5xx or a lost connection."""
+    """Retries of a request after 429, 5xx or a lost connection."""
     timeout: int = 60
-    """Seconds for an answer."""
+    """Seconds to wait for an answer."""
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in get_args(Preset):

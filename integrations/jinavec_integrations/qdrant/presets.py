@@ -1,6 +1,6 @@
-"""Presets: a way to quantise with the search parameters that belong to it; pure, as REST values.
+"""Presets: a way to quantize with the search parameters that belong to it; pure, as REST values.
 
-Quantised vectors stay in memory and find the candidates; the originals stay on disk and score them again. Scoring
+Quantized vectors stay in memory and find the candidates; the originals stay on disk and score them again. Scoring
 again without more candidates than hits only reorders them, so every preset that loses something oversamples.
 """
 
@@ -65,7 +65,7 @@ def vectors(dimension: int, options: QdrantOptions, version: Version, *, distanc
 
 
 def quantize(preset: Preset, version: Version) -> dict[str, Any] | None:
-    """Return the quantisation of a preset, pinned in memory."""
+    """Return the quantization of a preset, pinned in memory."""
     pinned: dict[str, Any] = {"memory": "pinned"} if version >= _MEMORY else {"always_ram": True}
     if preset == "scalar":
         return {"scalar": {"type": "int8", "quantile": 0.99, **pinned}}

@@ -78,6 +78,8 @@ def test_mistakes_are_refused() -> None:
     with pytest.raises(InvalidDimension):
         JinaV5EmbeddingFunction("lexical", dimension=63)
     with pytest.raises(TypeError, match="dimensions"):
-        JinaV5EmbeddingFunction("lexical", dimensions=64)
+        JinaV5EmbeddingFunction("lexical", dimensions=64)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(InvalidInput, match="dimension cannot be chosen again"):
+        JinaV5EmbeddingFunction(CORE, dimension=64)
     with pytest.raises(InvalidInput, match=r"Encoder\.load"):
         JinaV5EmbeddingFunction(Encoder(TWO_ROLES, CORE.backend)).get_config()

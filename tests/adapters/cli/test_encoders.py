@@ -10,7 +10,7 @@ import pytest
 from jinavec import Contract, EncoderSettings, Task
 from jinavec.errors import ContractMismatch
 from jinavec.models import find_model
-from jinavec_adapters.cli.encoders import Existing, settle
+from jinavec_adapters.cli.encoders import Existing, choose_settings
 from jinavec_adapters.cli.flags import EncoderFlags
 
 NANO = find_model("jina-embeddings-v5-text-nano")
@@ -30,11 +30,11 @@ EXISTING = Existing(Contract.of(NANO, Task.CLUSTERING, 256), REMEMBERED)
 
 
 def test_without_flags_the_index_decides() -> None:
-    assert settle(EncoderFlags(), EXISTING) == REMEMBERED
+    assert choose_settings(EncoderFlags(), EXISTING) == REMEMBERED
 
 
 def test_without_an_index_the_defaults_do() -> None:
-    settings = settle(EncoderFlags())
+    settings = choose_settings(EncoderFlags())
     assert settings == EncoderSettings(
         profile=find_model("lexical"), task=Task.RETRIEVAL, dimension=768, backend="lexical"
     )
@@ -57,17 +57,17 @@ def test_without_an_index_the_defaults_do() -> None:
     ],
 )
 def test_a_flag_overrides_what_it_names(flags: dict[str, Any], changed: dict[str, Any]) -> None:
-    assert settle(EncoderFlags(**flags), EXISTING) == replace(REMEMBERED, **changed)
+    assert choose_settings(EncoderFlags(**flags), EXISTING) == replace(REMEMBERED, **changed)
 
 
 def test_another_model_of_the_same_vectors_brings_its_own_weights() -> None:
-    settings = settle(EncoderFlags(model="jina-embeddings-v5-text-nano-clustering"), EXISTING)
+    settings = choose_settings(EncoderFlags(model="jina-embeddings-v5-text-nano-clustering"), EXISTING)
     assert (settings.profile.name, settings.source, settings.revision) == (f"{NANO.name}-clustering", "", "")
     assert (settings.task, settings.dimension) == (Task.CLUSTERING, 256)
 
 
 def test_an_index_that_remembers_only_its_contract() -> None:
-    settings = settle(EncoderFlags(), Existing(EXISTING.contract, None))
+    settings = choose_settings(EncoderFlags(), Existing(EXISTING.contract, None))
     assert (settings.profile, settings.task, settings.dimension) == (NANO, Task.CLUSTERING, 256)
 
 
@@ -77,4 +77,4 @@ def test_an_index_that_remembers_only_its_contract() -> None:
 )
 def test_vectors_of_another_contract_are_refused(flags: dict[str, Any]) -> None:
     with pytest.raises(ContractMismatch):
-        settle(EncoderFlags(**flags), EXISTING)
+        choose_settings(EncoderFlags(**flags), EXISTING)

@@ -27,7 +27,7 @@ def test_index_search_info_delete(run: Run, write_jsonl: WriteJsonl) -> None:
     notes = write_jsonl("notes.jsonl", NOTES)
     done = run("index", notes, "--to", TARGET, "--option", "preset=binary", "--option", 'range_fields=["born"]')
     assert (done.code, done.out) == (0, f"indexed 2 records into {TARGET} (lexical, retrieval, 768 dimensions)\n")
-    again = run("index", notes, "--to", TARGET)
+    again = run("index", notes, "--to", TARGET, "--no-resume")
     assert "2 replaced" in again.out
 
     found = run("search", TARGET, "where does the cat sleep?", "--json")
@@ -77,7 +77,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[QdrantServer]:
 def test_the_same_on_a_server(run: Run, write_jsonl: WriteJsonl, server: QdrantServer) -> None:
     notes, target = write_jsonl("notes.jsonl", NOTES), f"qdrant:{server.url}/notes"
     assert run("index", notes, "--to", target, "--option", "preset=binary").code == 0
-    assert "2 were there already" in run("index", notes, "--to", target, "--resume").out
+    assert "2 unchanged" in run("index", notes, "--to", target, "--resume").out
     for recall, oversampling in (("0.9", 3.5), ("0.99", 6.0)):
         found = run("search", target, "where does the cat sleep?", "--option", f"recall={recall}", "--json")
         assert [hit["id"] for hit in found.lines] == ["cat", "dog"]
@@ -85,6 +85,15 @@ def test_the_same_on_a_server(run: Run, write_jsonl: WriteJsonl, server: QdrantS
         assert asked["quantization"]["oversampling"] == oversampling
     assert run("delete", target, "dog").code == 0
     assert run("info", target, "--json").lines[0]["records"] == 1
+
+
+def test_a_new_collection_is_never_asked_what_it_holds(run: Run, write_jsonl: WriteJsonl, server: QdrantServer) -> None:
+    notes = write_jsonl("notes.jsonl", [{"id": f"id {n}", "text": f"text {n}"} for n in range(3000)])
+    assert run("index", notes, "--to", f"qdrant:{server.url}/notes", "--dimension", "64").code == 0
+    lines = [f"{method} {path}" for method, path, *_ in server.requests]
+    upserts = [line for line in lines if line == "PUT /collections/notes/points"]
+    assert len(upserts) == 12
+    assert len(lines) - len(upserts) <= 8  # 12 for 10,240 records
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
@@ -123,6 +132,6 @@ def test_an_upload_that_fails_says_what_is_stored_and_goes_on(
     done = run(*index)
     assert (done.code, done.out) == (1, "")
     assert "too many requests" in done.err
-    assert "nothing was stored" in done.err
+    assert "run the same command again to continue" in done.err
     assert run(*index, "--resume").code == 0
     assert run("info", target, "--json").lines[0]["records"] == 2

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from hypothesis import strategies as st
 from jinavec.errors import InvalidInput, InvalidRecord, JinavecError
 from jinavec.extras import require
 from jinavec.records import Record
-from jinavec_adapters.cli.sources import BadRecords, Fields, Item, Sources
+from jinavec_adapters.cli.sources import Fields, Item, Rejects, Sources
 
 Read = Callable[..., list[Item]]
 arrow: Any = require("pyarrow", "parquet")
 parquet: Any = require("pyarrow.parquet", "parquet")
-zstandard: Any = require("zstandard", "zstd")
+zstd: Any = require("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd", "zstd")
 
 THREE = [
     {"id": "a", "text": "one", "kind": "x", "size": 3, "ratio": 0.5, "ok": True, "tags": ["p", "q"], "none": None},
@@ -50,7 +51,7 @@ def write(path: Path, data: bytes) -> Path:
     if path.suffix == ".gz":
         data = gzip.compress(data)
     if path.suffix == ".zst":
-        data = zstandard.ZstdCompressor().compress(data)
+        data = zstd.compress(data)
     path.write_bytes(data)
     return path
 
@@ -111,7 +112,7 @@ def test_standard_input(give: Callable[[bytes], None], read: Read) -> None:
 def test_every_json_value_survives(tmp_path_factory: pytest.TempPathFactory, metadata: list[dict[str, Any]]) -> None:
     path = tmp_path_factory.mktemp("any") / "a.jsonl"
     path.write_bytes(lines(*({"id": str(n), "text": "t", **values} for n, values in enumerate(metadata))))
-    assert [dict(item.record.metadata) for item in Sources([str(path)], Fields(), BadRecords())] == metadata
+    assert [dict(item.record.metadata) for item in Sources([str(path)], Fields(), Rejects())] == metadata
 
 
 def test_named_fields(read: Read, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_cell_is_a_number_exactly_where_json_has_one(tmp_path_factory: pytest.
     path = tmp_path_factory.mktemp("cell") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["text", "cell"], ["t", cell]])
-    [item] = Sources([str(path)], Fields(), BadRecords())
+    [item] = Sources([str(path)], Fields(), Rejects())
     try:
         value = json.loads(cell)
         oracle = cell if cell != cell.strip() or value is None or not math.isfinite(value) else value
@@ -255,7 +256,7 @@ def test_several_frames_and_members(read: Read, tmp_path: Path) -> None:
     parts = [lines({"id": str(n), "text": "t"}) for n in range(3)]
     gz, zst = tmp_path / "a.jsonl.gz", tmp_path / "a.jsonl.zst"
     gz.write_bytes(b"".join(map(gzip.compress, parts)))
-    zst.write_bytes(b"".join(zstandard.ZstdCompressor().compress(part) for part in parts))
+    zst.write_bytes(b"".join(zstd.compress(part) for part in parts))
     assert [i.record.id for i in read(gz)] == [i.record.id for i in read(zst)] == ["0", "1", "2"]
 
 
@@ -299,9 +300,9 @@ def test_a_bad_line_names_file_line_and_reason(read: Read, tmp_path: Path, line:
     assert "--skip-bad" in message
     assert len(message) < 600
 
-    bad = BadRecords(skip=True)
-    assert [item.record.text for item in read(path, bad=bad)] == ["good", "also good"]
-    assert (bad.count, len(bad.reasons)) == (1, 1)
+    rejects = Rejects(skip=True)
+    assert [item.record.text for item in read(path, rejects=rejects)] == ["good", "also good"]
+    assert (rejects.count, len(rejects.reasons)) == (1, 1)
 
 
 def test_an_id_field_that_was_named_must_be_there(read: Read, tmp_path: Path) -> None:
@@ -326,9 +327,9 @@ def test_a_bad_row_names_file_line_and_reason(read: Read, tmp_path: Path, row: b
         read(path)
     assert str(caught.value).startswith(f"{path}:5: {reason}")
 
-    bad = BadRecords(skip=True)
-    assert [item.record.id for item in read(path, bad=bad)] == ["a", "c"]
-    assert bad.count == 1
+    rejects = Rejects(skip=True)
+    assert [item.record.id for item in read(path, rejects=rejects)] == ["a", "c"]
+    assert rejects.count == 1
 
 
 def test_a_csv_with_an_unclosed_quote(read: Read, tmp_path: Path) -> None:
@@ -349,7 +350,7 @@ def test_a_csv_with_an_unclosed_quote(read: Read, tmp_path: Path) -> None:
 def test_a_bad_header_is_not_skipped(read: Read, tmp_path: Path, header: bytes, reason: str) -> None:
     path = write(tmp_path / "a.csv", header + b"\na,b\n")
     with pytest.raises(InvalidInput, match=reason) as caught:
-        read(path, bad=BadRecords(skip=True))
+        read(path, rejects=Rejects(skip=True))
     assert str(caught.value).startswith(f"{path}:1: ")
 
 
@@ -368,7 +369,7 @@ def test_a_bad_parquet_row(read: Read, tmp_path: Path, table: dict[str, Any], re
     with pytest.raises(InvalidRecord) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path}{reason}")
-    assert len(read(path, bad=BadRecords(skip=True))) == 1
+    assert len(read(path, rejects=Rejects(skip=True))) == 1
 
 
 @pytest.mark.parametrize("fields, column", [(Fields(), "text"), (Fields("uid", "body"), "uid")])
@@ -399,7 +400,7 @@ def test_a_damaged_compressed_file(read: Read, tmp_path: Path, name: str, harm: 
     harmed = {"truncated": content[: len(content) // 2], "no magic": b"{" + content, "one byte": content[:1]}
     path.write_bytes(harmed[harm])
     with pytest.raises(InvalidInput, match="cannot read"):
-        read(path, bad=BadRecords(skip=True))
+        read(path, rejects=Rejects(skip=True))
 
 
 def test_what_is_not_there_is_named_before_anything_is_read(read: Read, tmp_path: Path) -> None:
@@ -412,9 +413,9 @@ def test_what_is_not_there_is_named_before_anything_is_read(read: Read, tmp_path
         (write(tmp_path / "b.gz", b"x"), "cannot tell the format of .*b.gz"),
     ]:
         with pytest.raises(InvalidInput, match=reason):
-            Sources([str(good), str(name)], Fields(), BadRecords())
+            Sources([str(good), str(name)], Fields(), Rejects())
     with pytest.raises(InvalidInput, match="once only"):
-        Sources(["-", "-"], Fields(), BadRecords())
+        Sources(["-", "-"], Fields(), Rejects())
 
 
 @pytest.mark.parametrize(
@@ -446,7 +447,7 @@ def test_a_folder_without_texts_and_an_empty_standard_input(
 def test_a_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(InvalidInput, match="is closed"):
-        Sources(["-"], Fields(), BadRecords())
+        Sources(["-"], Fields(), Rejects())
 
 
 def test_a_text_that_is_not_utf8(read: Read, tmp_path: Path) -> None:
@@ -454,9 +455,9 @@ def test_a_text_that_is_not_utf8(read: Read, tmp_path: Path) -> None:
     bad_file = write(tmp_path / "docs/b.txt", b"one\ntwo gr\xfc\xdfe\n")
     with pytest.raises(InvalidRecord, match=f"{bad_file}: not UTF-8: byte 0xfc in line 2"):
         read(tmp_path / "docs")
-    bad = BadRecords(skip=True)
-    assert [item.record.id for item in read(tmp_path / "docs", bad=bad)] == ["a.txt#0"]
-    assert bad.count == 1
+    rejects = Rejects(skip=True)
+    assert [item.record.id for item in read(tmp_path / "docs", rejects=rejects)] == ["a.txt#0"]
+    assert rejects.count == 1
 
 
 def test_a_file_that_may_not_be_read(read: Read, tmp_path: Path) -> None:
@@ -468,8 +469,7 @@ def test_a_file_that_may_not_be_read(read: Read, tmp_path: Path) -> None:
 
 
 def test_a_zstd_window_as_large_as_the_tool_writes(read: Read, tmp_path: Path) -> None:
-    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=28)
-    data = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    data = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
     path = tmp_path / "a.jsonl.zst"
     path.write_bytes(data.compress(lines({"text": "x"})) + data.flush())
     assert len(read(path)) == 1

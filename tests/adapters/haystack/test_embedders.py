@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.utils import Secret
 from tests.support.two_roles import TWO_ROLES
 
-from jinavec import Encoder
+from jinavec import Encoder, Task
 from jinavec.errors import InvalidDimension, InvalidType, UnknownModel
 from jinavec_adapters.haystack import JinaV5DocumentEmbedder, JinaV5TextEmbedder
 
@@ -82,6 +83,15 @@ def test_an_address_is_written_without_its_password() -> None:
     assert "http://127.0.0.1:9" in pipeline.dumps() and "s3cret" not in pipeline.dumps()
 
 
+def test_folders_and_options_are_written_as_plain_values() -> None:
+    options = {"threads": 2, "client": object()}
+    embedder = JinaV5TextEmbedder("lexical", task=Task.CLUSTERING, source=Path("a") / "b", options=options)
+    parameters: Any = embedder.to_dict()["init_parameters"]
+    assert parameters["task"] == "clustering" and type(parameters["task"]) is str
+    assert parameters["source"] == str(Path("a") / "b")
+    assert parameters["options"] == {"threads": 2}
+
+
 def test_weights_are_loaded_at_warm_up_and_mistakes_found_before() -> None:
     embedder = JinaV5TextEmbedder("jina-embeddings-v5-text-nano", source="no/such/folder", backend="onnx")
     with pytest.raises(Exception, match="no/such/folder"):
@@ -91,7 +101,7 @@ def test_weights_are_loaded_at_warm_up_and_mistakes_found_before() -> None:
     with pytest.raises(InvalidDimension):
         JinaV5DocumentEmbedder("lexical", dimension=63)
     with pytest.raises(TypeError, match="dimensions"):
-        JinaV5DocumentEmbedder("lexical", dimensions=64)
+        JinaV5DocumentEmbedder("lexical", dimensions=64)  # pyright: ignore[reportCallIssue]
     bad: Any = "one text"
     with pytest.raises(InvalidType):
         JinaV5DocumentEmbedder("lexical").run(bad)

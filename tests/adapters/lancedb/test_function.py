@@ -40,7 +40,7 @@ def test_vectors_are_those_of_the_core_in_their_roles() -> None:
     assert function.ndims() == 64
 
 
-@pytest.mark.parametrize("model", [TWO_ROLES.to_json(), "lexical"])
+@pytest.mark.parametrize("model", [TWO_ROLES.to_json(), TWO_ROLES, "lexical"], ids=["values", "profile", "name"])
 def test_a_table_embeds_and_remembers(tmp_path: Path, model: Any) -> None:
     function = make(model=model)
 

@@ -27,7 +27,7 @@ class Watched(Backend):
         self.seen += texts
         self.threads.add(threading.get_ident())
         if self.waits:
-            assert self.gate.wait(30), "the event loop did not run meanwhile"
+            assert self.gate.wait(120), "the event loop did not run meanwhile"
         return self.inner.embed(texts, task=task, role=role, report=report)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ async def test_the_event_loop_turns_while_the_index_works(
 
     def patient(*args: Any, **kwargs: Any) -> Any:
         begun.set()
-        assert turned.wait(20), "the event loop stood still"
+        assert turned.wait(120), "the event loop stood still"
         return work(*args, **kwargs)
 
     monkeypatch.setattr(BinaryIndex, method, patient)
@@ -356,6 +357,54 @@ def test_an_embedding_that_is_not_ours_has_a_contract_of_its_own(tmp_path: Path)
         BinaryVectorStore(path=path, embedding=DeterministicFakeEmbedding(size=6))
     with pytest.raises(ContractMismatch):
         BinaryVectorStore(path=path, embedding=EMBEDDINGS)
+
+
+def openai(model: str) -> Embeddings:
+    """OpenAI's class itself, answering from here: two of its models have vectors of one width."""
+    library: Any = pytest.importorskip("langchain_openai")
+
+    class OpenAIEmbeddings(library.OpenAIEmbeddings):
+        def embed_documents(self, texts: list[str], chunk_size: int | None = None, **kwargs: Any) -> list[list[float]]:
+            return DeterministicFakeEmbedding(size=1536).embed_documents(texts)
+
+        def embed_query(self, text: str, **kwargs: Any) -> list[float]:
+            return DeterministicFakeEmbedding(size=1536).embed_query(text)
+
+    return OpenAIEmbeddings(model=model, api_key="sk-none")
+
+
+def as_it_is(embedding: Embeddings) -> Embeddings:
+    return embedding
+
+
+def cached(embedding: Embeddings) -> Embeddings:
+    library: Any = pytest.importorskip("langchain_classic.embeddings")
+    store = import_module("langchain_core.stores").InMemoryByteStore()
+    return library.CacheBackedEmbeddings.from_bytes_store(embedding, store, namespace="tests", key_encoder="sha256")
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, cached])
+def test_another_model_of_the_same_class_and_width_is_refused(tmp_path: Path, wrap: Any) -> None:
+    path, small = tmp_path / "index", "text-embedding-3-small"
+    BinaryVectorStore.from_texts(["a", "b"], wrap(openai(small)), ids=["a", "b"], path=path).close()
+    with BinaryVectorStore(path, embedding=openai(small)) as store:
+        assert [document.id for document in store.similarity_search("b", k=1)] == ["b"]
+    with pytest.raises(ContractMismatch, match="OpenAIEmbeddings/text-embedding-3-small.*text-embedding-ada-002"):
+        BinaryVectorStore(path, embedding=wrap(openai("text-embedding-ada-002")))
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, cached])
+def test_an_index_of_0_1_opens_with_the_class_it_names(tmp_path: Path, wrap: Any) -> None:
+    path, embedding = tmp_path / "index", wrap(openai("text-embedding-3-small"))
+    of_0_1 = Contract(
+        model=type(embedding).__name__, task=Task.RETRIEVAL, query_prefix="", document_prefix="", dimension=1536
+    )
+    BinaryIndex.create(path, of_0_1).close()
+    with BinaryVectorStore(path, embedding=embedding) as store:
+        store.add_texts(["a"], ids=["a"])
+        assert [document.id for document in store.similarity_search("a", k=1)] == ["a"]
+    with pytest.raises(ContractMismatch, match=type(embedding).__name__):
+        BinaryVectorStore(path, embedding=DeterministicFakeEmbedding(size=1536))
 
 
 def test_a_store_without_a_path_leaves_nothing_behind() -> None:

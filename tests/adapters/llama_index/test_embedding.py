@@ -161,7 +161,7 @@ async def test_the_event_loop_turns_while_texts_are_embedded(
 
     def patient(*args: Any, **kwargs: Any) -> Any:
         begun.set()
-        assert turned.wait(20), "the event loop stood still"
+        assert turned.wait(120), "the event loop stood still"
         return embed(*args, **kwargs)
 
     monkeypatch.setattr(LexicalBackend, "embed", patient)

@@ -19,7 +19,7 @@ def run(*arguments: str) -> str:
 
 def test_the_app_answers_and_embeds_nothing_twice(tmp_path: Path) -> None:
     first = run("--keep", str(tmp_path / "notes"))
-    assert "CONTRIBUTING.md: ## Where things go" in first
+    assert "README.md: ## An engine of your own" in first
     assert "README.md: ## How the contract protects you" in first
     again = run("--keep", str(tmp_path / "notes"), "what is a contract?")
     assert "\n0 passages embedded" in f"\n{again}"

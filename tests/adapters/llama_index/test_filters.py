@@ -145,7 +145,7 @@ def test_a_list_passes_when_one_of_its_elements_does(store: BinaryVectorStore) -
 REFUSED: dict[str, tuple[MetadataFilter, str]] = {
     "text_match of a number": (
         MetadataFilter(key="word", value=1, operator=FilterOperator.TEXT_MATCH),
-        "part of the text 'word' must be a text, not 1",
+        "substring of 'word' must be a text, not 1",
     ),
     "none": (MetadataFilter(key="word", value=None), "'word'.*None.*is_empty"),
     "list for ==": (MetadataFilter(key="word", value=["a"]), "'=='.*'word'.*one value.*'in'"),

@@ -377,7 +377,7 @@ async def test_mmr_obeys_filters_and_the_number_to_pick_from(many: BinaryVectorS
 
 
 BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
-    "both": ({"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2.0}, "exclude each other"),
+    "both": ({"mmr_prefetch_k": 9, "mmr_prefetch_factor": 2.0}, "mutually exclusive"),
     "factor": ({"mmr_prefetch_factor": 0}, "mmr_prefetch_factor.*above 0"),
     "text": ({"mmr_prefetch_factor": "4"}, "mmr_prefetch_factor.*'4'"),
     "k": ({"mmr_prefetch_k": 0}, "at least 1"),
@@ -446,7 +446,7 @@ def test_several_questions_in_one_are_averaged(filled: BinaryVectorStore, model:
 Call = Callable[[BinaryVectorStore, list[BaseNode], VectorStoreQuery], Any]
 ASYNC_CALLS: dict[str, tuple[str, Call]] = {
     "async_add": ("add", lambda store, nodes, query: store.async_add(nodes)),
-    "adelete": ("search", lambda store, nodes, query: store.adelete("book")),
+    "adelete": ("delete", lambda store, nodes, query: store.adelete("book")),
     "adelete_nodes": ("delete", lambda store, nodes, query: store.adelete_nodes(["oven"])),
     "aclear": ("delete", lambda store, nodes, query: store.aclear()),
     "aget_nodes": ("get", lambda store, nodes, query: store.aget_nodes(["oven"])),
@@ -468,7 +468,7 @@ async def test_the_event_loop_turns_while_the_index_works(
 
     def patient(*args: Any, **kwargs: Any) -> Any:
         begun.set()
-        assert turned.wait(20), "the event loop stood still"
+        assert turned.wait(120), "the event loop stood still"
         return work(*args, **kwargs)
 
     monkeypatch.setattr(BinaryIndex, method, patient)

@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from tests.support.edge_server import QdrantServer
+from tests.support.scripted_server import ScriptedServer, hash_vector
 
 from jinavec import Encoder, ModelProfile, Role, Task
 from jinavec.backends.base import Backend, Report
-from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, UnknownTask
+from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, TextTooLong, UnknownTask
+from jinavec.extras import installed
 from jinavec.models import find_model
+from jinavec.settings import Overflow
 from jinavec.vectors import Float32
 from jinavec_adapters.qdrant import register, vector_params
 
@@ -328,3 +331,32 @@ def test_worker_processes_register_by_an_import(tmp_path: Path, way: str) -> Non
     texts = [f"text number {point.id}" for point in points]
     stored: Any = [point.vector for point in points]
     np.testing.assert_allclose(stored, Encoder.load("lexical").encode_documents(texts), atol=1e-6)
+
+
+@pytest.mark.skipif(not installed("httpx2"), reason="needs the extra remote")
+class TestAServersEncoder:
+    """What a registered encoder said about its server holds for Documents too."""
+
+    @pytest.mark.parametrize("overflow", ["error", "truncate"])
+    def test_long_texts_are_refused_or_truncated_as_the_encoder_says(
+        self, client: QdrantClient, overflow: Overflow
+    ) -> None:
+        with ScriptedServer("tei", longest=100) as server:
+            with Encoder.load(V5, backend="tei", url=server.url, overflow=overflow) as encoder:
+                register(encoder)
+                client.upsert("c", [point(1, "cat")])
+                assert server.asked[0].body["truncate"] is (overflow == "truncate")
+                if overflow == "error":
+                    with pytest.raises(TextTooLong):
+                        client.upsert("c", [point(1, "x" * 101)])
+
+    def test_vectors_that_the_server_truncates(self, client: QdrantClient) -> None:
+        with ScriptedServer("tei", width=256) as server:
+            how: dict[str, Any] = {"dimension": 256, "options": {"narrow": "server"}}
+            with Encoder.load(V5, backend="tei", url=server.url, **how) as encoder:
+                register(encoder)
+                client.upsert("c", [point(1, "cat")])
+                np.testing.assert_allclose(stored(client, 1), hash_vector("Document: cat", 256), atol=1e-6)
+                assert server.asked[0].body["dimensions"] == 256
+                with pytest.raises(InvalidDimension, match="256 dimensions, which cannot give 512"):
+                    client.upsert("c", [point(1, "cat", dimensions=512)])

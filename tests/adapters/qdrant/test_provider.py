@@ -31,3 +31,10 @@ def test_the_vector_name_can_be_chosen() -> None:
     assert AsyncEmbeddingProvider(Encoder.load("lexical"), vector_name="mine").get_vector_name() == "mine"
     with pytest.raises(InvalidType, match="load"):
         AsyncEmbeddingProvider("lexical")  # pyright: ignore[reportArgumentType]
+
+
+def test_it_takes_the_arguments_of_the_encoder() -> None:
+    provider = AsyncEmbeddingProvider.load("lexical", task="clustering", overflow="error", vector_name="mine")
+    assert provider.encoder.settings == Encoder.load("lexical", task="clustering", overflow="error").settings
+    with pytest.raises(TypeError, match="'dimensions'"):
+        AsyncEmbeddingProvider.load("lexical", dimensions=64)  # pyright: ignore[reportCallIssue]

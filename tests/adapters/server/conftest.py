@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Server:
 
     process: subprocess.Popen[bytes]
     url: str
+    client: httpx2.Client
     lines: list[bytes] = field(default_factory=list[bytes])
 
     @property
@@ -53,15 +54,15 @@ class Server:
         return [json.loads(line) for line in self.lines if line.startswith(b"{")]
 
     def get(self, path: str, **how: Any) -> httpx2.Response:
-        return httpx2.get(self.url + path, **how)
+        return self.client.get(path, **how)
 
     def post(self, path: str, body: object, **how: Any) -> httpx2.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx2.post(self.url + path, content=content, timeout=60, **how)
+        return self.client.post(path, content=content, **how)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 @contextmanager
@@ -72,7 +73,9 @@ def running(*arguments: object, port: int | None = None, **environment: str) -> 
         stderr=subprocess.PIPE,
         env=os.environ | environment,
     )
-    server = Server(process, f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    client = httpx2.Client(base_url=url, timeout=60, limits=httpx2.Limits(max_keepalive_connections=0))
+    server = Server(process, url, client)
     reader = threading.Thread(target=lambda: server.lines.extend(process.stderr or ()), daemon=True)
     reader.start()
     try:
@@ -82,17 +85,17 @@ def running(*arguments: object, port: int | None = None, **environment: str) -> 
         process.kill()
         process.wait()
         reader.join()
+        client.close()
         if process.stderr:
             process.stderr.close()
 
 
 def _wait_until_ready(server: Server) -> None:
     while server.process.poll() is None:
-        try:
-            if server.get("/ready").status_code == 200:
+        with suppress(httpx2.TransportError):
+            if server.get("/ready", timeout=5).status_code == 200:
                 return
-        except httpx2.TransportError:
-            time.sleep(0.05)
+        time.sleep(0.05)
     raise RuntimeError(b"".join(server.lines).decode())
 
 

@@ -17,11 +17,11 @@ from jinavec.errors import ModelError, ServerError
 from jinavec.vectors import Float32
 from jinavec.wire.messages import Reason, WireError
 from jinavec_adapters.server import Models, ServerSettings, create_app
-from jinavec_adapters.server.batching import Ask, Lane
+from jinavec_adapters.server.batching import Batcher, BatchKey
 from jinavec_adapters.server.metrics import Metrics
 from jinavec_adapters.server.models import Served
 
-ASK = Ask(Role.DOCUMENT, 64, "error")
+KEY = BatchKey(Role.DOCUMENT, 64, "error")
 
 
 class Gated(Backend):
@@ -47,9 +47,9 @@ class Gated(Backend):
         return self._lexical.embed(texts, task=task, role=role, report=report)
 
 
-def lane_over(backend: Backend, **limits: Any) -> Lane:
+def batcher_over(backend: Backend, **limits: Any) -> Batcher:
     defaults: dict[str, Any] = {"batch_tokens": 100, "queue_tokens": 1000, "max_wait": 0.01, "concurrency": 1}
-    return Lane(Encoder("lexical", backend), Metrics(), **defaults | limits)
+    return Batcher(Encoder("lexical", backend), Metrics(), **defaults | limits)
 
 
 async def settle(turns: int = 10) -> None:
@@ -60,17 +60,17 @@ async def settle(turns: int = 10) -> None:
 async def test_nobody_waits_while_nothing_runs() -> None:
     backend = Gated()
     backend.gate.set()
-    lane = lane_over(backend, max_wait=3600)
-    vectors = await lane.submit(ASK, ["a"]).done
+    batcher = batcher_over(backend, max_wait=3600)
+    vectors = await batcher.submit(KEY, ["a"]).done
     assert (vectors == Encoder("lexical", LexicalBackend(768), dimension=64).encode_documents(["a"])).all()
 
 
 async def test_what_comes_meanwhile_goes_together() -> None:
     backend = Gated()
-    lane = lane_over(backend)
-    jobs = [lane.submit(ASK, ["first"])]
+    batcher = batcher_over(backend)
+    jobs = [batcher.submit(KEY, ["first"])]
     await settle()
-    jobs += [lane.submit(ASK, [f"text {n}", "shared"]) for n in range(5)]
+    jobs += [batcher.submit(KEY, [f"text {n}", "shared"]) for n in range(5)]
     backend.gate.set()
     vectors = await asyncio.gather(*(job.done for job in jobs))
     assert backend.calls[0] == ["first"]
@@ -81,7 +81,7 @@ async def test_what_comes_meanwhile_goes_together() -> None:
 
 async def test_requests_of_every_protocol_go_together() -> None:
     backend = Gated()
-    models = Models([Served(lane_over(backend, batch_tokens=1000), None)])
+    models = Models([Served(batcher_over(backend, batch_tokens=1000), None)])
     app = create_app(ServerSettings.read(models=["lexical"]), models, Metrics())
     eis = {"model": "lexical", "usage_context": "ingest"}
     bodies: dict[str, dict[str, Any]] = {
@@ -106,10 +106,10 @@ async def test_requests_of_every_protocol_go_together() -> None:
 
 async def test_a_second_batch_starts_when_the_wait_is_over() -> None:
     backend = Gated()
-    lane = lane_over(backend, concurrency=2)
-    jobs = [lane.submit(ASK, ["first"])]
+    batcher = batcher_over(backend, concurrency=2)
+    jobs = [batcher.submit(KEY, ["first"])]
     await settle()
-    jobs.append(lane.submit(ASK, ["second"]))
+    jobs.append(batcher.submit(KEY, ["second"]))
     await settle()
     assert len(backend.calls) == 1
     while len(backend.calls) < 2:
@@ -120,10 +120,10 @@ async def test_a_second_batch_starts_when_the_wait_is_over() -> None:
 
 async def test_batches_keep_to_their_budget_and_a_small_request_passes_a_large_one() -> None:
     backend = Gated()
-    lane = lane_over(backend, batch_tokens=10)
-    large = lane.submit(ASK, [f"l{n}" for n in range(100)])
+    batcher = batcher_over(backend, batch_tokens=10)
+    large = batcher.submit(KEY, [f"l{n}" for n in range(100)])
     await settle()
-    small = lane.submit(ASK, ["small"])
+    small = batcher.submit(KEY, ["small"])
     backend.gate.set()
     await small.done
     assert not large.done.done()
@@ -135,9 +135,9 @@ async def test_batches_keep_to_their_budget_and_a_small_request_passes_a_large_o
 async def test_roles_and_dimensions_share_a_batch_but_not_a_call() -> None:
     backend = Gated()
     backend.gate.set()
-    lane = lane_over(backend)
-    asks = [ASK, Ask(Role.QUERY, 64, "error"), Ask(Role.DOCUMENT, 128, "error"), ASK]
-    jobs = [lane.submit(ask, ["a", str(n)]) for n, ask in enumerate(asks)]
+    batcher = batcher_over(backend)
+    keys = [KEY, BatchKey(Role.QUERY, 64, "error"), BatchKey(Role.DOCUMENT, 128, "error"), KEY]
+    jobs = [batcher.submit(key, ["a", str(n)]) for n, key in enumerate(keys)]
     vectors = await asyncio.gather(*(job.done for job in jobs))
     assert [v.shape for v in vectors] == [(2, 64), (2, 64), (2, 128), (2, 64)]
     assert len(backend.calls) == 3
@@ -146,9 +146,9 @@ async def test_roles_and_dimensions_share_a_batch_but_not_a_call() -> None:
 async def test_a_poisoned_text_fails_its_own_request_only() -> None:
     backend = Gated()
     backend.gate.set()
-    lane = lane_over(backend)
-    jobs = [lane.submit(ASK, [f"good {n}"]) for n in range(6)]
-    bad = lane.submit(ASK, ["fine", "poison"])
+    batcher = batcher_over(backend)
+    jobs = [batcher.submit(KEY, [f"good {n}"]) for n in range(6)]
+    bad = batcher.submit(KEY, ["fine", "poison"])
     results = await asyncio.gather(*(job.done for job in [*jobs, bad]), return_exceptions=True)
     assert all(isinstance(result, np.ndarray) for result in results[:-1])
     assert isinstance(results[-1], ModelError)
@@ -157,8 +157,8 @@ async def test_a_poisoned_text_fails_its_own_request_only() -> None:
 async def test_an_outage_is_not_asked_again_for_every_request() -> None:
     backend = Gated()
     backend.gate.set()
-    lane = lane_over(backend)
-    jobs = [lane.submit(ASK, [text]) for text in ("a", "outage", "b")]
+    batcher = batcher_over(backend)
+    jobs = [batcher.submit(KEY, [text]) for text in ("a", "outage", "b")]
     results = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
     assert all(isinstance(result, ServerError) for result in results)
     assert len(backend.calls) == 1
@@ -166,16 +166,16 @@ async def test_an_outage_is_not_asked_again_for_every_request() -> None:
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     backend = Gated()
-    lane = lane_over(backend, queue_tokens=20)
-    running = lane.submit(ASK, ["a"])
+    batcher = batcher_over(backend, queue_tokens=20)
+    running = batcher.submit(KEY, ["a"])
     await settle()
-    waiting = lane.submit(ASK, ["b" * 60])
+    waiting = batcher.submit(KEY, ["b" * 60])
     with pytest.raises(WireError) as refused:
-        lane.submit(ASK, ["c" * 60])
+        batcher.submit(KEY, ["c" * 60])
     assert refused.value.reason is Reason.RATE_LIMITED
     assert refused.value.retry_after and refused.value.retry_after >= 1
-    lane.cancel(waiting)
-    again = lane.submit(ASK, ["d" * 60])
+    batcher.cancel(waiting)
+    again = batcher.submit(KEY, ["d" * 60])
     backend.gate.set()
     await asyncio.gather(running.done, again.done)
 
@@ -183,18 +183,18 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 async def test_a_request_larger_than_the_queue_passes_when_nothing_waits() -> None:
     backend = Gated()
     backend.gate.set()
-    assert (await lane_over(backend, queue_tokens=5).submit(ASK, ["a" * 400]).done).shape == (1, 64)
+    assert (await batcher_over(backend, queue_tokens=5).submit(KEY, ["a" * 400]).done).shape == (1, 64)
 
 
 async def test_texts_of_a_client_that_left_are_not_embedded() -> None:
     backend = Gated()
-    lane = lane_over(backend)
-    running = lane.submit(ASK, ["a"])
+    batcher = batcher_over(backend)
+    running = batcher.submit(KEY, ["a"])
     await settle()
-    gone = lane.submit(ASK, ["b", "c"])
-    lane.cancel(gone)
-    stays = lane.submit(ASK, ["d"])
+    gone = batcher.submit(KEY, ["b", "c"])
+    batcher.cancel(gone)
+    stays = batcher.submit(KEY, ["d"])
     backend.gate.set()
     await asyncio.gather(running.done, stays.done)
     assert [text for call in backend.calls for text in call] == ["a", "d"]
-    lane.cancel(running)  # once more does no harm
+    batcher.cancel(running)  # once more does no harm

@@ -144,9 +144,9 @@ def test_the_client_side_of_the_codecs_that_no_backend_speaks(roles: Server, enc
     headers = {"Authorization": "Bearer k"}
     expected = encoder.encode(TEXTS, role=role)
     asked = EmbedRequest(texts=tuple(TEXTS), model="roles", role=Role(role))
-    reply = roles.post(eis.SERVER.path, eis.encode_request(asked), headers=headers)
+    reply = roles.post(eis.CODEC.server.path, eis.encode_request(asked), headers=headers)
     assert (eis.decode_reply(reply.content, asked).floats == expected).all()
     each = [EmbedRequest(texts=(text,), model="roles", role=Role(role), task=Task.RETRIEVAL) for text in TEXTS]
-    reply = roles.post("/qdrant/inference", qdrant.encode_request(each), headers=headers)
-    vectors = [one.floats[0] for one in qdrant.decode_reply(reply.content, each)]
+    reply = roles.post("/qdrant/inference", qdrant.encode_requests(each), headers=headers)
+    vectors = [one.floats[0] for one in qdrant.decode_replies(reply.content, each)]
     assert (np.array(vectors) == expected).all()

@@ -54,7 +54,7 @@ def test_the_settings_file_for_operators() -> None:
     code, shown, _ = check("--config", DEPLOY / "server.toml", JINAVEC_SERVE_API_KEYS="k")
     assert (code, shown["host"], shown["models"][0]["tasks"]) == (0, "0.0.0.0", ["retrieval"])
     code, _, said = check("--config", DEPLOY / "server.toml")
-    assert code == 2 and "give keys" in said  # it listens to others
+    assert code == 2 and "set API keys" in said  # it listens to others
 
 
 def test_the_container_file() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
-import subprocess
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import pytest
 
 from jinavec.wire import cohere, eis, openai, qdrant, tei
+from jinavec_adapters.cli import main
 
-from .conftest import COMMAND, Server
+from .conftest import Server
 
 KEY, OTHER = "a-secret-key-of-ours", "another-secret-key"
 BODIES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -49,7 +53,7 @@ def test_refusals_are_in_the_words_of_the_protocol(server: Server, path: str) ->
         bad.append((json.dumps(body | {"model": "gone", "inputs": [{"data": "a", "model": "gone"}]}).encode(), "serve"))
     for content, words in bad:
         reply = server.post(path, content)
-        error = codec.decode_error(reply.status_code, reply.content)
+        error = codec.CODEC.decode_error(reply.status_code, reply.content)
         assert 400 <= reply.status_code < 500, reply.text
         assert words in error.message
     assert server.post(path, body).status_code == 200
@@ -79,7 +83,7 @@ def test_keys(start: Any, tmp_path: Path) -> None:
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}):
                 reply = own.post(path, body, headers=headers)
                 assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer"
-                assert codec.decode_error(401, reply.content).message
+                assert codec.CODEC.decode_error(401, reply.content).message
             for key in (KEY, OTHER, "third"):
                 assert own.post(path, body, headers={"Authorization": f"Bearer {key}"}).status_code == 200
                 assert own.post(path, body, headers={"jina-api-key": key}).status_code == 200
@@ -122,9 +126,11 @@ def test_no_cross_origin_headers(server: Server) -> None:
 
 
 def check(*arguments: object, **environment: str) -> tuple[int, Any, str]:
-    command = [COMMAND, "serve", "--check", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+    """Run ``jinavec serve --check`` in an environment and return its exit code, the settings and what it says."""
+    out, err = io.StringIO(), io.StringIO()
+    with patch.dict(os.environ, environment, clear=True), redirect_stdout(out), redirect_stderr(err):
+        code = main(["serve", "--check", *map(str, arguments)])
+    return code, json.loads(out.getvalue()) if out.getvalue() else None, err.getvalue()
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:

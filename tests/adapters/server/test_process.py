@@ -23,6 +23,8 @@ from jinavec import Encoder
 
 from .conftest import COMMAND, Server, free_port
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("JINAVEC_TORTURE", "5"))
 """Of load; ``make torture-server`` gives it five minutes."""
 
@@ -36,7 +38,7 @@ def metric(server: Server, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def wait_for(condition: Any, seconds: float = 60) -> None:
+def wait_for(condition: Any, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -70,7 +72,7 @@ def test_an_address_that_is_taken_ends_the_start(workers: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         command = [COMMAND, "serve", "--model", "lexical", "--port", str(port), "--workers", str(workers)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].startswith(f"jinavec: error: cannot listen on 127.0.0.1:{port}: ")
 

@@ -37,7 +37,7 @@ def started(server: Server) -> list[Any]:
 
 
 def wait_for(condition: Any) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -49,6 +49,7 @@ def answered(server: Server) -> int:
     return int(float(count))
 
 
+@pytest.mark.slow
 def test_two_workers_are_one_server(start: Any, tmp_path: Path) -> None:
     config = tmp_path / "server.toml"
     config.write_text(
@@ -85,6 +86,7 @@ def test_two_workers_are_one_server(start: Any, tmp_path: Path) -> None:
     assert "hide" not in printed
 
 
+@pytest.mark.slow
 def test_a_model_that_no_worker_can_load_ends_the_start(start: Any, tmp_path: Path) -> None:
     flags = ("--model", "jina-embeddings-v5-text-nano", "--backend", "onnx", "--source", tmp_path, "--workers", 2)
     with pytest.raises(RuntimeError, match="jinavec: error: there is no model.onnx"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,19 +15,8 @@ from hypothesis.extra import numpy as arrays
 
 from jinavec import Role, Task
 from jinavec.errors import InvalidInput
-from jinavec.wire import cohere, eis, elasticsearch, jina, ollama, openai, qdrant, tei
+from jinavec.wire.codecs import CODECS
 from jinavec.wire.messages import STATUS, EmbedReply, EmbedRequest, Encoding, Reason, WireError
-
-SINGLE: dict[str, Any] = {
-    "cohere": cohere,
-    "eis": eis,
-    "elasticsearch": elasticsearch,
-    "jina": jina,
-    "ollama": ollama,
-    "openai": openai,
-    "tei": tei,
-}
-EVERY: dict[str, Any] = {**SINGLE, "qdrant": qdrant}
 
 
 @dataclass(frozen=True)
@@ -108,56 +98,67 @@ def vectors(rows: int, encoding: Encoding) -> st.SearchStrategy[Any]:
     return arrays.arrays(np.int8 if encoding == "int8" else np.uint8, shape)
 
 
-@pytest.mark.parametrize("protocol", SINGLE)
+@pytest.mark.parametrize("protocol", SPEECH)
 @given(data=st.data())
 def test_a_request_survives(protocol: str, data: st.DataObject) -> None:
     request = data.draw(requests(protocol))
-    codec = SINGLE[protocol]
-    assert codec.decode_request(codec.encode_request(request)) == request
+    codec = CODECS[protocol]
+    assert codec.decode_requests(codec.encode_requests([request])) == (request,)
 
 
-@pytest.mark.parametrize("protocol", SINGLE)
+@pytest.mark.parametrize("protocol", SPEECH)
 @given(data=st.data())
 def test_a_reply_survives_bit_for_bit(protocol: str, data: st.DataObject) -> None:
     request, reply = data.draw(answers(protocol))
-    codec = SINGLE[protocol]
-    assert codec.decode_reply(codec.encode_reply(reply), request) == reply
+    codec = CODECS[protocol]
+    assert codec.decode_replies(codec.encode_replies([reply]), [request]) == (reply,)
+
+
+@pytest.mark.parametrize("protocol", SPEECH)
+def test_a_body_of_one_request_takes_no_second(protocol: str) -> None:
+    codec, request = CODECS[protocol], EmbedRequest(texts=("a",))
+    reply = EmbedReply(vectors=np.ones((1, 2), np.float32))
+    for write in (lambda: codec.encode_requests([request] * 2), lambda: codec.encode_replies([reply] * 2)):
+        with pytest.raises(InvalidInput, match=f"'{protocol}' holds one request, not 2"):
+            write()
 
 
 @given(given=st.lists(requests("jina", most=1), min_size=1), role=st.sampled_from(Role))
 def test_qdrant_carries_mixed_requests_of_one_role(given: list[EmbedRequest], role: Role) -> None:
     """Qdrant has no field for encoding and normalisation."""
     mixed = tuple(replace(request, role=role, encoding="float", normalized=None) for request in given)
-    assert qdrant.decode_request(qdrant.encode_request(mixed)) == mixed
+    codec = CODECS["qdrant"]
+    assert codec.decode_requests(codec.encode_requests(mixed)) == mixed
 
 
 @given(rows=st.lists(vectors(1, "float"), min_size=1, max_size=5), tokens=st.none() | st.integers(0, 99))
 def test_qdrant_gives_each_text_its_own_width(rows: list[Any], tokens: int | None) -> None:
     asked = [EmbedRequest(texts=(f"text {n}",), role=Role.QUERY, model=f"m{n % 2}") for n in range(len(rows))]
     replies = [EmbedReply(vectors=row, model=one.model, tokens=tokens) for row, one in zip(rows, asked, strict=True)]
-    read = qdrant.decode_reply(qdrant.encode_reply(replies), asked)
+    codec = CODECS["qdrant"]
+    read = codec.decode_replies(codec.encode_replies(replies), asked)
     assert read == tuple(EmbedReply(vectors=row, model=one.model) for row, one in zip(rows, asked, strict=True))
 
 
-@pytest.mark.parametrize("protocol", EVERY)
+@pytest.mark.parametrize("protocol", CODECS)
 @pytest.mark.parametrize("reason", Reason)
 @given(message=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
 def test_an_error_keeps_its_words_and_its_status(protocol: str, reason: Reason, message: str) -> None:
-    codec = EVERY[protocol]
+    codec = CODECS[protocol]
     status, body = codec.encode_error(WireError(reason, message))
     error = codec.decode_error(status, body)
     assert (error.message, error.status) == (message, status)
     assert codec.encode_error(error)[0] in (status, STATUS[error.reason])
 
 
-@pytest.mark.parametrize("protocol", EVERY)
+@pytest.mark.parametrize("protocol", CODECS)
 @pytest.mark.parametrize("reason", Reason)
 def test_an_error_keeps_its_reason_where_the_protocol_tells_it_apart(protocol: str, reason: Reason) -> None:
     words = {
         Reason.TEXT_TOO_LONG: "`inputs` must have less than 512 tokens. Given: 600",
         Reason.TOO_LARGE: "batch size 64 > maximum allowed batch size 32",
     }
-    codec = EVERY[protocol]
+    codec = CODECS[protocol]
     status, body = codec.encode_error(WireError(reason, words.get(reason, "no")))
     lost = {("qdrant", Reason.NOT_FOUND): Reason.INVALID}
     assert codec.decode_error(status, body).reason == lost.get((protocol, reason), reason)
@@ -183,7 +184,7 @@ def test_an_error_keeps_its_reason_where_the_protocol_tells_it_apart(protocol: s
 )
 def test_nothing_a_protocol_cannot_say_is_dropped(protocol: str, request_: EmbedRequest) -> None:
     with pytest.raises(InvalidInput):
-        SINGLE[protocol].encode_request(request_)
+        CODECS[protocol].encode_requests([request_])
 
 
 _JSON = st.recursive(
@@ -202,17 +203,20 @@ _LIKELY = st.recursive(
 )
 
 
-@pytest.mark.parametrize("protocol", EVERY)
+@pytest.mark.parametrize("protocol", CODECS)
 @given(body=st.binary() | _LIKELY)
 def test_any_bytes_are_read_or_refused(protocol: str, body: Any) -> None:
     """A server and a client meet anything; what cannot be read is a WireError, never another."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    codec = EVERY[protocol]
-    asked: Any = EmbedRequest(texts=("a",), role=Role.QUERY)
-    calls: list[Any] = [(codec.decode_request,), (codec.decode_reply, (asked,) if codec is qdrant else asked)]
-    for read, *rest in calls:
+    codec = CODECS[protocol]
+    asked = EmbedRequest(texts=("a",), role=Role.QUERY)
+    reads: list[Callable[[], object]] = [
+        lambda: codec.decode_requests(raw),
+        lambda: codec.decode_replies(raw, [asked]),
+    ]
+    for read in reads:
         try:
-            read(raw, *rest)
+            read()
         except WireError as error:
             assert error.reason is Reason.INVALID and error.message
     failure = codec.decode_error(500, raw)

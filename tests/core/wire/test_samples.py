@@ -334,14 +334,14 @@ def test_qdrant() -> None:
         "inference": "search",
         "token": None,
     }
-    assert qdrant.decode_request(body(values)) == (
+    assert qdrant.decode_requests(body(values)) == (
         EmbedRequest(texts=("a",), model=SMALL, role=Role.QUERY, dimension=256),
         EmbedRequest(texts=("b",), model="other", role=Role.QUERY),
         EmbedRequest(texts=("c",), model=SMALL, task=Task.CLUSTERING, role=Role.QUERY),
     )
     one, two = np.array([[0.1, 0.2]], np.float32), np.array([[0.5]], np.float32)
     written = json.loads(
-        qdrant.encode_reply(
+        qdrant.encode_replies(
             [EmbedReply(vectors=one, model="m", tokens=100), EmbedReply(vectors=two, model="m", tokens=23)]
         )
     )
@@ -366,7 +366,7 @@ REFUSED_BY_QDRANT: list[tuple[dict[str, Any], str]] = [
 )
 def test_what_qdrant_may_not_ask(values: dict[str, Any], words: str) -> None:
     with pytest.raises(WireError, match=words):
-        qdrant.decode_request(body(values))
+        qdrant.decode_requests(body(values))
 
 
 @pytest.mark.parametrize(
@@ -585,7 +585,7 @@ ERRORS: list[tuple[str, Any, int, Any, Reason, str, str]] = [
         "Batch",
         "validation",
     ),
-    ("TEI, key", tei, 401, None, Reason.UNAUTHORIZED, "said nothing", ""),
+    ("TEI, key", tei, 401, None, Reason.UNAUTHORIZED, "empty response", ""),
     ("Ollama", ollama, 404, {"error": "model 'x' not found"}, Reason.NOT_FOUND, "model 'x' not found", ""),
     (
         "Ollama, length",
@@ -633,12 +633,12 @@ ERRORS: list[tuple[str, Any, int, Any, Reason, str, str]] = [
 def test_a_documented_error_is_read(
     codec: Any, status: int, values: Any, reason: Reason, words: str, code: str
 ) -> None:
-    error = codec.decode_error(status, b"" if values is None else body(values))
+    error = codec.CODEC.decode_error(status, b"" if values is None else body(values))
     assert (error.reason, error.status, error.code) == (reason, status, code)
     assert words in error.message
 
 
 def test_a_proxys_page_is_reduced_to_its_words() -> None:
     page = b"<html><head><style>p {color: red}</style><title>502 Bad Gateway</title></head><body>nginx</body></html>"
-    error = openai.decode_error(502, page)
+    error = openai.CODEC.decode_error(502, page)
     assert (error.reason, error.message) == (Reason.UNAVAILABLE, "502 Bad Gateway nginx")

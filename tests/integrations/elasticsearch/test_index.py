@@ -26,6 +26,7 @@ from jinavec.errors import (
     RecordsFailed,
 )
 from jinavec.filters import match, parse_filter
+from jinavec.ingest import Ingested
 from jinavec.vectors import normalize
 
 pytest.importorskip("elasticsearch")
@@ -155,7 +156,7 @@ def test_ids_longer_than_the_servers_limit_do_not_meet(target: str) -> None:
 def test_more_hits_than_the_server_gives_are_refused(target: str) -> None:
     records = [Record(str(number)) for number in range(10_001)]
     with opened(target, storage="flat") as engine:
-        assert engine.ingest(records, np.tile(VECTORS, (13, 1))[:10_001]) == 10_001
+        assert engine.ingest(records, np.tile(VECTORS, (13, 1))[:10_001]).added == 10_001
         assert len(engine.search(QUERIES[0], 10_000)) == 10_000
         with pytest.raises(InvalidInput, match="10000"):
             engine.search(QUERIES[0], 10_001)
@@ -219,7 +220,10 @@ def test_the_encoder_is_remembered_beside_the_metadata_of_others(target: str) ->
 def test_ingest_stores_everything_and_reports_it(target: str) -> None:
     seen: list[int] = []
     with opened(target) as engine:
-        assert engine.ingest(iter(RECORDS), VECTORS, batch=100, progress=seen.append) == 800
+        ingested = engine.ingest(
+            iter(RECORDS), VECTORS, batch_size=100, progress=lambda progress: seen.append(progress.done)
+        )
+        assert ingested == Ingested(added=800, replaced=0, unchanged=0)
         assert seen == list(range(100, 801, 100))
         assert engine.count() == 800
         assert engine.get(["r0", "r799"]) == [RECORDS[0], RECORDS[799]]
@@ -229,7 +233,7 @@ def test_ingest_stores_everything_and_reports_it(target: str) -> None:
 def test_of_one_id_the_last_record_counts_in_whatever_batch(target: str) -> None:
     records = [Record("same", str(number)) for number in range(50)]
     with opened(target) as engine:
-        engine.ingest(records, VECTORS[:50], batch=3, threads=4)
+        engine.ingest(records, VECTORS[:50], batch_size=3, threads=4)
         assert engine.get("same") == records[-1]
         assert engine.search(VECTORS[49], 1)[0].score == pytest.approx(1, abs=1e-4)
 
@@ -252,7 +256,8 @@ def test_a_resumed_ingest_embeds_only_what_is_missing(target: str) -> None:
         engine.ingest(RECORDS[:300])
         changed = Record("r7", "another text", {"n": 7})
         backend.embedded = 0
-        assert engine.ingest([*RECORDS[:7], changed, *RECORDS[8:500]], resume=True, batch=100) == 201
+        ingested = engine.ingest([*RECORDS[:7], changed, *RECORDS[8:500]], batch_size=100)
+        assert ingested == Ingested(added=200, replaced=1, unchanged=299)
         assert backend.embedded == 201
         assert engine.get("r7") == changed
         assert engine.count() == 500
@@ -267,7 +272,7 @@ with open_engine(sys.argv[1], encoder=Encoder.load("lexical", dimension=64)) as 
             if n and n % 50 == 0:
                 time.sleep(0.2)
             yield Record(f"r{n}", f"text {n}", {"n": n})
-    engine.ingest(records(), batch=50, progress=lambda done: print(done, flush=True))
+    engine.ingest(records(), batch_size=50, progress=lambda progress: print(progress.done, flush=True))
 """
 
 
@@ -283,12 +288,12 @@ def test_an_ingest_that_was_killed_goes_on_where_it_was(target: str) -> None:
         server.indices.refresh(index=name(target))
         stored = engine.count()
         assert reported <= stored < 800
-        assert engine.ingest(RECORDS, resume=True) == 800 - stored
+        assert engine.ingest(RECORDS).stored == 800 - stored
         assert backend.embedded == 800 - stored
         assert engine.count() == 800
         assert engine.get([record.id for record in RECORDS]) == RECORDS
         backend.embedded = 0
-        assert engine.ingest(RECORDS, resume=True) == 0
+        assert engine.ingest(RECORDS) == Ingested(added=0, replaced=0, unchanged=800)
         assert backend.embedded == 0
 
 
@@ -301,7 +306,8 @@ def test_refused_records_are_named_and_the_others_stored(target: str) -> None:
             assert raised.value.reasons.keys() == {"bad"}
             assert engine.count() == 2
         refused: dict[str, str] = {}
-        assert engine.ingest(records, VECTORS[:3], on_failure=refused.__setitem__) == 2
+        ingested = engine.ingest(records, VECTORS[:3], on_refused=refused.__setitem__)
+        assert (ingested.stored, ingested.refused, ingested.refused_count) == (2, raised.value.reasons, 1)
         assert refused == raised.value.reasons
 
 
@@ -312,8 +318,8 @@ def test_too_few_vectors_and_what_is_no_record_end_an_ingest(target: str) -> Non
         with pytest.raises(InvalidInput, match="only 2 records"):
             engine.ingest(RECORDS[:2], VECTORS[:3].tolist())
         assert engine.delete(["r0", "r1"]) == 2
-        with pytest.raises(InvalidInput, match="batch"):
-            engine.ingest(RECORDS[:3], VECTORS[:3], batch=0)
+        with pytest.raises(InvalidInput, match="batch_size"):
+            engine.ingest(RECORDS[:3], VECTORS[:3], batch_size=0)
         with pytest.raises(InvalidInput, match="encoder"):
             engine.ingest(RECORDS[:3])
         with pytest.raises(InvalidRecord):

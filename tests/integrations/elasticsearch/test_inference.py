@@ -268,11 +268,11 @@ def test_what_is_sent_is_what_was_shown_and_the_second_time_nothing_changes(give
         assert script.paths() == [
             f"{method} {path}" for method, path, _ in plain(InferenceSetup(**wanted(**everything)))
         ]
-        assert [line.startswith("made") for line in first] == [True] * (len(first) - 1) + [False]
+        assert [line.startswith("created") for line in first] == [True] * (len(first) - 1) + [False]
         assert "cosine of passage and query 0.7071" in first[-1]
         script.asked.clear()
         second = run(script, **everything)
-        assert not any("made" in line for line in second)
+        assert not any("created" in line for line in second)
         assert not any(path.startswith("PUT") for path in script.paths())
 
 
@@ -280,13 +280,14 @@ def test_what_is_sent_is_what_was_shown_and_the_second_time_nothing_changes(give
     ("earlier", "later", "match"),
     [
         ({}, {"contract": Contract.of("jina-embeddings-v5-text-small", dimension=512)},
-         "endpoint n is there.*dimensions: there 256, wanted 512.*DELETE /_inference/text_embedding/n"),
+         "endpoint n already exists with different settings.*dimensions: has 256, wanted 512"
+         ".*DELETE /_inference/text_embedding/n"),
         ({}, {"served_as": "another"}, "model_id"),
-        (ROLELESS, {**ROLELESS, "url": "http://g/{role}/v1/embeddings"}, "n-passage is there.*http://g/document"),
+        (ROLELESS, {**ROLELESS, "url": "http://g/{role}/v1/embeddings"}, "n-passage already exists.*http://g/document"),
         (CUSTOM, {**CUSTOM, "served_as": "x"}, "request"),
         ({"index": "notes"}, {**CUSTOM, "index": "notes"},
-         "index notes is there.*content.inference_id: there 'n', wanted 'n-passage'"),
-        ({"pipeline": "p"}, {"pipeline": "p", "text_field": "body"}, "pipeline p is there.*DELETE /_ingest"),
+         "index notes already exists.*content.inference_id: has 'n', wanted 'n-passage'"),
+        ({"pipeline": "p"}, {"pipeline": "p", "text_field": "body"}, "pipeline p already exists.*DELETE /_ingest"),
     ],
 )  # fmt: skip
 def test_something_else_under_the_name_is_left_alone(
@@ -310,7 +311,7 @@ def test_an_index_of_another_contract_is_refused_as_everywhere() -> None:
 def test_the_probes_find_a_lost_role_and_a_wrong_dimension() -> None:
     with (
         scripted(answers=inference(lambda path, body: [1.0] * 256)) as script,
-        pytest.raises(EngineError, match="role"),
+        pytest.raises(EngineError, match="identical.*input_type"),
     ):
         run(script)
     with scripted(answers=inference(lambda path, body: [1.0] * 8)) as script, pytest.raises(EngineError, match="8 dim"):
@@ -322,14 +323,14 @@ def test_the_probes_find_a_lost_role_and_a_wrong_dimension() -> None:
 def test_an_endpoint_that_gives_no_floats_is_named() -> None:
     answers = inference(by_role)
     answers["POST", "/_inference/text_embedding/n"] = (200, {"text_embedding_bytes": [{"embedding": [1, 2]}]})
-    with scripted(answers=answers) as script, pytest.raises(EngineError, match="n gives no float.*bytes"):
+    with scripted(answers=answers) as script, pytest.raises(EngineError, match="n returned no float.*bytes"):
         run(script)
 
 
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
-        (refusal(403, "security_exception", "current license is non-compliant for [inference]"), "licence"),
+        (refusal(403, "security_exception", "current license is non-compliant for [inference]"), "license"),
         (refusal(403, "security_exception", "action [cluster:admin/xpack/inference/put] is unauthorized"),
          "manage_inference"),
         (refusal(401, "security_exception", "missing authentication credentials"), "ELASTICSEARCH_API_KEY"),

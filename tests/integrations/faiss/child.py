@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
+from jinavec import Contract, Encoder, ModelProfile, Progress, Record, Role, Task
 from jinavec.backends.base import Backend
 from jinavec.errors import EngineError, IndexLocked, IndexNotFound, InvalidInput
 from jinavec.vectors import Float32, normalize
@@ -182,7 +182,8 @@ def _write_large(path: Path, form: str, blocks: Iterator[Any], width: int) -> No
 
 def build_texts(folder: Path, kill: str) -> None:
     """Build an index of 3000 texts, note each one that is encoded, and die as soon as a phase begins."""
-    encoded, reported = folder.with_name(f"{folder.name}.encoded"), 0
+    vars(import_module("jinavec_integrations.faiss.index"))["_EMBEDDED"] = 128
+    encoded, stored = folder.with_name(f"{folder.name}.encoded"), 0
 
     class Noting(Backend):
         name = "noting"
@@ -190,22 +191,22 @@ def build_texts(folder: Path, kill: str) -> None:
         def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Any = None) -> Float32:
             with encoded.open("a") as file:
                 file.writelines(f"{text}\n" for text in texts)
-            if kill == "encoding" and reported:
+            if kill == "encoding" and stored:
                 os.kill(os.getpid(), signal.SIGKILL)
             return np.array([vector(text.split()[-1], 1) for text in texts])
 
-    def report(phase: str, done: int, total: int) -> None:
-        nonlocal reported
-        if phase == "storing":
-            reported = done
-            say(done)
-        if phase == kill:
+    def watch(event: Progress) -> None:
+        nonlocal stored
+        if event.phase == "ingest" and event.done > stored:
+            stored = event.done
+            say(stored)
+        if event.phase == kill or (kill == "storing" and stored):
             os.kill(os.getpid(), signal.SIGKILL)
 
     encoder = Encoder(ModelProfile(name="tests", width=DIMENSION), Noting())
     records = [Record(str(id), f"text {id}") for id in range(3000)]
     options = {"lists": 12}
-    with BinaryIndexBuilder(folder, contract=CONTRACT, options=options, resume=True, report=report) as builder:
+    with BinaryIndexBuilder(folder, contract=CONTRACT, options=options, resume=True, progress=watch) as builder:
         builder.add_texts(records, encoder)
         if kill == "switching":
             sys.setprofile(_Crash(3, frozenset({"replace"})))  # two for the new row files; then the manifest's
@@ -339,7 +340,7 @@ def merge_in_parts(folder: Path) -> None:
     """Merge another index in parts of 50 records, and acknowledge each."""
     vars(import_module("jinavec_integrations.faiss.index"))["_BLOCK"] = 50
     with BinaryIndex.open(folder) as index, BinaryIndex.open(folder.with_name("other")) as other:
-        index.merge(other, lambda phase, done, total: say(done))
+        index.merge(other, lambda event: say(event.done))
     say("done")
 
 
@@ -465,6 +466,7 @@ def _in_fork(action: Callable[[], None]) -> None:
 def crash_everywhere(folder: Path, what: str) -> None:
     """Exit before and after every call that touches the disk, one after the other, and look at what is left."""
     action = {"create": _create, "add": _add, "delete": _delete, "compact": _compact, "merge": _merge}[what]
+    import_module("faiss").omp_set_num_threads(1)  # else each fork loads it; threads do not survive a fork
     template, copy = folder / "template", folder / "copy"
     if what != "create":
         with BinaryIndex.create(template, CONTRACT) as index:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jinavec import Encoder, ModelProfile, Record, Role, Task
+from jinavec import Encoder, ModelProfile, Progress, Record, Role, Task
 from jinavec.backends.base import Backend, Report
 from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidRecord, InvalidType, InvalidVectors
 from jinavec.extras import require
@@ -104,6 +107,16 @@ def test_parquet(tmp_path: Path, bits: bool) -> None:
         check(builder.finish(), [str(row) for row in range(500)])
 
 
+def test_parquet_values_are_stored_as_the_command_line_stores_them(tmp_path: Path) -> None:
+    moment = datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC)
+    columns = {"key": ["a"], "v": [VECTORS[0]], "at": [moment], "price": [decimal.Decimal("1.25")], "x": [math.nan]}
+    parquet.write_table(arrow.table(columns), tmp_path / "a.parquet")
+    with BinaryIndexBuilder(tmp_path / "index", contract=contract(64)) as builder:
+        builder.add_parquet(tmp_path / "a.parquet", vector="v", id="key")
+        index = builder.finish()
+    assert index.get("a") == Record("a", "", {"at": "2024-02-29T12:30:00+00:00", "price": 1.25, "x": None})
+
+
 def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
     parquet.write_table(arrow.table({"id": [None], "v": [[1.0] * 64], "w": ["x"]}), tmp_path / "a.parquet")
     (tmp_path / "b.parquet").write_bytes(b"PAR1")
@@ -119,6 +132,7 @@ def test_parquet_that_cannot_be_read(tmp_path: Path) -> None:
                 builder.add_parquet(tmp_path / name, **columns)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak as Linux counts it")
 @pytest.mark.parametrize("form", ["batches", "map", "parquet", "bits"])
 def test_the_memory_is_that_of_a_batch(tmp_path: Path, start: Start, form: str) -> None:
@@ -127,6 +141,7 @@ def test_the_memory_is_that_of_a_batch(tmp_path: Path, start: Start, form: str) 
     assert 0 < int(output) < 160 * 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
 def test_killed_in_every_phase_nothing_acknowledged_is_encoded_again(tmp_path: Path, start: Start) -> None:
     folder, encoded = tmp_path / "index", tmp_path / "index.encoded"
@@ -169,16 +184,12 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
     with BinaryIndexBuilder(tmp_path / "index", contract=encoder.contract) as builder:
         with pytest.raises(KeyboardInterrupt):
             builder.add_texts(interrupted(), encoder)
-    phases: list[tuple[str, int, int]] = []
-
-    def report(phase: str, done: int, total: int) -> None:
-        phases.append((phase, done, total))
-
+    events: list[Progress] = []
     with BinaryIndexBuilder(
         tmp_path / "index",
         contract=encoder.contract,
         resume=True,
-        report=report,
+        progress=events.append,
         options={"lists": 4},
     ) as builder:
         assert builder.add_texts(records, encoder) == 3000 - 2048
@@ -188,8 +199,11 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
             assert str(builder.plan) == index.info()["plan"] == "4 lists, as asked"
     assert len(backend.seen) == 3000
     moves = {f"{how} {what}" for how in ("moving", "ordering") for what in ("codes", "vectors")}
-    assert {phase for phase, _, _ in phases} == {"storing", "training", "assigning"} | moves
-    assert phases[-1] == ("ordering vectors", 3000, 3000)
+    assert {event.phase for event in events} == {"ingest", "training", "assigning"} | moves
+    assert events[-1] == Progress("ordering vectors", 3000, 3000)
+    counts = [event for event in events if event.phase == "ingest"]
+    assert [event.done for event in counts] == sorted(event.done for event in counts)
+    assert (counts[-1].done, counts[-1].embedded) == (3000, 3000)
 
 
 def test_a_builder_begins_only_where_nothing_is(tmp_path: Path) -> None:

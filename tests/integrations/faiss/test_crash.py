@@ -16,6 +16,8 @@ from jinavec_integrations.faiss import BinaryIndex
 from .child import CONTRACT, add, check_vectors, state_after, state_of
 from .conftest import Start
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = int(os.environ.get("JINAVEC_TORTURE", "5"))
 """How often a process is killed; ``make torture`` asks for more."""
 SEED = int(os.environ.get("JINAVEC_TORTURE_SEED", "1"))

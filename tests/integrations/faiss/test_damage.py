@@ -126,7 +126,7 @@ def test_a_file_of_another_index(folder: Path, tmp_path: Path, name: str) -> Non
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bytes(sound: Path, tmp_path: Path, data: st.DataObject) -> None:
     """What is read may be wrong, where no checksum covers it; but it is read, or an error is raised."""
     name = data.draw(st.sampled_from(FILES))

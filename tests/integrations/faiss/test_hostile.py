@@ -36,6 +36,7 @@ def folder(sound: Path, tmp_path: Path) -> Path:
     return shutil.copytree(sound, tmp_path / "index")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_damaged_in_every_way_in_a_process_of_its_own(tmp_path: Path, start: Start) -> None:
     process = start("fuzz", tmp_path, SEED, ROUNDS * 2)

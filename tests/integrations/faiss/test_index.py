@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
 from jinavec.backends.base import Backend, Report
-from jinavec.errors import ContractMismatch, InvalidType
+from jinavec.errors import ContractMismatch, InvalidInput, InvalidType
 from jinavec.vectors import Bits, Float32, binarize, hamming, normalize, to_int8
 from jinavec_integrations.faiss import BinaryIndex
 
@@ -269,6 +270,36 @@ def test_an_encoder_of_another_contract_is_refused(tmp_path: Path) -> None:
     BinaryIndex.create(tmp_path / "index", CONTRACT).close()
     with pytest.raises(ContractMismatch, match="dimension: this index has 12, the encoder has 64"):
         BinaryIndex.open(tmp_path / "index", encoder=other)
+
+
+def test_a_folder_that_was_made_again_under_another_contract(index: BinaryIndex) -> None:
+    shutil.rmtree(index.folder)
+    BinaryIndex.create(index.folder, contract(64)).close()
+    with pytest.raises(ContractMismatch, match="the index on disk has 64"):
+        index.add([Record("1")], [vector("1", 1)])
+
+
+def test_packed_bits_go_where_bits_are_all_there_is(index: BinaryIndex, tmp_path: Path) -> None:
+    bits = binarize(np.pad(normalize(rng(4).standard_normal((5, 12))), ((0, 0), (0, 4))))
+    records = [Record(str(number)) for number in range(5)]
+    with pytest.raises(InvalidInput, match="keeps int8 vectors"):
+        index.add(records, bits)
+    assert index.count() == 0
+    with BinaryIndex.create(tmp_path / "bits", CONTRACT, options={"vectors": "none"}) as packed:
+        assert packed.add(records[:2], bits[:2]) == 2
+        assert packed.ingest(records, bits).added == 3
+        np.testing.assert_array_equal(packed.reconstruct(map(str, range(5))), bits)
+
+
+def test_only_changed_records_are_embedded_again(tmp_path: Path) -> None:
+    known = encoder("here")
+    with BinaryIndex.create(tmp_path / "index", known.contract, encoder=known) as index:
+        index.add([Record("1", "one", {"a": 1, "b": [2]}), Record("2", "two"), Record("3", "three", {"a": 1})])
+    same, text, metadata = Record("1", "one", {"b": (2,), "a": 1}), Record("2", "other"), Record("3", "three", {"a": 2})
+    with BinaryIndex.open(tmp_path / "index", encoder=known) as index:
+        done = index.ingest([same, text, metadata, Record("4")])
+        assert (done.added, done.replaced, done.unchanged) == (1, 2, 1)
+        assert index.get(["2", "3"]) == [text, metadata]
 
 
 def test_the_manifest_is_readable(index: BinaryIndex) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jinavec.errors import IndexDamaged
+from jinavec.ingest import Progress
 from jinavec_integrations.faiss import moving
 from jinavec_integrations.faiss.moving import move
 from jinavec_integrations.faiss.rowfile import CodeFile, VectorFile
@@ -35,28 +36,24 @@ def test_rows_come_in_the_order_asked(
     places = random.permutation(count)[: int(kept * count)]
     if not shuffled:
         places = np.sort(places)
-    told: list[tuple[str, int, int]] = []
-
-    def report(phase: str, done: int, total: int) -> None:
-        told.append((phase, done, total))
-
+    told: list[Progress] = []
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(moving, "_WINDOW", 8 * window)
         patch.setattr(moving, "BLOCK", block)
         source, target = kind(Path(folder), 8), kind(Path(folder), 8, 1)
         source.create()
         source.append(0, [rows])
-        crc = move(source, target, places, "rows", report)
+        crc = move(source, target, places, "rows", told.append)
         target.check(len(places))
         assert target.path.stat().st_size == kind.start + 8 * len(places)
         np.testing.assert_array_equal(target.read(np.arange(len(places))), rows[places])
         assert crc == zlib.crc32(rows[places].tobytes())
-    for phase in {phase for phase, _, _ in told}:
-        done = [(rows, total) for name, rows, total in told if name == phase]
+    for phase in {event.phase for event in told}:
+        done = [(event.done, event.total) for event in told if event.phase == phase]
         assert done == sorted(done) and done[-1][0] == done[-1][1]
 
 
-def forget(phase: str, done: int, total: int) -> None:
+def forget(event: Progress) -> None:
     """Is told of the progress."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,9 @@ def small_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
 class Checked:
     """An index and what it should hold."""
 
-    def __init__(self, folder: Path, shape: str, vectors: str) -> None:
-        options = {**SHAPES[shape], **EVERYTHING, "vectors": vectors}
-        self.index = BinaryIndex.create(folder, contract(DIMENSION), options=options)
+    def __init__(self, template: Path, folder: Path, shape: str, vectors: str) -> None:
+        self.index = BinaryIndex.open(shutil.copytree(template, folder), options={**SHAPES[shape], **EVERYTHING})
         self.vectors = vectors
-        self.index.add(RECORDS, VECTORS)
-        self.index.compact()
         self.alive = np.ones(COUNT, np.bool_)
 
     def check(self, query: Float32, k: int, filter: Any, passes: Any, radius: int) -> None:
@@ -97,13 +95,30 @@ ROWS: st.SearchStrategy[NDArray[np.int64]] = st.one_of(
 CHANGES = st.lists(st.tuples(st.sampled_from(["add", "delete", "compact", "open"]), ROWS), max_size=5)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """An index of all vectors, made once for each shape."""
+
+    @cache
+    def make(shape: str, vectors: str) -> Path:
+        folder = tmp_path_factory.mktemp("template") / "index"
+        with BinaryIndex.create(folder, contract(DIMENSION), options={**SHAPES[shape], "vectors": vectors}) as index:
+            index.add(RECORDS, VECTORS)
+            index.compact()
+        return folder
+
+    return make
+
+
 @pytest.mark.parametrize("vectors", ["int8", "none"])
 @pytest.mark.parametrize("shape", SHAPES)
 @settings(deadline=None, max_examples=12)
 @given(data=st.data())
-def test_any_changes_k_and_filters(shape: str, vectors: str, data: st.DataObject) -> None:
+def test_any_changes_k_and_filters(
+    template: Callable[[str, str], Path], shape: str, vectors: str, data: st.DataObject
+) -> None:
     folder = Path(tempfile.mkdtemp())
-    checked = Checked(folder / "index", shape, vectors)
+    checked = Checked(template(shape, vectors), folder / "index", shape, vectors)
     try:
         for change, rows in data.draw(CHANGES):
             if change == "add":

@@ -1,4 +1,4 @@
-"""The engine in local mode: options, adoption, ingest, and what is not a collection of ours."""
+"""The engine in local mode: options, adoption, ingest, and collections of other tools."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from jinavec.errors import (
     InvalidTarget,
     InvalidType,
 )
+from jinavec.ingest import Ingested, Progress
 from jinavec.vectors import Float32, narrow, normalize
-from jinavec_integrations.qdrant import Ingested, QdrantIndex, QdrantOptions
+from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
 
 PROFILE = ModelProfile(name="local", width=32, dimensions=(32, 8))
 CONTRACT = Contract.of(PROFILE)
@@ -69,8 +70,8 @@ def encoder(backend: Counted) -> Encoder:
     return Encoder(PROFILE, backend)
 
 
-def opened(target: str, **options: Any) -> QdrantIndex:
-    index = open_engine(target, contract=CONTRACT, options=QdrantOptions(**options))
+def opened(target: str, encoder: Encoder | None = None, **options: Any) -> QdrantIndex:
+    index = open_engine(target, contract=CONTRACT, encoder=encoder, options=QdrantOptions(**options))
     assert isinstance(index, QdrantIndex)
     return index
 
@@ -208,62 +209,60 @@ def test_several_queries_at_once(memory: str, encoder: Encoder) -> None:
     with open_engine(memory, encoder=encoder) as index:
         assert isinstance(index, QdrantIndex)
         index.add(RECORDS, VECTORS)
-        assert index.search_many(VECTORS[:3], 4, {"topic": "a"}) == [
+        assert index.search_batch(VECTORS[:3], 4, {"topic": "a"}) == [
             index.search(v, 4, {"topic": "a"}) for v in VECTORS[:3]
         ]
-        assert index.search_many(["x", "y"], 2) == [index.search("x", 2), index.search("y", 2)]
-        assert index.search_many([]) == []
+        assert index.search_batch(["x", "y"], 2) == [index.search("x", 2), index.search("y", 2)]
+        assert index.search_batch([]) == []
         with pytest.raises(InvalidInput):
-            index.search_many(VECTORS[:3], 0)
+            index.search_batch(VECTORS[:3], 0)
         with pytest.raises(InvalidType, match="use search"):
-            index.search_many("a text")
+            index.search_batch("a text")
         with pytest.raises(InvalidType, match="use search"):
-            index.search_many(None)  # pyright: ignore[reportArgumentType]
+            index.search_batch(None)  # pyright: ignore[reportArgumentType]
 
 
 # ingest
 
 
 def test_ingest_streams_and_resumes_without_embedding_again(memory: str, encoder: Encoder, backend: Counted) -> None:
-    seen: list[tuple[int, int]] = []
-    with opened(memory, batch_size=8) as index:
+    seen: list[Progress] = []
+    with opened(memory, encoder) as index:
         backend.fail_after = 24
         with pytest.raises(ConnectionError) as caught:
-            index.ingest(iter(RECORDS), encoder=encoder)
-        assert "running it again stores what is missing" in caught.value.__notes__[0]
+            index.ingest(iter(RECORDS), batch_size=8)
+        assert "run the same command again" in caught.value.__notes__[0]
         assert index.count() == 24
         backend.fail_after = 10**9
-        done = index.ingest(iter(RECORDS), encoder=encoder, progress=lambda done, total: seen.append((done, total)))
-        assert done == Ingested(stored=26, unchanged=24)
+        done = index.ingest(iter(RECORDS), batch_size=8, progress=seen.append)
+        assert done == Ingested(added=26, replaced=0, unchanged=24)
         assert len(backend.texts) == 50
-        assert seen[-1] == (50, 0)
+        assert (seen[-1].done, seen[-1].total) == (50, 0)
         assert index.get([record.id for record in RECORDS]) == RECORDS
         changed = [*RECORDS[:-1], Record("id 49", "changed", {"n": 49, "topic": "b"})]
-        assert index.ingest(changed, encoder=encoder) == Ingested(1, 49)
-        assert index.ingest(RECORDS[:2], encoder=encoder, resume=False) == Ingested(2, 0)
+        assert index.ingest(changed) == Ingested(added=0, replaced=1, unchanged=49)
+        assert index.ingest(RECORDS[:2], resume=False) == Ingested(added=0, replaced=2, unchanged=0)
         assert index.get("id 49") == changed[-1]
 
 
 def test_of_a_repeated_id_the_last_counts(memory: str, encoder: Encoder) -> None:
     stream = [Record(f"id {n % 3}", f"text {n}") for n in range(30)]
-    with opened(memory, batch_size=2) as index:
-        index.ingest(stream, encoder=encoder)
+    with opened(memory, encoder) as index:
+        index.ingest(stream, batch_size=2)
         assert index.get(["id 0", "id 1", "id 2"]) == stream[-3:]
         assert index.count() == 3
 
 
 def test_ingest_checks_what_it_gets(memory: str, encoder: Encoder) -> None:
-    with opened(memory) as index:
+    with opened(memory, encoder) as index:
         with pytest.raises(InvalidType):
-            index.ingest(["text"], encoder=encoder)  # pyright: ignore[reportArgumentType]
-        with pytest.raises(ContractMismatch):
-            index.ingest(RECORDS, encoder=Encoder(PROFILE, Counted(), dimension=8))
-        with pytest.raises(InvalidInput, match="encoder="):
-            index.ingest(RECORDS)
+            index.ingest(["text"])  # pyright: ignore[reportArgumentType]
         with pytest.raises(InvalidType):
-            index.ingest(None, encoder=encoder)  # pyright: ignore[reportArgumentType]
-        with pytest.raises(InvalidType, match="an Encoder is needed"):
-            index.ingest(RECORDS, encoder="lexical")  # pyright: ignore[reportArgumentType]
+            index.ingest(None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ContractMismatch):
+        open_engine(memory, encoder=Encoder(PROFILE, Counted(), dimension=8))
+    with opened(memory) as index, pytest.raises(InvalidInput, match="encoder="):
+        index.ingest(RECORDS)
 
 
 def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -284,8 +283,8 @@ def counted(texts, **arguments):
     return embed(texts, **arguments)
 
 backend.embed = counted
-with open_engine(f"qdrant:{folder}/notes", encoder=encoder, options={"batch_size": 10}) as index:
-    print(index.ingest(Record(f"id {n}", f"text {n}", {"n": n}) for n in range(100)))
+with open_engine(f"qdrant:{folder}/notes", encoder=encoder) as index:
+    print(index.ingest((Record(f"id {n}", f"text {n}", {"n": n}) for n in range(100)), batch_size=10))
 """
     run = [sys.executable, "-c", script, str(tmp_path)]
     killed = subprocess.run([*run, "55"], capture_output=True, text=True, timeout=120)
@@ -295,7 +294,7 @@ with open_engine(f"qdrant:{folder}/notes", encoder=encoder, options={"batch_size
         stored = index.count()
     assert 0 < stored <= len(embedded) == 60
     again = subprocess.run([*run, "1000"], capture_output=True, text=True, timeout=120)
-    assert again.stdout == f"{Ingested(100 - stored, stored)}\n", again.stderr
+    assert again.stdout == f"{Ingested(100 - stored, 0, stored)}\n", again.stderr
     embedded = (tmp_path / "embedded").read_text().splitlines()
     assert len(embedded) == 60 + 100 - stored
     with open_engine(f"qdrant:{tmp_path}/notes") as index:
@@ -308,11 +307,11 @@ with open_engine(f"qdrant:{folder}/notes", encoder=encoder, options={"batch_size
 def test_metadata_that_is_not_json_is_refused_before_anything_is_stored(
     memory: str, encoder: Encoder, backend: Counted, value: Any
 ) -> None:
-    with opened(memory) as index:
+    with opened(memory, encoder) as index:
         with pytest.raises(InvalidRecord, match="bad"):
             index.add([RECORDS[0], Record("bad", "text", {"field": value})], VECTORS[:2])
         with pytest.raises(InvalidRecord, match="bad"):
-            index.ingest([RECORDS[0], Record("bad", "text", {"field": [value]})], encoder=encoder)
+            index.ingest([RECORDS[0], Record("bad", "text", {"field": [value]})])
         assert (index.count(), backend.texts) == (0, [])
 
 
@@ -321,7 +320,7 @@ def test_metadata_that_is_not_json_is_refused_before_anything_is_stored(
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Iterator[str]:
-    """A collection that somebody else made, with points in the manner of other frameworks."""
+    """A collection that another tool created, with points in the manner of several."""
     client = QdrantClient(path=str(tmp_path))
     client.create_collection("notes", vectors_config=models.VectorParams(size=32, distance=models.Distance.COSINE))
     payloads: list[dict[str, Any]] = [
@@ -360,7 +359,7 @@ def test_a_foreign_collection_can_be_adopted(foreign: str) -> None:
         assert index.count() == 2
 
 
-def test_an_adopted_collection_is_searched_as_it_is_quantised(tmp_path: Path) -> None:
+def test_an_adopted_collection_is_searched_as_it_is_quantized(tmp_path: Path) -> None:
     client = QdrantClient(path=str(tmp_path))
     binary = models.BinaryQuantization(binary=models.BinaryQuantizationConfig())
     params = models.VectorParams(size=32, distance=models.Distance.COSINE, quantization_config=binary)
@@ -416,7 +415,7 @@ def test_a_point_that_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_an_id_that_collides(memory: str, encoder: Encoder) -> None:
-    with opened(memory) as index:
+    with opened(memory, encoder) as index:
         index.add(RECORDS[:1], VECTORS[:1])
         client = index._connection.client  # pyright: ignore[reportPrivateUsage]
         (point,), _ = client.scroll(index.location.collection, limit=1)
@@ -427,11 +426,11 @@ def test_an_id_that_collides(memory: str, encoder: Encoder) -> None:
             with pytest.raises(IndexDamaged, match="where record 'id 0' belongs, holds record 'another'; nothing was"):
                 change()
         with pytest.raises(IndexDamaged, match="holds record 'another'"):
-            index.ingest(RECORDS[:2], encoder=encoder)
+            index.ingest(RECORDS[:2])
         assert index.count() == 1
 
 
-def test_the_point_of_somebody_else_is_not_overwritten(foreign: str) -> None:
+def test_the_point_of_another_tool_is_not_overwritten(foreign: str) -> None:
     opened(foreign, adopt=True).close()
     client = QdrantClient(path=foreign.removeprefix("qdrant:").removesuffix("/notes"))
     client.upsert("notes", models.Batch(ids=[9], vectors=VECTORS[:1].tolist(), payloads=[{"text": "theirs"}]))

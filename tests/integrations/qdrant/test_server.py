@@ -45,8 +45,11 @@ class Zeros(Backend):
         return np.zeros((len(texts), 64), np.float32)
 
 
-def opened(server: QdrantServer, contract: Contract | None = CONTRACT, **options: Any) -> QdrantIndex:
-    engine = open_engine(f"qdrant:{server.url}/notes", contract=contract, options=QdrantOptions(**options))
+def opened(
+    server: QdrantServer, contract: Contract | None = CONTRACT, encoder: Encoder | None = None, **options: Any
+) -> QdrantIndex:
+    target = f"qdrant:{server.url}/notes"
+    engine = open_engine(target, contract=contract, encoder=encoder, options=QdrantOptions(**options))
     assert isinstance(engine, QdrantIndex)
     return engine
 
@@ -234,24 +237,23 @@ def test_a_failed_creation_leaves_nothing(server: QdrantServer) -> None:
     assert not server.collections
 
 
-# collections made anew while they are open
+# collections recreated while they are open
 
 
 def remade(server: QdrantServer, **options: Any) -> None:
-    """Make the collection anew, as another process would."""
+    """Recreate the collection, as another process would."""
     QdrantClient(url=server.url, check_compatibility=False).delete_collection("notes")
     opened(server, **options).close()
 
 
 def test_nothing_is_added_to_a_collection_that_has_another_contract_by_now(server: QdrantServer) -> None:
-    with opened(server) as index:
+    with opened(server, encoder=Encoder(PROFILE, Zeros())) as index:
         index.add(RECORDS, VECTORS)
         remade(server, contract=dataclasses.replace(CONTRACT, query_prefix="Q: "))
         with pytest.raises(ContractMismatch, match="query_prefix: the index that was opened has ''"):
             index.add(RECORDS, VECTORS)
-        encoder = Encoder(PROFILE, Zeros())
         with pytest.raises(ContractMismatch):
-            index.ingest(RECORDS, encoder=encoder)
+            index.ingest(RECORDS)
         assert index.count() == 0
     with opened(server, None) as index:
         assert index.contract.query_prefix == "Q: "
@@ -273,14 +275,14 @@ def test_a_search_notices_it_after_a_while(server: QdrantServer, monkeypatch: py
 def test_so_it_does_where_only_the_vectors_are_others(server: QdrantServer) -> None:
     with opened(server) as index:
         remade(server, matryoshka=16)
-        with pytest.raises(EngineError, match="made anew in another way; open it again"):
+        with pytest.raises(EngineError, match="recreated by another client with other options; reopen the index"):
             index.add(RECORDS, VECTORS)
         QdrantClient(url=server.url, check_compatibility=False).delete_collection("notes")
         with pytest.raises(IndexNotFound):
             index.add(RECORDS, VECTORS)
         params = models.VectorParams(size=64, distance=models.Distance.COSINE)
         QdrantClient(url=server.url, check_compatibility=False).create_collection("notes", params)
-        with pytest.raises(IndexDamaged, match="no contract any more"):
+        with pytest.raises(IndexDamaged, match="recreated by another client and has no contract"):
             index.add(RECORDS, VECTORS)
 
 
@@ -321,11 +323,11 @@ def test_a_refused_request_is_not_repeated(server: QdrantServer) -> None:
 
 def test_lost_points_are_noticed(server: QdrantServer) -> None:
     encoder = Encoder.load("lexical", dimension=64)
-    with opened(server, encoder.contract) as index:
+    with opened(server, None, encoder) as index:
         server.lose = 1
-        with pytest.raises(EngineError, match="holds 9 records, expected 10"):
-            index.ingest(RECORDS, encoder=encoder)
-        assert index.ingest(RECORDS, encoder=encoder).stored == 1
+        with pytest.raises(EngineError, match="acknowledged 10 records, and 1 of them are missing, such as 'id 0'"):
+            index.ingest(RECORDS)
+        assert index.ingest(RECORDS).stored == 1
         assert index.count() == 10
 
 
@@ -383,7 +385,7 @@ def test_nothing_is_made_without_a_contract(server: QdrantServer) -> None:
 def test_several_queries_are_one_request(server: QdrantServer) -> None:
     with opened(server) as index:
         index.add(RECORDS, VECTORS)
-        found = index.search_many(VECTORS[:5], 3)
+        found = index.search_batch(VECTORS[:5], 3)
         assert [(len(hits), hits[0].record) for hits in found] == [(3, record) for record in RECORDS[:5]]
     (body,) = server.sent("query/batch")
     assert len(body["searches"]) == 5

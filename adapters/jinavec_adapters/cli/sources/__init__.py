@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jinavec.errors import InvalidInput
-from jinavec_adapters.cli.sources.bad import BadRecords
+from jinavec_adapters.cli.sources.alike import alike
 from jinavec_adapters.cli.sources.delimited import read_delimited
+from jinavec_adapters.cli.sources.duplicates import Distinct
 from jinavec_adapters.cli.sources.fields import Fields, Item, Row
 from jinavec_adapters.cli.sources.files import FORMATS, File, decompressed, find_file, reading
 from jinavec_adapters.cli.sources.jsonl import read_jsonl
 from jinavec_adapters.cli.sources.npy import read_vectors
-from jinavec_adapters.cli.sources.paired import paired
 from jinavec_adapters.cli.sources.parquet import read_parquet
 from jinavec_adapters.cli.sources.passages import read_passages
-from jinavec_adapters.cli.sources.seen import Seen
+from jinavec_adapters.cli.sources.rejects import Rejects
+from jinavec_adapters.cli.sources.vectors_beside import vectors_beside
 
-__all__ = ["STDIN", "BadRecords", "Fields", "Item", "Seen", "Sources", "paired"]
+__all__ = ["STDIN", "Distinct", "Fields", "Item", "Rejects", "Sources", "alike", "vectors_beside"]
 
 STDIN = "-"
 _TEXTS = tuple(suffix for suffix, format in FORMATS.items() if format in ("text", "markdown"))
@@ -32,14 +33,14 @@ class Sources:
         InvalidInput: a source does not exist, is empty or of an unknown format; found before anything is read.
     """
 
-    def __init__(self, names: Sequence[str], fields: Fields, bad: BadRecords) -> None:
+    def __init__(self, names: Sequence[str], fields: Fields, rejects: Rejects) -> None:
         if names.count(STDIN) > 1:
             raise InvalidInput("standard input (-) can be read once only")
         if STDIN in names and sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise InvalidInput("standard input (-) is closed")
         self._sources = [_find(name) for name in names]
         self._fields = fields
-        self._bad = bad
+        self.rejects = rejects
         self._rows = 0
         self._done = 0
         self._tell: Callable[[], int] = int
@@ -64,11 +65,11 @@ class Sources:
             MissingExtra: the library for its format is not installed.
         """
         for source in self._sources:
-            bad_before, empty = self._bad.count, True
+            before, empty = self.rejects.count, True
             for item in self._read(source):
                 empty = False
                 yield item
-            if empty and self._bad.count == bad_before:
+            if empty and self.rejects.count == before:
                 raise InvalidInput(f"{_name(source)} holds no record")
 
     def _read(self, source: File | Path | None) -> Iterator[Item]:
@@ -80,7 +81,7 @@ class Sources:
 
     def _standard_input(self) -> Iterator[Item]:
         with reading("standard input"):
-            yield from self._items(read_jsonl(sys.stdin.buffer, "standard input", self._bad))
+            yield from self._items(read_jsonl(sys.stdin.buffer, "standard input", self.rejects))
 
     def _folder(self, folder: Path) -> Iterator[Item]:
         for path in _walk(folder):
@@ -88,7 +89,7 @@ class Sources:
             yield from self._file(file, path.relative_to(folder).as_posix())
 
     def _file(self, file: File, relative: str) -> Iterator[Item]:
-        with reading(str(file.path)), open(file.path, "rb") as raw:
+        with reading(str(file.path), file.compression), open(file.path, "rb") as raw:
             self._tell = raw.tell if file.format != "parquet" else int
             with decompressed(file, raw) as stream:
                 yield from self._parse(stream, file, relative)
@@ -98,19 +99,19 @@ class Sources:
     def _parse(self, stream: BinaryIO, file: File, relative: str) -> Iterator[Item]:
         name = str(file.path)
         if file.format in ("text", "markdown"):
-            return read_passages(stream, name, self._bad, relative, markdown=file.format == "markdown")
+            return read_passages(stream, name, self.rejects, relative, markdown=file.format == "markdown")
         if file.format == "jsonl":
-            return self._items(read_jsonl(stream, name, self._bad))
+            return self._items(read_jsonl(stream, name, self.rejects))
         if file.format == "parquet":
-            return self._items(read_parquet(stream, name, self._bad, self._fields))
+            return self._items(read_parquet(stream, name, self.rejects, self._fields))
         if file.format == "npy":
             return self._items(read_vectors(stream, name))
         delimiter = "\t" if file.format == "tsv" else ","
-        return self._items(read_delimited(stream, name, self._bad, self._fields, delimiter))
+        return self._items(read_delimited(stream, name, self.rejects, self._fields, delimiter))
 
     def _items(self, rows: Iterator[Row]) -> Iterator[Item]:
         for row in rows:
-            item = self._fields.item(row, self._bad, self._rows)
+            item = self._fields.item(row, self.rejects, self._rows)
             self._rows += 1
             if item is not None:
                 yield item

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from jinavec.errors import InvalidInput
-from jinavec_adapters.cli.sources.bad import BadRecords
 from jinavec_adapters.cli.sources.fields import Fields, Row
+from jinavec_adapters.cli.sources.rejects import Rejects
 
 LONGEST_CELL = 1 << 27
 """Characters; an unclosed quote must not read the rest of a huge file into memory."""
@@ -19,8 +19,8 @@ LONGEST_CELL = 1 << 27
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
-def read_delimited(stream: BinaryIO, name: str, bad: BadRecords, fields: Fields, delimiter: str) -> Iterator[Row]:
-    """Read rows in UTF-8 as RFC 4180 has them; empty rows are passed over.
+def read_delimited(stream: BinaryIO, name: str, rejects: Rejects, fields: Fields, delimiter: str) -> Iterator[Row]:
+    """Read rows in UTF-8 as RFC 4180 has them; empty rows are skipped.
 
     A cell that is exactly a JSON number, ``true`` or ``false`` is read as one, any other as a string; id and text
     stay strings.
@@ -29,7 +29,7 @@ def read_delimited(stream: BinaryIO, name: str, bad: BadRecords, fields: Fields,
         InvalidInput: the header has no column for the text, or a name twice.
     """
     csv.field_size_limit(LONGEST_CELL)
-    rows = _rows(stream, name, bad, delimiter)
+    rows = _rows(stream, name, rejects, delimiter)
     header = next((row for _, row in rows), None)
     if header is None:
         return
@@ -37,15 +37,15 @@ def read_delimited(stream: BinaryIO, name: str, bad: BadRecords, fields: Fields,
     strings = {fields.id_name, fields.text}
     for place, row in rows:
         if len(row) != len(header):
-            bad(place, f"{len(row)} cells, but the header has {len(header)}")
+            rejects(place, f"{len(row)} cells, but the header has {len(header)}")
         elif not _is_unicode(row):
-            bad(place, "not UTF-8")
+            rejects(place, "not UTF-8")
         else:
             pairs = zip(header, row, strict=True)
             yield Row(place, {column: cell if column in strings else _value(cell) for column, cell in pairs})
 
 
-def _rows(stream: BinaryIO, name: str, bad: BadRecords, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+def _rows(stream: BinaryIO, name: str, rejects: Rejects, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     reader = csv.reader(_lines(stream), delimiter=delimiter, strict=True)
     while True:
         place = f"{name}:{reader.line_num + 1}"  # where the row begins; quoted line ends may make it longer
@@ -54,14 +54,14 @@ def _rows(stream: BinaryIO, name: str, bad: BadRecords, delimiter: str) -> Itera
         except StopIteration:
             return
         except csv.Error as error:
-            bad(place, f"not CSV: {error}")
+            rejects(place, f"not CSV: {error}")
         else:
             if row:
                 yield place, row
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
-    """Decode line by line; bytes that are not UTF-8 stay recognisable, so that only their row is bad."""
+    """Decode line by line; bytes that are not UTF-8 stay recognizable, so that only their row is bad."""
     for number, line in enumerate(stream):
         yield line.decode("utf-8" if number else "utf-8-sig", "surrogateescape")
 

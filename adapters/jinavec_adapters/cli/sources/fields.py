@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jinavec.errors import InvalidRecord, brief
 from jinavec.records import Record
-from jinavec_adapters.cli.sources.bad import BadRecords
+from jinavec_adapters.cli.sources.rejects import Rejects
 
 
 class Row(NamedTuple):
@@ -57,12 +57,12 @@ class Fields:
         """The field that holds the id."""
         return "id" if self.id is None else self.id
 
-    def item(self, row: Row, bad: BadRecords, number: int = 0) -> Item | None:
+    def item(self, row: Row, rejects: Rejects, number: int = 0) -> Item | None:
         """Return the record of a row, the ``number``-th of all; or None after reporting why there is none."""
         try:
             return self._item(row, number)
         except InvalidRecord as error:
-            bad(row.place, str(error))
+            rejects(row.place, str(error))
         return None
 
     def _item(self, row: Row, number: int) -> Item:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from jinavec.errors import InvalidInput
-from jinavec_adapters.cli.sources.zstd import ZstdFile
+from jinavec.extras import require
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -64,14 +65,18 @@ def decompressed(file: File, raw: BinaryIO) -> BinaryIO:
     """Return the plain bytes of an open file; seekable for Parquet, which is read from its end."""
     if not file.compression:
         return raw
-    compressed = gzip.GzipFile(fileobj=raw) if file.compression == ".gz" else ZstdFile(raw)
-    stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, compressed), 1 << 16))
+    compressed = gzip.GzipFile(fileobj=raw) if file.compression == ".gz" else _zstd_file(raw)
+    stream = cast(BinaryIO, io.BufferedReader(compressed, 1 << 16))
     return _on_disk(stream) if file.format == "parquet" else stream
 
 
 @contextmanager
-def reading(name: str) -> Generator[None]:
+def reading(name: str, compression: str = "") -> Generator[None]:
     """Translate what the operating system and the decompressors raise.
+
+    Args:
+        name: what messages call the file.
+        compression: one of ``COMPRESSIONS``, or empty.
 
     Raises:
         InvalidInput: the file cannot be read; the message names it.
@@ -80,8 +85,21 @@ def reading(name: str) -> Generator[None]:
         yield
     except FileNotFoundError as error:
         raise InvalidInput(f"no such file or folder: {name}") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, *_zstd_errors(compression)) as error:
         raise InvalidInput(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _zstd() -> Any:
+    return require("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd", "zstd")
+
+
+def _zstd_file(raw: BinaryIO) -> Any:
+    zstd = _zstd()
+    return zstd.ZstdFile(raw, options={zstd.DecompressionParameter.window_log_max: 31})  # as `zstd --long=31` writes
+
+
+def _zstd_errors(compression: str) -> tuple[type[Exception], ...]:
+    return (_zstd().ZstdError,) if compression == ".zst" else ()
 
 
 def _on_disk(stream: BinaryIO) -> BinaryIO:

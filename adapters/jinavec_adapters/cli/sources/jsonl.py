@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 from jinavec.errors import InvalidRecord, brief
-from jinavec_adapters.cli.sources.bad import BadRecords
 from jinavec_adapters.cli.sources.fields import Row
+from jinavec_adapters.cli.sources.rejects import Rejects
 
 
-def read_jsonl(stream: BinaryIO, name: str, bad: BadRecords) -> Iterator[Row]:
-    """Read JSON lines in UTF-8; blank lines are passed over."""
+def read_jsonl(stream: BinaryIO, name: str, rejects: Rejects) -> Iterator[Row]:
+    """Read JSON lines in UTF-8; blank lines are skipped."""
     for number, line in enumerate(stream, 1):
         if line.isspace():
             continue
@@ -20,7 +20,7 @@ def read_jsonl(stream: BinaryIO, name: str, bad: BadRecords) -> Iterator[Row]:
         try:
             yield Row(place, _object(line, first=number == 1))
         except InvalidRecord as error:
-            bad(place, str(error))
+            rejects(place, str(error))
 
 
 def _object(line: bytes, *, first: bool) -> dict[str, Any]:

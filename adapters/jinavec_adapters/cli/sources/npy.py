@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from jinavec.arrays import read_npy
+from jinavec.vector_files import read_npy
 from jinavec_adapters.cli.sources.fields import Row
 
 _BATCH = 1024  # rows

@@ -10,15 +10,15 @@ from typing import Any, BinaryIO
 from jinavec.errors import InvalidRecord
 from jinavec.extras import require
 from jinavec.records import Record
-from jinavec_adapters.cli.sources.bad import BadRecords
 from jinavec_adapters.cli.sources.fields import Item
+from jinavec_adapters.cli.sources.rejects import Rejects
 
 PASSAGE = 1000
 """Characters a passage has at most."""
 _BLOCK = 1 << 15  # bytes split at a time: the time of the splitter grows with the square of a text without breaks
 
 
-def read_passages(stream: BinaryIO, name: str, bad: BadRecords, path: str, *, markdown: bool) -> Iterator[Item]:
+def read_passages(stream: BinaryIO, name: str, rejects: Rejects, path: str, *, markdown: bool) -> Iterator[Item]:
     """Split a UTF-8 file into passages: ids ``path#0``, ``path#1`` …; metadata ``path`` and ``passage``.
 
     Raises:
@@ -34,7 +34,7 @@ def read_passages(stream: BinaryIO, name: str, bad: BadRecords, path: str, *, ma
                 record = Record(f"{path}#{number}", text, {"path": path, "passage": number})
                 yield Item(name, record, size=len(text))
     except InvalidRecord as error:
-        bad(name, str(error))
+        rejects(name, str(error))
 
 
 def _blocks(stream: BinaryIO) -> Iterator[str]:

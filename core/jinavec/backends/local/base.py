@@ -1,12 +1,12 @@
-"""LocalBackend: runs a model in this process; tokenises, plans batches, and runs them on worker threads."""
+"""LocalBackend: runs a model in this process; tokenizes, plans batches, and runs them on worker threads."""
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.tokenizer import Batch, Tokenizer, plan
 from jinavec.errors import InvalidInput, ModelError, UnknownTask
 from jinavec.models import ModelProfile
+from jinavec.process import cores
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
 CHUNK = 1024
-"""Texts that are tokenised and sorted together, while the batches of those before them run."""
+"""Texts that are tokenized and sorted together, while the batches of those before them run."""
 PROCESSOR_BUDGET = 512
 """Tokens of a batch, padding included: enough for a processor's full speed, and few enough to stay in its cache."""
 ACCELERATOR_BUDGET = 16_384
@@ -31,8 +32,6 @@ class LocalBackend(Backend):
     Several workers of one thread each are faster than one of several threads, whatever the runtime.
     """
 
-    task: Task | None = None
-    """The only task the weights serve; None where each task has its adapter."""
     budget = PROCESSOR_BUDGET
 
     def __init__(
@@ -53,7 +52,22 @@ class LocalBackend(Backend):
 
     @abstractmethod
     def run(self, batch: Batch, task: Task) -> Float32:
-        """Return the pooled vectors of a batch, float32 (texts, width); called from several threads."""
+        """Return the pooled vectors of a batch, float32 (texts, width); called from several threads.
+
+        Raises:
+            ModelError: the runtime failed.
+        """
+
+    def runtime_errors(self, batch: Batch) -> AbstractContextManager[None]:
+        """Raise what the runtime raises on a batch as a ModelError; holds calls of the runtime and nothing else."""
+        texts, longest = batch.ids.shape
+        limit = self.profile.limit or "unknown to its profile"
+        return model_errors(f"{self.profile.name} failed on {texts} texts of {longest} tokens (its limit is {limit})")
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Tokens of texts that keep all workers busy."""
+        return self.budget * self.workers
 
     def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
         """Embed texts that already carry their prompt.
@@ -104,14 +118,11 @@ class LocalBackend(Backend):
             report.finished(len(rows))
 
     def _work(self, batch: Batch, task: Task, vectors: Float32) -> int:
-        texts, longest = batch.ids.shape
-        limit = self.profile.limit or "unknown to its profile"
-        with model_errors(f"{self.profile.name} failed on {texts} texts of {longest} tokens (its limit is {limit})"):
-            pooled = self.run(batch, task)
+        pooled = self.run(batch, task)
         if pooled.shape[1:] != (self.profile.width,):
             check_width(self.profile, pooled.shape[-1])
         vectors[batch.rows] = pooled
-        return texts
+        return len(batch.rows)
 
     def _collect(self, running: deque[Future[int]], count: int, report: Report) -> None:
         for _ in range(count):
@@ -141,5 +152,4 @@ def count_workers(workers: int | None, threads: int, *, processor: bool) -> int:
     for name, number in (("workers", workers), ("threads", threads)):
         if number is not None and number < 1:
             raise InvalidInput(f"option {name} must be at least 1, not {number}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return workers or (max(1, cores // threads) if processor else 1)
+    return workers or (max(1, cores() // threads) if processor else 1)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from jinavec.backends.base import Report
-from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.onnx import SENTENCE, TOKENS, OnnxBackend
 from jinavec.backends.local.pooling import pool
 from jinavec.backends.local.quiet import quiet
@@ -63,7 +63,7 @@ def export_onnx(
         task: whose adapter to fold in; the one in a merged name by default, else retrieval.
         source: a folder or hub name of the weights; by default the profile's.
         revision: of the weights; by default the profile's pinned one.
-        precision: int8 quantises the weights of matrix products per channel, and activations as they come.
+        precision: int8 quantizes the weights of matrix products per channel, and activations as they come.
 
     Returns:
         ``out``.
@@ -101,7 +101,7 @@ def _appearing(out: Path) -> Generator[Path]:
     """Give a folder to fill that becomes ``out`` when all went well, and vanishes otherwise."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InvalidInput(f"{out} is there already, and not empty; name a new folder")
-    with model_errors(f"cannot export to {out}"):
+    try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             folder = Path(temporary) / out.name
@@ -110,6 +110,8 @@ def _appearing(out: Path) -> Generator[Path]:
             if out.exists():
                 out.rmdir()
             folder.rename(out)
+    except OSError as error:  # the disk is full, or nobody may write there
+        raise ModelError(f"cannot export to {out}: {first_line(error)}") from error
 
 
 def _write_graph(settings: EncoderSettings, weights: Weights, path: Path, precision: Precision) -> None:
@@ -117,12 +119,15 @@ def _write_graph(settings: EncoderSettings, weights: Weights, path: Path, precis
     graph = _trace(settings, weights, path.parents[1])
     if precision == "int8":
         graph = _quantize(ir, graph, path.parent / "work")
-    require("onnx_ir.passes.common", "export").ClearMetadataAndDocStringPass()(graph)  # it names files of this machine
+    passes: Any = require("onnx_ir.passes.common", "export")
+    with model_errors(f"cannot export {settings.profile.name}"):
+        passes.ClearMetadataAndDocStringPass()(graph)  # they name files of this machine
     notes = {"model": settings.profile.base, "precision": precision, "revision": weights.revision}
     if has_adapters(weights.folder) or "{task}" in settings.profile.source:
         notes["task"] = settings.task.value
     graph.metadata_props.update({f"jinavec.{name}": value for name, value in notes.items() if value})
-    ir.save(graph, path, external_data=f"{path.name}_data")
+    with model_errors(f"cannot write {path}"):
+        ir.save(graph, path, external_data=f"{path.name}_data")
     shutil.rmtree(path.parent / "work", ignore_errors=True)
 
 
@@ -137,9 +142,11 @@ def _trace(settings: EncoderSettings, weights: Weights, folder: Path) -> Any:
     backbone.config.to_json_file(folder / "config.json")
     ids = torch.ones((2, 7), dtype=torch.long)
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    with torch.no_grad(), quiet("torch.onnx"):
+    pooled = _pooled(torch, backbone, settings.profile.pooling)
+    exporting = model_errors(f"cannot export {settings.profile.name}")
+    with exporting, torch.no_grad(), quiet("torch.onnx"):
         program = torch.onnx.export(
-            _pooled(torch, backbone, settings.profile.pooling),
+            pooled,
             (ids, torch.ones_like(ids)),
             dynamo=True,
             opset_version=OPSET,
@@ -173,26 +180,27 @@ def _pooled(torch: Any, backbone: Any, pooling: str) -> Any:
 
 
 def _quantize(ir: Any, graph: Any, folder: Path) -> Any:
-    """Quantise matrix products alone, each column of weights by its own scale: one scale for all loses the meaning.
+    """Quantize matrix products alone, each column of weights by its own scale: one scale for all loses the meaning.
 
     Weights get seven bits: with eight, sums of two products overflow 16 bits on x86 processors without VNNI, and the
-    same graph gives other vectors there (``reduce_range`` in ONNX Runtime's documentation of quantisation).
+    same graph gives other vectors there (``reduce_range`` in ONNX Runtime's documentation of quantization).
     """
     quantization: Any = require("onnxruntime.quantization", "onnx")
     full, small = folder / "full.onnx", folder / "small.onnx"
     folder.mkdir()
     graph.metadata_props["onnx.quant.pre_process"] = "onnxruntime.quant"  # shapes are known: the exporter saw them
-    ir.save(graph, full, external_data="full.data")
-    quantization.quantize_dynamic(
-        full,
-        small,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        reduce_range=True,
-        weight_type=quantization.QuantType.QInt8,
-        use_external_data_format=True,
-    )
-    return ir.load(small)
+    with model_errors("cannot quantize the graph"):
+        ir.save(graph, full, external_data="full.data")
+        quantization.quantize_dynamic(
+            full,
+            small,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=quantization.QuantType.QInt8,
+            use_external_data_format=True,
+        )
+        return ir.load(small)
 
 
 def _verify(settings: EncoderSettings, folder: Path, precision: Precision) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from typing import Self
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinavec.backends.base import Backend, Report
+from jinavec.backends.local.options import LexicalOptions
 from jinavec.options import read_options
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task
@@ -47,11 +47,6 @@ NGRAMS = {SEPARATOR: (), LETTER: (3, 4), SIGN: (1, 2)}
 SIGNS = ((0x1100, 0x11FF), (0x2E80, 0xA4CF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 """Code points of scripts whose single signs carry meaning: Han, Kana, Bopomofo, Yi, Hangul. Thai, Lao, Khmer and
 Myanmar write no spaces either, but letters: their n-grams find words inside a phrase."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LexicalOptions:
-    """The lexical backend has no options."""
 
 
 class LexicalBackend(Backend):

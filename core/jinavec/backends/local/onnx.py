@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
 from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.options import CPU, OnnxOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
 from jinavec.backends.local.weights import find_weights
@@ -23,26 +23,11 @@ from jinavec.settings import EncoderSettings
 from jinavec.tasks import Task
 from jinavec.vectors import Float32
 
-CPU = "CPUExecutionProvider"
 SENTENCE, TOKENS = "sentence_embedding", "last_hidden_state"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 PRECISIONS = {"fp16": "float16", "quantized": "int8", "": "float32"}
 """What the file names of the hub's graphs mean; any other suffix, such as q4, is its own name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnnxOptions:
-    """How ONNX Runtime runs a model."""
-
-    file: str = "model.onnx"
-    """The graph, in the folder or its ``onnx`` folder; a quantised one is ``model_q4.onnx``, ``model_int8.onnx`` …"""
-    provider: str = CPU
-    """ONNX Runtime's execution provider."""
-    workers: int | None = None
-    """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
-    threads: int = 1
-    """Threads of each worker."""
 
 
 class OnnxBackend(LocalBackend):
@@ -90,7 +75,8 @@ class OnnxBackend(LocalBackend):
     def run(self, batch: Batch, task: Task) -> Float32:
         """Run the graph; the runtime is thread-safe."""
         given = {name: _input(name, batch).astype(kind, copy=False) for name, kind in self._inputs.items()}
-        output = self._session.run([self._output], given)[0]
+        with self.runtime_errors(batch):
+            output = self._session.run([self._output], given)[0]
         pooled = output if self._output == SENTENCE else pool(np, output, batch.mask, self.profile.pooling)
         return pooled.astype(np.float32, copy=False)
 

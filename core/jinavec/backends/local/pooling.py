@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from jinavec.backends.local.errors import model_errors
-from jinavec.errors import ModelError
+from jinavec.backends.local.weights import read_json
+from jinavec.errors import ModelError, brief
 from jinavec.models import ModelProfile
 
 APPLIED = {"Transformer", "Pooling", "Normalize"}
-"""Modules of sentence-transformers whose work is done here; the encoder normalises."""
+"""Modules of sentence-transformers whose work is done here; the encoder normalizes."""
 POOLINGS = {"lasttoken": "last", "mean": "mean", "cls": "cls"}
 LEGACY = {"lasttoken": "lasttoken", "mean_tokens": "mean", "cls_token": "cls"}
 
@@ -40,27 +39,39 @@ def check_modules(folder: Path, profile: ModelProfile) -> None:
     Raises:
         ModelError: modules.json names a module that is not applied, or another pooling than the profile's.
     """
-    with model_errors(f"cannot read the modules of {folder}"):
-        for module in _read(folder / "modules.json", []):
-            kind = str(module["type"]).rpartition(".")[2]
-            if kind not in APPLIED:
-                raise ModelError(f"{folder} has a {kind} module, which is not applied here: its vectors would be wrong")
-            if kind == "Pooling":
-                _check_pooling(folder, _read(folder / module["path"] / "config.json", {}), profile)
+    path = folder / "modules.json"
+    modules = read_json(path) if path.is_file() else list[object]()
+    if not isinstance(modules, list):
+        raise ModelError(f"{path} holds no list of modules")
+    for module in cast("list[object]", modules):
+        kind, config = _read_module(folder, module)
+        if kind not in APPLIED:
+            raise ModelError(f"{folder} has a {kind} module, which is not applied here: its vectors would be wrong")
+        if kind == "Pooling":
+            _check_pooling(folder, config, profile)
+
+
+def _read_module(folder: Path, module: object) -> tuple[str, dict[str, Any]]:
+    """Return the class of a module, and its configuration; empty where it has none."""
+    match module:
+        case {"type": str(kind), "path": str(place)}:
+            path = folder / place / "config.json"
+            config = read_json(path) if path.is_file() else dict[str, Any]()
+            if isinstance(config, dict):
+                return kind.rpartition(".")[2], cast("dict[str, Any]", config)
+            raise ModelError(f"{path} holds no JSON object")
+        case _:
+            raise ModelError(f"{folder / 'modules.json'} has a module without type and path: {brief(module)}")
 
 
 def _check_pooling(folder: Path, config: dict[str, Any], profile: ModelProfile) -> None:
-    modes = config.get("pooling_mode") or [
+    modes: object = config.get("pooling_mode") or [
         LEGACY.get(name.removeprefix("pooling_mode_"), name)
         for name, on in config.items()
         if name.startswith("pooling_mode_") and on
     ]
-    mode = modes if isinstance(modes, str) else "+".join(modes)
+    mode = "+".join(map(str, cast("list[object]", modes))) if isinstance(modes, list) else str(modes)
     if mode and POOLINGS.get(mode) != profile.pooling:
         raise ModelError(f"{folder} pools by {mode!r}, but the profile of {profile.name} says {profile.pooling!r}")
     if profile.pooling == "mean" and profile.prompts and config.get("include_prompt") is False:
         raise ModelError(f"{folder} leaves the prompt out of its mean, which is not done here")
-
-
-def _read(path: Path, missing: Any) -> Any:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else missing

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from jinavec.backends.base import Backend, Report
 from jinavec.backends.local.base import check_width
 from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.options import StaticOptions
 from jinavec.backends.local.weights import Weights, find_weights
 from jinavec.errors import MissingExtra, ModelError
 from jinavec.extras import installed, require
@@ -27,13 +28,8 @@ from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
 CHUNK = 256
-"""Texts tokenised together, in parallel."""
+"""Texts tokenized together, in parallel."""
 WORDLLAMA = "wordllama-256"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StaticOptions:
-    """The static backend has no options."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +95,17 @@ class StaticBackend(Backend):
         vectors = np.empty((len(texts), self.profile.width), np.float32)
         for start in range(0, len(texts), CHUNK):
             chunk = vectors[start : start + CHUNK]
-            with model_errors(f"{self.profile.name} failed"):
-                for vector, ids in zip(chunk, self._tokens(texts[start : start + CHUNK], report), strict=True):
-                    vector[:] = self._table.total(ids) / max(1, len(ids))
+            for vector, ids in zip(chunk, self._tokens(texts[start : start + CHUNK], report), strict=True):
+                vector[:] = self._table.total(ids) / max(1, len(ids))
             self._fill_blank(chunk, report)
             report.finished(len(chunk))
         return vectors
 
     def _tokens(self, texts: Sequence[str], report: Report) -> list[list[int]]:
         # Some tokenizers make a token of a space; a blank text is to have none.
-        rows = self._table.tokenize([text if text.strip() else "" for text in texts])
+        seen = [text if text.strip() else "" for text in texts]
+        with model_errors(f"{self.profile.name} failed"):
+            rows = self._table.tokenize(seen)
         limit = self.profile.limit
         if limit is not None:
             report.too_long([len(ids) for ids in rows if len(ids) > limit], limit)
@@ -130,9 +127,11 @@ def _read_wordllama(source: str) -> Table:
     vectors = weights.file("weights/l2_supercat_256.safetensors")
     vocabulary = weights.file("tokenizers/l2_supercat_tokenizer_config.json")
     with model_errors(f"cannot read the model in {weights.folder}"):
-        table: NDArray[Any] = safetensors.load_file(vectors)["embedding.weight"]
+        tensors: dict[str, NDArray[Any]] = safetensors.load_file(vectors)
         tokenizer: Any = tokenizers.Tokenizer.from_file(str(vocabulary))
-    tokens: int = tokenizer.get_vocab_size()
+    if "embedding.weight" not in tensors:
+        raise ModelError(f"{vectors} has no tensor embedding.weight")
+    table, tokens = tensors["embedding.weight"], int(tokenizer.get_vocab_size())
     if table.ndim != 2 or len(table) < tokens:
         raise ModelError(f"{vectors} has the shape {table.shape}, but the tokenizer knows {tokens} tokens")
 

@@ -55,8 +55,10 @@ class Tokenizer:
             ModelError: it is missing, damaged, or does not append what the profile says.
         """
         path = weights.file("tokenizer.json")
+        tokenizers = require("tokenizers", extra)
         with model_errors(f"cannot read {path}"):
-            loaded = cls(require("tokenizers", extra).Tokenizer.from_file(str(path)), profile.limit)
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        loaded = cls(tokenizer, profile.limit)
         loaded._check_appended(profile)
         return loaded
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
 from jinavec.backends.local.errors import first_line
+from jinavec.backends.local.options import TorchOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
 from jinavec.backends.local.transformer import adapted, has_adapters, load_backbone, twin
@@ -23,23 +23,6 @@ from jinavec.tasks import Task
 from jinavec.vectors import Float32
 
 PATTERNS = ("*.json", "*.safetensors")
-Precision = Literal["float32", "bfloat16-mlp", "bfloat16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TorchOptions:
-    """How torch runs a model."""
-
-    device: str = "cpu"
-    """torch's name of it: cpu, cuda, cuda:1, mps …"""
-    precision: Precision = "float32"
-    """bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16, within .0001 of the cosines
-    of float32; bfloat16 computes everything so. Faster on processors with AMX or with AVX512-BF16 at twice the rate of
-    float32, slower on others: ``benchmarks/encode.py`` tells."""
-    workers: int | None = None
-    """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
-    threads: int = 1
-    """Threads of each worker."""
 
 
 class TorchBackend(LocalBackend):
@@ -96,11 +79,14 @@ class TorchBackend(LocalBackend):
         """Run the model, or the twin that carries the task's adapter."""
         torch, model = self._torch, self._model if self.task else self._twin(task)
         with torch.inference_mode():
-            ids = torch.from_numpy(batch.ids).to(self._device)
-            mask = torch.from_numpy(batch.mask).to(self._device)
-            needed = None if batch.mask.all() else mask  # without one, attention takes its fastest way
-            hidden = model(input_ids=ids, attention_mask=needed).last_hidden_state
-            return pool(torch, hidden.float(), mask, self.profile.pooling).cpu().numpy()
+            with self.runtime_errors(batch):
+                ids = torch.from_numpy(batch.ids).to(self._device)
+                mask = torch.from_numpy(batch.mask).to(self._device)
+                needed = None if batch.mask.all() else mask  # without one, attention takes its fastest way
+                hidden = model(input_ids=ids, attention_mask=needed).last_hidden_state.float()
+            pooled = pool(torch, hidden, mask, self.profile.pooling)
+            with self.runtime_errors(batch):  # on an accelerator, what failed before may show here
+                return pooled.cpu().numpy()
 
     def _twin(self, task: Task) -> Any:
         """Return the model with a task's adapter; it shares the tensors of the others."""
@@ -119,7 +105,7 @@ class TorchBackend(LocalBackend):
 def _check_device(torch: Any, device: str) -> bool:
     try:
         return torch.empty(0, device=device).device.type == "cpu"
-    except Exception as error:
+    except (RuntimeError, AssertionError) as error:  # the second where torch was built without the device
         raise InvalidInput(f"torch cannot use the device {device!r} here: {first_line(error)}") from error
 
 

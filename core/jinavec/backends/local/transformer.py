@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.quiet import quiet
-from jinavec.backends.local.weights import Weights
+from jinavec.backends.local.weights import Weights, read_json
 from jinavec.errors import ModelError
 from jinavec.extras import require
 
@@ -33,12 +32,10 @@ def load_backbone(weights: Weights, dtype: str) -> Any:
     transformers: Any = require("transformers", "torch")
     torch: Any = require("torch", "torch")
     config_file = weights.file("config.json")
-    loading = model_errors(f"cannot load the model in {weights.folder}")
-    with loading, quiet("transformers"), _without_bars(transformers):
-        found = json.loads(config_file.read_text("utf-8"))
-        kind, given = transformers.AutoModel, dict[str, Any]()
-        if _is_v5(found):
-            kind, given["config"] = _v5_class(transformers, weights.folder, found)
+    kind, given = transformers.AutoModel, dict[str, Any]()
+    if _is_v5(found := _read_config(config_file)):
+        kind, given["config"] = _v5_class(transformers, weights.folder, found)
+    with model_errors(f"cannot load the model in {weights.folder}"), quiet("transformers"), _without_bars(transformers):
         model, loaded = kind.from_pretrained(
             str(weights.folder),
             dtype=getattr(torch, dtype),
@@ -56,24 +53,32 @@ def load_backbone(weights: Weights, dtype: str) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def _read_config(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no JSON object")
+    return cast("dict[str, Any]", found)
+
+
 def _is_v5(found: dict[str, Any]) -> bool:
-    names: list[str] = [found.get("model_type") or "", *(found.get("architectures") or [])]
-    return any(name.replace("_", "").lower().startswith("jinaembeddingsv5") for name in names)
+    names = f"{found.get('model_type')} {found.get('architectures')}".replace("_", "").lower()
+    return "jinaembeddingsv5" in names
 
 
 def _v5_class(transformers: Any, folder: Path, found: dict[str, Any]) -> tuple[Any, Any]:
-    """Return what stands behind the vendor's name for both sizes, by the tensors: only Qwen3 normalises its queries."""
+    """Return what stands behind the vendor's name for both sizes, by the tensors: only Qwen3 normalizes its queries."""
+    fields = {name: value for name, value in found.items() if name not in NOT_FIELDS}
     is_qwen = any(name.endswith("q_norm.weight") for name in _tensor_names(folder))
     kind = "Qwen3" if is_qwen else "EuroBert"
-    fields = {name: value for name, value in found.items() if name not in NOT_FIELDS}
-    return getattr(transformers, f"{kind}Model"), getattr(transformers, f"{kind}Config")(**fields)
+    with model_errors(f"cannot load the model in {folder}"):
+        return getattr(transformers, f"{kind}Model"), getattr(transformers, f"{kind}Config")(**fields)
 
 
 def _tensor_names(folder: Path) -> list[str]:
     safetensors: Any = require("safetensors", "torch")
     names: list[str] = []
     for path in sorted(folder.glob("*.safetensors")):
-        with safetensors.safe_open(str(path), "np") as file:
+        with model_errors(f"cannot read {path}"), safetensors.safe_open(str(path), "np") as file:
             names += file.keys()
     return names
 
@@ -96,10 +101,11 @@ def adapted(model: Any, folder: Path, task: str) -> Any:
     files = Weights(adapter)
     config_file, tensor_file = files.file("adapter_config.json"), files.file("adapter_model.safetensors")
     peft: Any = require("peft", "torch")
+    safetensors: Any = require("safetensors.torch", "torch")
     with model_errors(f"cannot load the adapter in {adapter}"):
         config = peft.PeftConfig.from_json_file(str(config_file))
         peft.inject_adapter_in_model(peft.get_peft_config(config), model)
-        tensors = require("safetensors.torch", "torch").load_file(str(tensor_file))
+        tensors = safetensors.load_file(str(tensor_file))
         result = peft.set_peft_model_state_dict(model, tensors)
     odd = [*result.unexpected_keys, *(name for name in result.missing_keys if ".lora_" in name)]
     if odd:

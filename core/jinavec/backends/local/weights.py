@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinavec.backends.local.errors import model_errors
+from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.quiet import quiet
 from jinavec.errors import ModelError
 from jinavec.extras import require
@@ -37,6 +38,18 @@ class Weights:
         if not path.is_file():
             raise ModelError(f"there is no {name} in {self.folder}")
         return path
+
+
+def read_json(path: Path) -> object:
+    """Read a JSON file that came with weights.
+
+    Raises:
+        ModelError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"cannot read {path}: {first_line(error)}") from error
 
 
 def find_weights(settings: EncoderSettings, patterns: Sequence[str], extra: str) -> Weights:
@@ -82,13 +95,14 @@ def _download(repository: str, revision: str, patterns: Sequence[str], extra: st
     asked: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(patterns)}
     wanted = f"{repository} at revision {revision}" if revision else repository
     missing = f"there is no folder {repository!r}, and the hub did not give {wanted}"
-    with model_errors(missing), quiet("huggingface_hub"):
-        try:
+    try:
+        with model_errors(missing), quiet("huggingface_hub"):
             folder = hub.snapshot_download(repository, **asked)
-        except Exception as error:
+    except ModelError:
+        with quiet("huggingface_hub"):
             folder = _cached(hub, repository, asked)
-            if folder is None:
-                raise error
+        if folder is None:
+            raise
     return Weights(Path(folder), _commit(Path(folder)))
 
 
@@ -96,5 +110,5 @@ def _cached(hub: Any, repository: str, asked: dict[str, Any]) -> str | None:
     """Return the snapshot of an earlier download; the client does not look there itself for a pinned commit."""
     try:
         return hub.snapshot_download(repository, local_files_only=True, **asked)
-    except Exception:
+    except (OSError, ValueError):  # it is not there, or cannot be a name
         return None

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from jinavec.backends.remote.api_keys import find_key
-from jinavec.backends.remote.http import Answer, Transport, read_address
-from jinavec.backends.remote.protocols import RemoteBackend, RemoteOptions
+from jinavec.backends.remote.api_keys import find_key, key_variable
+from jinavec.backends.remote.backend import RemoteBackend
+from jinavec.backends.remote.http import Answer, ServerAccess, read_address
+from jinavec.backends.remote.options import ElasticsearchInferenceOptions
 from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput, UnknownTask
 from jinavec.extras import require
@@ -26,16 +25,6 @@ from jinavec.wire.fields import dumps
 from jinavec.wire.messages import EmbedRequest, Reason, WireError
 
 
-@dataclass(frozen=True, kw_only=True)
-class ElasticsearchOptions(RemoteOptions):
-    """How Elasticsearch is reached, and used."""
-
-    cloud_id: str = ""
-    """An Elastic Cloud deployment, in place of ``url``."""
-    client: object = field(default=None, repr=False)
-    """An ``Elasticsearch`` client of one's own, in place of an address; it stays open, and is never stored."""
-
-
 class ElasticsearchBackend(RemoteBackend):
     """Elasticsearch's inference endpoints: the role goes along, the service behind the endpoint adds the prefix.
 
@@ -43,15 +32,15 @@ class ElasticsearchBackend(RemoteBackend):
     """
 
     name = "elasticsearch"
-    codec = elasticsearch
-    options_type = ElasticsearchOptions
-    options: ElasticsearchOptions
+    codec = elasticsearch.CODEC
+    options_type = ElasticsearchInferenceOptions
+    options: ElasticsearchInferenceOptions
 
     def own_name(self, profile: ModelProfile) -> str:
         """Return the id of Elastic's own endpoint."""
         return f".{profile.base or profile.name}"
 
-    def ask(self, task: Task, role: Role) -> dict[str, Any]:
+    def ask(self, task: Task, role: Role) -> EmbedRequest:
         """Name the endpoint and the role.
 
         Raises:
@@ -62,37 +51,24 @@ class ElasticsearchBackend(RemoteBackend):
                 f"Elastic's endpoint {self.model!r} embeds for retrieval only; for {task.value!r} give the id of an"
                 " endpoint that serves it as served_as="
             )
-        return {"model": self.model, "role": prompt_name(task, role, self.profile) if self.adds_prompt else None}
+        name = prompt_name(task, role, self.profile) if self.adds_prompt else None
+        return EmbedRequest(texts=(), model=self.model, role=name)
 
-    def connect(
-        self, settings: EncoderSettings, api_key: str | None
-    ) -> Callable[[], AbstractAsyncContextManager[Transport]]:
-        """Read who is to be asked, and return what opens the client."""
+    def connect(self, settings: EncoderSettings, api_key: str | None) -> ServerAccess:
+        """Read who is to be asked, and with which key."""
         library = require("elasticsearch", "elasticsearch")
-        options, given = self.options, bool(settings.url)
-        if given + bool(options.cloud_id) + (options.client is not None) != 1:
+        options, variable = self.options, key_variable(settings.url)
+        if bool(settings.url) + bool(options.cloud_id) + (options.client is not None) != 1:
             raise InvalidInput("backend 'elasticsearch' needs one of url, the option cloud_id, and the option client")
-        self._secrets, self._variable = [""], "JINAVEC_API_KEY"
         if options.client is not None:
-            perform = getattr(options.client, "perform_request", None)
-            if perform is None or inspect.iscoroutinefunction(perform):
+            if not isinstance(options.client, library.Elasticsearch):
                 kind = type(options.client).__name__
                 raise InvalidInput(f"option client takes an Elasticsearch client, a synchronous one, not {kind}")
-            self.host = "elasticsearch"
-            return partial(_borrow, options.client, options.concurrency)
-        how: dict[str, Any] = {"cloud_id": options.cloud_id}
-        user = None
-        self.host = options.cloud_id.partition(":")[0]
-        if given:
-            parts = urlsplit(settings.url)
-            address = read_address(settings.url, parts.path or "/")
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            how = {"hosts": f"{parts.scheme}://{parts.hostname}:{port}{parts.path}"}
-            self.host, user = address.host, address.user
+            return ServerAccess("elasticsearch", partial(_borrow, options.client, options.concurrency), variable)
+        host, how, user = _read_cloud(options.cloud_id) if options.cloud_id else _read_url(settings.url)
         key = find_key(settings.url, api_key)
-        self._secrets = [key, *(user or ())]
         how |= {"api_key": key} if key else {"basic_auth": user} if user else {}
-        return partial(_open, library, how, options.concurrency)
+        return ServerAccess(host, partial(_open, library, how, options.concurrency), variable, (key, *(user or ())))
 
 
 class InferenceTransport:
@@ -113,7 +89,7 @@ class InferenceTransport:
         try:
             body = await asyncio.get_running_loop().run_in_executor(self._threads, self._perform, request, timeout)
         except library.UnsupportedProductError as error:
-            raise WireError(Reason.INVALID, "what answers there is not Elasticsearch") from error
+            raise WireError(Reason.INVALID, "the server is not Elasticsearch") from error
         except library.ApiError as error:
             raise _refusal(error) from error
         except library.ConnectionTimeout as error:
@@ -131,11 +107,26 @@ class InferenceTransport:
         said = {"input": list(request.texts), "input_type": elasticsearch.input_type(request)}
         return client.perform_request(
             "POST",
-            elasticsearch.SERVER.path.format(model=quote(request.model, safe="")),
+            elasticsearch.CODEC.server.path.format(model=quote(request.model, safe="")),
             params={"timeout": f"{timeout:g}s"},
             headers={"content-type": "application/json", "accept": "application/json"},
             body={name: value for name, value in said.items() if value is not None},
         ).body
+
+
+_Reached = tuple[str, dict[str, Any], tuple[str, str] | None]
+"""The name of a server in messages, arguments of the official client, and user name and password."""
+
+
+def _read_cloud(cloud_id: str) -> _Reached:
+    return cloud_id.partition(":")[0], {"cloud_id": cloud_id}, None
+
+
+def _read_url(url: str) -> _Reached:
+    parts = urlsplit(url)
+    address = read_address(url, parts.path or "/")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return address.host, {"hosts": f"{parts.scheme}://{parts.hostname}:{port}{parts.path}"}, address.user
 
 
 @asynccontextmanager
@@ -158,6 +149,6 @@ async def _borrow(client: Any, connections: int) -> AsyncGenerator[InferenceTran
 
 
 def _refusal(error: Any) -> WireError:
-    refusal = elasticsearch.decode_error(error.meta.status, dumps(error.body))
+    refusal = elasticsearch.CODEC.decode_error(error.meta.status, dumps(error.body))
     refusal.retry_after = read_retry_after(error.meta.headers.get("retry-after"))
     return refusal

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
+from jinavec.wire.codec import Codec
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
 
 
@@ -44,8 +45,21 @@ class Address:
     """The whole address of the route."""
     host: str
     """Host and port, as messages and contracts show it."""
-    user: tuple[str, str] | None
+    user: tuple[str, str] | None = field(repr=False)
     """User name and password, where the address holds them."""
+
+
+@dataclass(frozen=True)
+class ServerAccess:
+    """How a server is reached."""
+
+    host: str
+    """Its name in messages and contracts."""
+    open: Callable[[], AbstractAsyncContextManager[Transport]]
+    key_variable: str
+    """The environment variable that may hold its key."""
+    secrets: tuple[str, ...] = field(default=("",), repr=False)
+    """The key (empty without one), user name and password: what no message may show."""
 
 
 def read_address(url: str, path: str) -> Address:
@@ -79,7 +93,7 @@ def _route(given: str, path: str) -> str:
 class HttpTransport:
     """Speaks a codec's protocol over connections that are kept open."""
 
-    def __init__(self, client: Any, codec: Any, url: str) -> None:
+    def __init__(self, client: Any, codec: Codec, url: str) -> None:
         self._client = client
         self._codec = codec
         self._url = url
@@ -87,7 +101,7 @@ class HttpTransport:
 
     @staticmethod
     @asynccontextmanager
-    async def open(codec: Any, address: Address, key: str, connections: int) -> AsyncGenerator[HttpTransport]:
+    async def open(codec: Codec, address: Address, key: str, connections: int) -> AsyncGenerator[HttpTransport]:
         """Open a client; a key wins over the address's user name and password."""
         httpx = require("httpx2", "remote")
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "jinavec"}
@@ -107,7 +121,7 @@ class HttpTransport:
         httpx = require("httpx2", "remote")
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._client.post(self._url, content=self._codec.encode_request(request))
+                answer = await self._client.post(self._url, content=self._codec.encode_requests([request]))
         except TimeoutError as error:
             raise WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds") from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
@@ -124,13 +138,14 @@ class HttpTransport:
 
     def _read(self, body: bytes, request: EmbedRequest, server: str) -> Answer:
         try:
-            return Answer(self._codec.decode_reply(body, request), server)
+            (reply,) = self._codec.decode_replies(body, [request])
         except WireError as error:
             error.status = 200
             raise
+        return Answer(reply, server)
 
     def _refusal(self, answer: Any) -> WireError:
-        error: WireError = self._codec.decode_error(answer.status_code, answer.content)
+        error = self._codec.decode_error(answer.status_code, answer.content)
         error.retry_after = read_retry_after(answer.headers.get("retry-after"))
         if answer.is_redirect:
             error.message = f"it redirects to {answer.headers.get('location')}; give that address"

@@ -1,0 +1,1 @@
+"""The commands: in each module its flags and its function."""

@@ -1,0 +1,124 @@
+"""jinavec index: read records, embed those that have no vector, store them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from jinavec_adapters.cli.flags import EncoderFlags, EngineFlags, RecordFlags, SourceNames
+from jinavec_adapters.cli.output import note, say
+from jinavec_adapters.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jinavec.ingest import Ingested
+    from jinavec_adapters.cli.sources import Fields, Item, Sources
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFlags:
+    """Where records go, and whether they bring their vectors."""
+
+    to: Annotated[str, Option(metavar="TARGET", help="The index, such as faiss:DIR; created if there is none.")]
+    vector_field: Annotated[
+        str | None,
+        Option(
+            metavar="FIELD",
+            help="The field of a vector that --model made already: a list of floats, in Parquet also packed bits as"
+            " uint8. [default: texts are embedded; an .npy file, or a Parquet file without texts, holds vectors]",
+        ),
+    ] = None
+    vectors: Annotated[
+        str | None,
+        Option(
+            metavar="FILE.npy",
+            help="The vectors that --model made already: one for each record, in their order, as encode writes them."
+            " [default: none, texts are embedded]",
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        Option(
+            "--resume/--no-resume",
+            help="Skip records that are stored unchanged; --no-resume embeds and replaces them. Records that bring"
+            " vectors are always stored.",
+        ),
+    ] = True
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Read and check everything, say what would be done, write nothing.")
+    ] = False
+
+
+def index(
+    sources: SourceNames, flags: IndexFlags, read: RecordFlags, engine_flags: EngineFlags, asked: EncoderFlags
+) -> None:
+    """Embed records and store them by id.
+
+    Texts are embedded as documents, unless the records bring their vectors. Every field but id and text becomes
+    metadata, and so do the members of an object named metadata; a field of the record itself wins over a member of that
+    name.
+
+    After an interruption, run the same command again: what is stored is not embedded again.
+    """
+    from jinavec_adapters.cli.encoders import choose_settings, find_existing
+    from jinavec_adapters.cli.engines import engine_options
+    from jinavec_adapters.cli.indexing import Indexing
+    from jinavec_adapters.cli.progress import progress_bar
+    from jinavec_adapters.cli.sources import Distinct, Fields, Rejects, Sources
+
+    engine_options(flags.to, engine_flags.option)  # so that a mistake in them is found before anything is opened
+    existing = find_existing(flags.to)
+    settings = choose_settings(asked, existing)
+    rejects = Rejects(skip=read.skip_bad)
+    fields = Fields(read.id_field, read.text_field, flags.vector_field)
+    files = Sources(sources, fields, rejects)
+    given = files if flags.vectors is None else _with_vectors(sources, fields, flags.vectors, files)
+    with Distinct(given, rejects) as distinct:
+        with progress_bar(files) as show:
+            run = Indexing(
+                target=flags.to,
+                options=engine_flags.option,
+                resume=flags.resume,
+                batch_size=read.batch_size,
+                settings=settings,
+                is_new=existing is None,
+                is_default=asked.model is None and asked.profile is None,
+                show=show,
+            )
+            items = iter(distinct)
+            if flags.dry_run:
+                done, layout = run.rehearse(items), None
+            else:
+                done, layout = run.store(items, lambda id, reason: rejects(distinct.place(id), reason))
+        if layout is not None:
+            note(f"plan: {layout}")
+        rejects.report(done.stored + done.unchanged)
+    described = [f"{settings.profile.name}, {settings.task}, {settings.dimension} dimensions"]
+    described += _counts(done, distinct.repeated, rejects.count)
+    kind = ", a new index" if flags.dry_run and existing is None else ""
+    verb = "would index" if flags.dry_run else "indexed"
+    say(f"{verb} {done.stored} records into {flags.to}{kind} ({'; '.join(described)})")
+
+
+def _with_vectors(names: list[str], fields: Fields, vectors: str, files: Sources) -> Iterable[Item]:
+    """Return the items with their vectors, after reading all of both once: none is to be stored with a wrong one."""
+    from jinavec_adapters.cli.sources import STDIN, Rejects, Sources, vectors_beside
+
+    if STDIN in names:
+        raise UsageError("--vectors needs records from files: they are read once before, to see that each has a vector")
+    for _ in vectors_beside(Sources(names, fields, Rejects(skip=files.rejects.skip)), vectors):
+        pass
+    return vectors_beside(files, vectors)
+
+
+def _counts(done: Ingested, repeated: int, skipped: int) -> list[str]:
+    counts = {
+        "replaced": done.replaced,
+        "unchanged": done.unchanged,
+        "repeated texts stored once": repeated,
+        "bad records skipped": skipped,
+    }
+    return [f"{count} {what}" for what, count in counts.items() if count]

@@ -1,0 +1,105 @@
+"""jinavec models and jinavec models export: the catalog, and the export of weights to ONNX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Context, Option
+
+from jinavec_adapters.cli.flags import AsJson, Debug
+from jinavec_adapters.cli.output import say, say_json, table
+from jinavec_adapters.cli.usage import usage_errors
+
+if TYPE_CHECKING:
+    from jinavec import ModelProfile
+
+_NON_COMMERCIAL = {"CC-BY-NC-4.0"}
+_COLUMNS = ("name", "width", "dimensions", "token limit", "tasks", "license", "backend")
+
+ModelOrProfile = Annotated[
+    str, Argument(metavar="MODEL", help="A name of the catalog, or a profile FILE.toml.", show_default=False)
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFlags:
+    """What is exported, and where to."""
+
+    out: Annotated[str, Option(metavar="DIR", help="The folder to write.")]
+    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None
+    source: Annotated[str, Option(metavar="DIR|REPO", help="Folder or hub name of the weights. [default: the hub]")] = (
+        ""
+    )
+    revision: Annotated[str, Option(metavar="REV", help="Revision of the weights. [default: the pinned one]")] = ""
+    precision: Annotated[Literal["float32", "int8"], Option(help="Precision of the exported weights.")] = "float32"
+
+
+def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the models: width, dimensions, token limit, tasks, license, what runs them."""
+    from jinavec.models import CATALOGUE
+
+    if context.invoked_subcommand is not None:
+        return
+    rows = [_describe(profile) for profile in CATALOGUE.values()]
+    if as_json:
+        for row in rows:
+            say_json(row)
+        return
+    table(_COLUMNS, [_shown(row) for row in rows])
+    say("")
+    for profile in CATALOGUE.values():
+        if not profile.base:
+            say(f"{profile.name}: {profile.note}")
+
+
+def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:
+    """Export a model to the ONNX graph that the onnx backend runs."""
+    from jinavec import ModelProfile
+    from jinavec.backends.local.export import export_onnx
+    from jinavec.models import find_model
+
+    if model.endswith(".toml"):
+        with usage_errors("MODEL"):
+            profile = ModelProfile.from_toml(model)
+    else:
+        profile = find_model(model)
+    export_onnx(
+        profile,
+        out=flags.out,
+        task=flags.task,
+        source=flags.source,
+        revision=flags.revision,
+        precision=flags.precision,
+    )
+    say(f"exported {profile.name} to {flags.out}; use it with --backend onnx --source {flags.out}")
+
+
+def _describe(profile: ModelProfile) -> dict[str, Any]:
+    from jinavec import Task
+
+    return {
+        "name": profile.name,
+        "width": profile.width,
+        "dimensions": sorted(profile.dimensions),
+        "limit": profile.limit,
+        "tasks": [task.value for task in ([profile.task] if profile.task else Task)],
+        "license": profile.license,
+        "non_commercial": profile.license in _NON_COMMERCIAL,
+        "backends": [profile.backend] if profile.backend else ["onnx", "torch"],
+        "note": profile.note,
+    }
+
+
+def _shown(row: dict[str, Any]) -> list[str]:
+    from jinavec import Task
+
+    return [
+        row["name"],
+        str(row["width"]),
+        " ".join(map(str, row["dimensions"])),
+        "none" if row["limit"] is None else str(row["limit"]),
+        "all" if len(row["tasks"]) == len(Task) else " ".join(row["tasks"]),
+        row["license"] + (" (non-commercial)" if row["non_commercial"] else ""),
+        " ".join(row["backends"]),
+    ]

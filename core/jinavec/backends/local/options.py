@@ -1,0 +1,49 @@
+"""Options of the backends that run in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CPU = "CPUExecutionProvider"
+TorchPrecision = Literal["float32", "bfloat16-mlp", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexicalOptions:
+    """The lexical backend has no options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxOptions:
+    """How ONNX Runtime runs a model."""
+
+    file: str = "model.onnx"
+    """The graph, in the folder or its ``onnx`` folder; a quantised one is ``model_q4.onnx``, ``model_int8.onnx`` …"""
+    provider: str = CPU
+    """ONNX Runtime's execution provider."""
+    workers: int | None = None
+    """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
+    threads: int = 1
+    """Threads of each worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticOptions:
+    """The static backend has no options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchOptions:
+    """How torch runs a model."""
+
+    device: str = "cpu"
+    """torch's name of it: cpu, cuda, cuda:1, mps …"""
+    precision: TorchPrecision = "float32"
+    """bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16, within .0001 of the cosines
+    of float32; bfloat16 computes everything so. Faster on processors with AMX or with AVX512-BF16 at twice the rate of
+    float32, slower on others: ``benchmarks/encode.py`` tells."""
+    workers: int | None = None
+    """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
+    threads: int = 1
+    """Threads of each worker."""

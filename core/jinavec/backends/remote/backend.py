@@ -1,0 +1,293 @@
+"""RemoteBackend: texts to full-width vectors through a server, over any codec of ``wire``.
+
+One piece of logic serves all protocols and both doors: batches run side by side on one background event loop, which
+keeps the connections; ``embed`` waits for it in the caller's thread, ``aembed`` awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import weakref
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import ClassVar, Self
+
+from jinavec.backends.base import Backend, Overflow, Report
+from jinavec.backends.remote.api_keys import find_key, key_variable
+from jinavec.backends.remote.batches import Batches, CallbackFailed
+from jinavec.backends.remote.event_loop import Closed, EventLoop
+from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
+from jinavec.backends.remote.options import RemoteOptions
+from jinavec.backends.remote.self_test import SelfTest
+from jinavec.backends.remote.session import Session, open_session
+from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
+from jinavec.extras import require
+from jinavec.models import ModelProfile
+from jinavec.options import read_options
+from jinavec.settings import EncoderSettings
+from jinavec.tasks import Role, Task
+from jinavec.vectors import Float32
+from jinavec.wire.codec import Codec
+from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
+
+
+class RemoteBackend(Backend):
+    """Embeds through a server; a subclass is a protocol."""
+
+    codec: ClassVar[Codec]
+    vendor: ClassVar[str] = ""
+    """The address used without ``url``."""
+    trusts_names: ClassVar[bool] = True
+    """Whether servers of the protocol name the model they serve, and not a file or a tag."""
+    options_type: ClassVar[type[RemoteOptions]] = RemoteOptions
+    overflow: Overflow = "error"
+
+    def __init__(self, settings: EncoderSettings, api_key: str | None = None) -> None:
+        """Read the settings; nothing is sent before the first text.
+
+        Raises:
+            InvalidInput: an address, key or option that cannot be used.
+            MissingExtra: the client's library is not installed.
+        """
+        for name, value in (("source", settings.source), ("revision", settings.revision)):
+            if value:
+                raise InvalidInput(f"backend {self.name!r} runs on a server and takes no {name}")
+        self.profile = settings.profile
+        self.options = read_options(self.options_type, settings.options)
+        self.served_as = settings.served_as
+        self.model = settings.served_as or self.own_name(settings.profile)
+        self.adds_prompt = self.traits.adds_prompt if self.options.adds_prompt is None else self.options.adds_prompt
+        if self.options.narrow == "server":
+            if not self.traits.narrows:
+                raise InvalidInput(f"backend {self.name!r} cannot ask for a dimension: leave narrow='local'")
+            self.narrowed = settings.dimension
+        self._check_overflow(settings.overflow or self.overflow)
+        self._access = self.connect(settings, api_key)
+        self.host = self._access.host
+        self._known = False
+        """Whether a server has answered, as the right model."""
+        self._verified = not self.options.verify
+        self._loop = EventLoop(partial(open_session, self._access.open, self.options), f"jinavec-{self.name}")
+        weakref.finalize(self, self._loop.close)
+
+    @classmethod
+    def load(cls, settings: EncoderSettings, api_key: str | None) -> Self:
+        """Return the backend of settings; raises as the constructor does."""
+        return cls(settings, api_key)
+
+    @property
+    def traits(self) -> ServerTraits:
+        """What servers of the protocol do by themselves."""
+        return self.codec.server
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """Embed texts that already carry their prompt (unless ``adds_prompt``).
+
+        Returns:
+            float32 (n, width), in the order of the texts; any length.
+
+        Raises:
+            TextTooLong: the server refuses a text for its length.
+            ServerError: it failed, refused, or cannot be reached; says how many texts were done before.
+            ModelError: it serves another model, by its name or its width.
+        """
+        call = self._call(texts, task, role, report)
+        with self._failures(call):
+            future = self._loop.submit(partial(self._run, call))
+            try:
+                future.result()
+            except BaseException:  # also Ctrl-C
+                future.cancel()
+                raise
+        return call.finish()
+
+    async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        """``embed`` without blocking the event loop."""
+        call = self._call(texts, task, role, report)
+        with self._failures(call):
+            future = await asyncio.to_thread(self._loop.submit, partial(self._run, call))
+            done = asyncio.wrap_future(future)
+            await asyncio.gather(done, return_exceptions=True)  # cancels the call when its caller is cancelled
+            future.result()
+        return call.finish()
+
+    def close(self) -> None:
+        """Cancel what runs and close the connections. Idempotent."""
+        self._loop.close()
+
+    def own_name(self, profile: ModelProfile) -> str:
+        """Return the model's name on a server; one that picks the task itself knows no merged models."""
+        return profile.base if profile.base and self.traits.applies_task else profile.name
+
+    def ask(self, task: Task, role: Role) -> EmbedRequest:
+        """Return a request without texts: what it says about model, task and role."""
+        return EmbedRequest(texts=(), model=self.model)
+
+    def ask_plainly(self) -> EmbedRequest | None:
+        """Return ``ask`` for texts that bring their prefix along; None where the server always adds one."""
+        return None
+
+    def connect(self, settings: EncoderSettings, api_key: str | None) -> ServerAccess:
+        """Read who is to be asked, and with which key.
+
+        What is returned holds no reference to the backend, which can so be collected while its loop still runs.
+        """
+        if not (settings.url or self.vendor):
+            raise InvalidInput(f"backend {self.name!r} needs the address of its server: url='http://host:port'")
+        require("httpx2", "remote")
+        address = read_address(settings.url or self.vendor, self.traits.path)
+        key = find_key(address.url, api_key)
+        return ServerAccess(
+            address.host,
+            partial(HttpTransport.open, self.codec, address, key, self.options.concurrency),
+            key_variable(address.url),
+            (key, *(address.user or ())),
+        )
+
+    def _call(self, texts: Sequence[str], task: Task, role: Role, report: Report | None) -> _Call:
+        report = report or Report(self.overflow)
+        self._check_overflow(report.overflow)
+        return _Call(
+            Batches(texts, self.narrowed or self.profile.width, report), task, self.ask(task, role), report.overflow
+        )
+
+    def _check_overflow(self, overflow: Overflow) -> None:
+        if overflow == "truncate" and not self.traits.truncates:
+            raise InvalidInput(f"backend {self.name!r} cannot ask its server to truncate: use overflow='error'")
+
+    async def _run(self, call: _Call, session: Session) -> None:
+        """Embed the texts of a call, on the loop."""
+        if not self._verified:
+            async with session.verifying:
+                if not self._verified:
+                    await self._self_test(call, session).run()
+                    self._verified = True
+        await call.batches.embed(
+            lambda texts: self._send(call, session, call.asked, texts),
+            size=self.options.batch or self.traits.batch,
+            concurrency=self.options.concurrency,
+        )
+
+    def _self_test(self, call: _Call, session: Session) -> SelfTest:
+        plain = self.ask_plainly()
+        return SelfTest(
+            profile=self.profile,
+            task=call.task,
+            host=self.host,
+            adds_prompt=self.adds_prompt,
+            send=lambda role, texts: self._send(call, session, self.ask(call.task, role), texts),
+            send_plain=None if plain is None else lambda texts: self._send(call, session, plain, texts),
+        )
+
+    async def _send(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
+        """Embed texts by one request.
+
+        Raises:
+            WireError: refused, or failed once too often.
+            ModelError: another model answered.
+        """
+        request = replace(
+            asked,
+            texts=tuple(texts),
+            encoding=self.options.encoding or ("base64" if self.traits.base64 else "float"),
+            dimension=self.narrowed,
+            truncate=call.overflow == "truncate" if self.traits.truncates else None,
+        )
+        answer = await session.post(request, is_new=lambda: not self._known)
+        self._check_identity(answer, call)
+        return answer.reply
+
+    def _check_identity(self, answer: Answer, call: _Call) -> None:
+        """Refuse the vectors of another model; what is only odd goes to the notes.
+
+        Raises:
+            ModelError: another width or another model.
+        """
+        given, width = answer.reply.width, self.narrowed or self.profile.width
+        if given != width:
+            raise ModelError(
+                f"{self.host} gives vectors of width {given}, where {self.profile.name} should give {width}:"
+                " is it another model?"
+            )
+        if not self._known:
+            self._check_name(answer, call)
+            if answer.reply.encoding not in ("float", "base64"):
+                call.notes.append(f"{self.host} gives vectors as {answer.reply.encoding}, which is less than float32")
+            self._known = True
+
+    def _check_name(self, answer: Answer, call: _Call) -> None:
+        name = answer.reply.model
+        base = self.profile.base or self.profile.name
+        known = (self.model, self.profile.name, base, f"{base}-{call.task}")
+        if not name or _plain_name(name) in map(_plain_name, known):
+            return
+        message = (
+            f"{self.host} says that it serves {name!r}, not {self.model!r}; if it is the same, give served_as={name!r}"
+        )
+        if self.trusts_names and not answer.server:
+            raise ModelError(message)
+        call.notes.append(message)
+
+    @contextmanager
+    def _failures(self, call: _Call) -> Generator[None]:
+        """Raise what went wrong on the loop in our own words."""
+        try:
+            yield
+        except CallbackFailed as failed:
+            raise failed.original from None
+        except (concurrent.futures.CancelledError, Closed) as error:
+            raise ServerError(
+                f"the encoder of {self.profile.name} is closed", server=self.host, done=call.batches.done
+            ) from error
+        except WireError as error:
+            raise self._error(error, call.batches) from error
+
+    def _error(self, error: WireError, batches: Batches) -> TextTooLong | ServerError:
+        said = error.message
+        for secret in filter(None, self._access.secrets):
+            said = said.replace(secret, "***")
+        did = f"refused with status {error.status}" if error.status >= 300 else "failed"
+        code = f" [{error.code}]" if error.code.isupper() else ""
+        done = f"{batches.done} of {len(batches.texts)} texts were done before"
+        message = f"{self.host} {did}: {said}{code}{self._advice(error)} ({done})"
+        if error.reason is Reason.TEXT_TOO_LONG:
+            return TextTooLong(message)
+        return ServerError(message, server=self.host, status=error.status, said=said, done=batches.done)
+
+    def _advice(self, error: WireError) -> str:
+        if "physical batch size" in error.message:
+            return "; start llama-server with -ub and -b of at least the tokens of the longest text, such as -ub 8192"
+        match error.reason:
+            case Reason.TEXT_TOO_LONG:
+                return "; split the text" + (" or use overflow='truncate'" if self.traits.truncates else "")
+            case Reason.UNAUTHORIZED if not self._access.secrets[0]:
+                return f"; no key was sent: give api_key= or set {self._access.key_variable}"
+            case Reason.NOT_FOUND:
+                return f"; asked for {self.model!r}: give the model's name on this server as served_as="
+            case _:
+                return ""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of embed: its texts and vectors, how they are asked for, and what is to be said at its end."""
+
+    batches: Batches
+    task: Task
+    asked: EmbedRequest
+    overflow: Overflow
+    notes: list[str] = field(default_factory=list[str])
+
+    def finish(self) -> Float32:
+        """Say what is to be said, in the caller's thread, and return the vectors."""
+        for note in self.notes:
+            warn(note)
+        return self.batches.vectors
+
+
+def _plain_name(name: str) -> str:
+    """Return a model's name without its owner."""
+    return name.rpartition("/")[2].lower()

@@ -1,0 +1,74 @@
+"""Targets: open_engine finds an engine by the scheme of its target, such as ``faiss:DIR``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from jinavec import plugins
+from jinavec.contract import Contract
+from jinavec.encoder import Encoder
+from jinavec.engine import Engine
+from jinavec.errors import EngineError, InvalidTarget, InvalidType
+
+ENGINES: Mapping[str, str] = MappingProxyType(
+    {
+        "elasticsearch": "jinavec_integrations.elasticsearch:ElasticsearchIndex",
+        "faiss": "jinavec_integrations.faiss:BinaryIndex",
+        "qdrant": "jinavec_integrations.qdrant:QdrantIndex",
+    }
+)
+"""Built-in engines by the scheme of their targets; imported on first use. Other distributions add theirs by entry
+points of the group ``jinavec.engines``."""
+
+
+def open_engine(
+    target: str, *, contract: Contract | None = None, encoder: Encoder | None = None, options: object = None
+) -> Engine:
+    """Open an engine by its target, such as ``faiss:DIR``.
+
+    Args:
+        target: ``SCHEME:LOCATION``.
+        contract: creates what is not there, or compares with what is.
+        encoder: the same under ``encoder.contract``; ``add`` and ``search`` then also take texts.
+        options: the engine's own options dataclass, or a mapping of its fields.
+
+    Raises:
+        InvalidTarget: no such engine, or no location.
+        IndexNotFound: nothing there, and neither contract nor encoder to create it.
+        ContractMismatch: it is there under another contract.
+        MissingExtra: the engine's library is not installed.
+    """
+    if contract is not None and not isinstance(contract, Contract):
+        raise InvalidType(f"contract must be a Contract, not {type(contract).__name__}")
+    if contract is not None and encoder is not None:
+        contract.check(encoder.contract, ours="the contract")
+    engine, location = find_engine(target)
+    return engine.open_target(
+        location,
+        contract=encoder.contract if encoder is not None else contract,
+        encoder=encoder,
+        options=options,
+    )
+
+
+def find_engine(target: str) -> tuple[type[Engine], str]:
+    """Split a target into its engine and the location after the scheme.
+
+    Raises:
+        InvalidTarget: no such engine, or no location.
+    """
+    scheme, colon, location = str(target).partition(":")
+    try:
+        engine: Any = plugins.find(plugins.ENGINES, scheme, ENGINES) if colon and location else None
+    except KeyError:
+        engine = None
+    except ModuleNotFoundError as error:
+        raise EngineError(f"the engine {scheme!r} is not part of this installation: {error}") from error
+    if engine is None:
+        known = ", ".join(plugins.names(plugins.ENGINES, ENGINES))
+        raise InvalidTarget(f"cannot read the target {target!r}; write ENGINE:LOCATION with one of: {known}")
+    if not (isinstance(engine, type) and issubclass(engine, Engine)):
+        raise EngineError(f"the entry point of the engine {scheme!r} is {engine!r}, not a subclass of Engine")
+    return engine, location

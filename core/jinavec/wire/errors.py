@@ -1,0 +1,99 @@
+"""What servers say when they refuse: their error bodies, whatever stands in front of them, as a WireError.
+
+Servers of one protocol differ in the shape of their errors, and proxies answer in HTML, so this reads them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Any, cast
+
+from jinavec.wire.fields import loads
+from jinavec.wire.messages import Reason, WireError
+
+LONGEST = 400
+"""Characters of a server's words that a message repeats."""
+
+_TOO_LARGE = re.compile(
+    r"batch size \d+ > maximum|maximum (allowed )?(batch size|number of)|array too long|too many (inputs|texts|items)"
+    r"|at most \d+ (inputs|texts|items)|per request|payload too large|out of memory|reduce your prompt; or completion",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"token.?limit|context.?length|must have less than \d+ tokens|too large to process|too many tokens"
+    r"|max(imum|\.)? (model|input|sequence|token)s? ?(length|len|count)|(input|text|prompt)\b.* (exceeds|is too long)"
+    r"|longer than the (maximum|model|context)|exceeds? .*\btokens?\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_BY_STATUS = {
+    401: Reason.UNAUTHORIZED,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    409: Reason.BUSY,
+    413: Reason.TOO_LARGE,
+    429: Reason.RATE_LIMITED,
+    502: Reason.UNAVAILABLE,
+    503: Reason.UNAVAILABLE,
+    504: Reason.UNAVAILABLE,
+}
+
+
+def read_error(status: int, body: bytes) -> WireError:
+    """Read the body of an answer that is no success."""
+    try:
+        values = loads(body)
+    except WireError:
+        values = _strip_html(body.decode("utf-8", "replace"))
+    parts = list(_said(values))
+    message = " ".join("; ".join(dict.fromkeys(part for part in parts if part)).split())[:LONGEST]
+    code = _code(values)
+    return WireError(_reason(status, f"{message} {code}"), message or "(empty response)", status=status, code=code)
+
+
+def _reason(status: int, words: str) -> Reason:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if _TOO_LARGE.search(words):
+        return Reason.TOO_LARGE
+    if _TOO_LONG.search(words):
+        return Reason.TEXT_TOO_LONG
+    return Reason.INTERNAL if status >= 500 else Reason.INVALID
+
+
+def _said(values: object) -> Generator[str]:
+    """Find the sentences: ``error``, ``detail`` or ``message``, as a string, an object, or a list of either."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, list):
+        for value in cast("list[object]", values):
+            yield from _said(value)
+    elif isinstance(values, dict):
+        table = cast("dict[str, Any]", values)
+        for name in ("error", "detail", "message", "reason", "msg", "errors"):
+            yield from _placed(table, name)
+
+
+def _placed(table: dict[str, Any], name: str) -> Generator[str]:
+    """Find the sentences of one field; validation errors also say which field they are about."""
+    place = table.get("field") or table.get("loc")
+    where = ".".join(map(str, cast("list[object]", place))) if isinstance(place, list) else place
+    for sentence in _said(table.get(name)):
+        yield f"{where}: {sentence}" if where and name in ("message", "msg") else sentence
+
+
+def _code(values: object) -> str:
+    """Find the short name: ``code`` where it is a word, else ``type`` or ``error_type``; also inside the error."""
+    if not isinstance(values, dict):
+        return ""
+    table = cast("dict[str, Any]", values)
+    for name in ("code", "error_type", "type"):
+        if isinstance(table.get(name), str):
+            return table[name]
+    return _code(table.get("error")) or _code(table.get("detail"))
+
+
+def _strip_html(text: str) -> str:
+    """Keep the words of an HTML page, as proxies answer."""
+    without_code = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
+    return re.sub(r"<[^>]*>", " ", without_code) if "<" in text else text

@@ -1,0 +1,101 @@
+"""The manifest of a collection: its contract and how it was made, in the collection's own metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from jinavec.contract import Contract
+from jinavec.errors import EngineError, IndexDamaged, InvalidInput, brief
+from jinavec.settings import EncoderSettings
+from jinavec_integrations.qdrant import presets
+from jinavec_integrations.qdrant.connection import Connection
+from jinavec_integrations.qdrant.convert import Ids
+from jinavec_integrations.qdrant.options import Preset, QdrantOptions
+
+KEY = "jinavec"
+"""Of the collection's metadata."""
+VERSION = 1
+_FIELDS = ("version", "contract", "encoder", "preset", "matryoshka", "vector", "ids")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is true of a whole collection."""
+
+    contract: Contract
+    settings: EncoderSettings | None
+    preset: Preset
+    matryoshka: int | None = None
+    vector: str = ""
+    """Name of the full vector; empty for the one without a name."""
+    ids: Ids = "uuid5"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metadata of the collection."""
+        return {
+            KEY: {
+                "version": VERSION,
+                "contract": self.contract.to_json(),
+                "encoder": None if self.settings is None else self.settings.to_json(),
+                "preset": self.preset,
+                "matryoshka": self.matryoshka,
+                "vector": self.vector,
+                "ids": self.ids,
+            }
+        }
+
+    @classmethod
+    def from_json(cls, metadata: object, where: str) -> Manifest | None:
+        """Read the metadata of a collection; None if jinavec did not create the collection.
+
+        Raises:
+            IndexDamaged: the metadata cannot be read.
+            EngineError: a newer jinavec wrote it.
+        """
+        found = cast("dict[str, Any]", metadata).get(KEY) if isinstance(metadata, dict) else None
+        if found is None:
+            return None
+        try:
+            return cls._read(found, where)
+        except InvalidInput as error:
+            raise IndexDamaged(f"{where}: its metadata cannot be read: {error}") from error
+
+    @classmethod
+    def _read(cls, found: object, where: str) -> Manifest:
+        values = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        version = values.get("version", 0)
+        if isinstance(version, int) and version > VERSION:
+            raise EngineError(f"{where} has format version {version}; upgrade jinavec")
+        if missing := [name for name in _FIELDS if name not in values]:
+            raise InvalidInput(f"missing: {', '.join(missing)}")
+        settings, vector, ids = values["encoder"], values["vector"], values["ids"]
+        if not isinstance(vector, str) or ids not in get_args(Ids):
+            raise InvalidInput(f"vector {brief(vector)}, ids {brief(ids)}")
+        return cls(
+            contract=Contract.from_json(values["contract"]),
+            settings=None if settings is None else EncoderSettings.from_json(settings),
+            preset=QdrantOptions(preset=values["preset"]).preset or presets.DEFAULT,
+            matryoshka=QdrantOptions(matryoshka=values["matryoshka"]).matryoshka,
+            vector=vector,
+            ids=ids,
+        )
+
+
+def read_manifest(connection: Connection) -> Manifest:
+    """Return the manifest of a collection as it is now.
+
+    Raises:
+        IndexNotFound: the collection was deleted.
+        IndexDamaged: it has no manifest any longer.
+    """
+    where = str(connection.location)
+    manifest = Manifest.from_json(connection.call("get_collection").config.metadata, where)
+    if manifest is None:
+        raise IndexDamaged(f"{where} was recreated by another client and has no contract; reopen the index")
+    return manifest
+
+
+def write_manifest(connection: Connection, manifest: Manifest) -> None:
+    """Replace the manifest of a collection."""
+    connection.call("update_collection", metadata=manifest.to_json())
