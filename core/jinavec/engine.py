@@ -25,7 +25,7 @@ from jinavec.errors import (
 )
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, Wishes, ingest_all
-from jinavec.records import Hit, Page, Record, same_content
+from jinavec.records import Hit, Page, Record, only_records, same_content
 from jinavec.settings import EncoderSettings
 from jinavec.vector_rows import VectorRows
 from jinavec.vectors import Bits, Float32, normalize
@@ -527,11 +527,7 @@ def check_ids(ids: str | Iterable[str]) -> list[str]:
 def _check_records(records: Iterable[Record]) -> list[Record]:
     if not isinstance(records, Iterable):
         raise InvalidType(f"records must be a list of Record objects, not one {type(records).__name__}")
-    given = list(records)
-    for record in given:
-        if not isinstance(record, Record):
-            raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
-    return given
+    return list(only_records(records))
 
 
 def _is_packed(vectors: object) -> bool:

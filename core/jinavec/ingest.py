@@ -16,9 +16,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jinavec.errors import InvalidInput, InvalidRecord, InvalidType, RecordsFailed, brief
+from jinavec.errors import InvalidInput, InvalidRecord, RecordsFailed, brief
 from jinavec.id_set import IdSet
-from jinavec.records import Record
+from jinavec.records import Record, only_records
 from jinavec.sender import Sender
 from jinavec.vector_rows import VectorRows
 
@@ -267,9 +267,7 @@ def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
     """
     batch: list[Record] = []
     characters = 0
-    for record in records:
-        if not isinstance(record, Record):
-            raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
+    for record in only_records(records):
         batch.append(record)
         characters += _characters(record)
         if len(batch) == size or characters >= _CHARACTERS:

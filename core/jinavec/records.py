@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jinavec.errors import InvalidRecord, brief
+from jinavec.errors import InvalidRecord, InvalidType, brief
 from jinavec.vectors import Float32
 
 
@@ -51,6 +51,18 @@ class Record:
         if not _string_keys(self.metadata):
             raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: every key must be a string")
         return text
+
+
+def only_records(given: Iterable[Record]) -> Iterator[Record]:
+    """Yield what is given.
+
+    Raises:
+        InvalidType: something that is no record.
+    """
+    for record in given:
+        if not isinstance(record, Record):
+            raise InvalidType(f"records must be Record objects, not {type(record).__name__}")
+        yield record
 
 
 def same_content(one: Record, other: Record) -> bool:
