@@ -28,7 +28,7 @@ from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, 
 from jinavec.records import Hit, Page, Record, only_records, same_content
 from jinavec.settings import EncoderSettings
 from jinavec.vector_rows import VectorRows
-from jinavec.vectors import Bits, Float32, normalize
+from jinavec.vectors import Bits, Float32, normalize, unpack
 
 Capability = Literal["packed_bits", "compact", "merge", "calibrate", "verify", "hybrid"]
 """What only some engines can do: take packed bits for vectors, or a method of that name."""
@@ -182,7 +182,8 @@ class Engine(ABC):
         """Return the k best records for a query, best first; fewer where fewer match the filter.
 
         Args:
-            query: a vector (dimension,), or a text if the engine was opened with an encoder.
+            query: a vector (dimension,), or a text if the engine was opened with an encoder; packed bits as uint8
+                (dimension / 8,) stand for the direction of +1 and -1, where ``capabilities`` has packed_bits.
             k: the number of hits.
             filter: a filter on the metadata (see ``jinavec.filters``), applied before the search.
 
@@ -203,7 +204,7 @@ class Engine(ABC):
         """Return what ``search`` returns for each query, in their order.
 
         Args:
-            queries: (n, dimension), or texts if the engine was opened with an encoder.
+            queries: (n, dimension), or texts if the engine was opened with an encoder, or packed bits as in ``search``.
             k: the number of hits for each.
             filter: a filter on the metadata, the same for all.
 
@@ -480,10 +481,18 @@ class Engine(ABC):
         if np.size(queries) == 0:
             return np.empty((0, self.contract.dimension), np.float32)
         count = len(cast("Sequence[Any]", queries)) if np.ndim(queries) else 1
+        if "packed_bits" in self.capabilities and _is_packed(queries):
+            return self._directions(cast("Bits", queries))
         return self._check_shape(queries, (count, self.contract.dimension))
 
     def _check_query(self, query: ArrayLike) -> Float32:
+        if "packed_bits" in self.capabilities and _is_packed(query):
+            return self._directions(cast("Bits", query)[None])[0]
         return self._check_shape(query, (self.contract.dimension,))
+
+    def _directions(self, bits: Bits) -> Float32:
+        """Return the unit vectors (n, dimension) that packed bits stand for."""
+        return normalize(unpack(self._check_packed(bits, len(bits)))[:, : self.contract.dimension])
 
     def _check_shape(self, vectors: ArrayLike, shape: tuple[int, ...]) -> Float32:
         rows = normalize(vectors)

@@ -3,7 +3,6 @@
 from jinavec_integrations.faiss.builder import BinaryIndexBuilder
 from jinavec_integrations.faiss.calibrate import Calibration
 from jinavec_integrations.faiss.index import BinaryIndex
-from jinavec_integrations.faiss.options import FaissOptions
-from jinavec_integrations.faiss.plan import Effort, Plan
+from jinavec_integrations.faiss.parameters import FaissOptions, Plan, SearchParameters
 
-__all__ = ["BinaryIndex", "BinaryIndexBuilder", "Calibration", "Effort", "FaissOptions", "Plan"]
+__all__ = ["BinaryIndex", "BinaryIndexBuilder", "Calibration", "FaissOptions", "Plan", "SearchParameters"]

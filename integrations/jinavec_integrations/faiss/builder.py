@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.errors import EngineError, InvalidType
+from jinavec.errors import EngineError, InvalidRecord, InvalidType, brief
 from jinavec.ingest import Progress, ReportProgress
 from jinavec.options import read_options
+from jinavec.parquet import ParquetFile, plain_row
 from jinavec.records import Record
 from jinavec.vector_rows import read_blocks
-from jinavec_integrations.faiss.folder import has_index, locate, require_vacant
 from jinavec_integrations.faiss.index import BinaryIndex
-from jinavec_integrations.faiss.options import FaissOptions
-from jinavec_integrations.faiss.parquet import read_parquet
-from jinavec_integrations.faiss.plan import Plan
+from jinavec_integrations.faiss.parameters import FaissOptions, Plan
+from jinavec_integrations.faiss.storage.create import has_index, require_vacant
+from jinavec_integrations.faiss.storage.folder import locate
 
 _PACKED = 16_384
 """Packed bits stored at a time."""
@@ -219,3 +219,33 @@ def unzip(pairs: Iterable[tuple[list[Record], NDArray[Any]]]) -> tuple[Iterator[
             yield own.popleft()
 
     return chain.from_iterable(read(records)), read(blocks)
+
+
+def read_parquet(
+    path: str | os.PathLike[str], vector: str, id: str | None, text: str | None, rows: int
+) -> Iterator[tuple[list[Record], NDArray[Any]]]:
+    """Yield at most ``rows`` records and their vectors at a time; every other column is metadata.
+
+    Raises:
+        InvalidInput: the file cannot be read, or has no such column.
+        InvalidRecord, InvalidVectors: a row that cannot be stored.
+        MissingExtra: pyarrow is not installed.
+    """
+    number = 0
+    with ParquetFile(os.fspath(path), os.fspath(path)) as file:
+        file.require_columns(vector, id, text)
+        for values, vectors in file.batches(vector, rows):
+            assert vectors is not None, "a column of vectors was asked for"
+            yield [_record(value, number + row, id, text) for row, value in enumerate(values)], vectors
+            number += len(values)
+
+
+def _record(row: dict[str, Any], number: int, id: str | None, text: str | None) -> Record:
+    try:
+        values = plain_row(row)
+    except InvalidRecord as error:
+        raise InvalidRecord(f"row {number}: {error}") from error
+    given = number if id is None else values.pop(id)
+    if isinstance(given, bool) or not isinstance(given, (str, int)):
+        raise InvalidRecord(f"row {number}: the id must be a string or a whole number, not {brief(given)}")
+    return Record(str(given), "" if text is None else values.pop(text), values)

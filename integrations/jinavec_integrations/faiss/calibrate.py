@@ -1,18 +1,16 @@
-"""Calibration: the least effort that finds enough of what an exact search finds."""
+"""Calibration: the least search parameters that find enough of what an exact search finds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import repeat
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from jinavec.vectors import Float32, normalize, unpack
-from jinavec_integrations.faiss.hamming import pool
-from jinavec_integrations.faiss.plan import Effort
-from jinavec_integrations.faiss.rowfile import Rows
-from jinavec_integrations.faiss.search import View, best
+from jinavec.vectors import Float32, normalize
+from jinavec_integrations.faiss.parameters import SearchParameters
+from jinavec_integrations.faiss.search.hamming import pool
+from jinavec_integrations.faiss.search.pipeline import Scan, View
 
 _BLOCK = 16_384
 """Rows scored exactly at a time."""
@@ -24,9 +22,9 @@ _NOISE = 0.75
 class Calibration:
     """What calibration found."""
 
-    effort: Effort
+    parameters: SearchParameters
     recall: float
-    """The share of the exact best k that a search with this effort finds."""
+    """The share of the exact best k that a search with these parameters finds."""
     target: float
     k: int
     queries: int
@@ -37,30 +35,29 @@ class Calibration:
         return self.recall >= self.target
 
     def __str__(self) -> str:
-        effort = self.effort
         found = f"recall@{self.k} {self.recall:.3f} of {self.target:g}{'' if self.reached else ' (the most possible)'}"
-        work = f"probes {effort.probes}, candidates {effort.candidates}, rows {effort.rows}"
+        work = ", ".join(f"{name} {value}" for name, value in asdict(self.parameters).items())
         return f"{found} with {work} ({self.queries} queries)"
 
 
-def calibrate(view: View, queries: Float32, k: int, target: float, start: Effort) -> Calibration:
-    """Return the least effort, in steps of about a half, that reaches a recall; the greatest, where none does.
+def calibrate(view: View, queries: Float32, k: int, target: float, start: SearchParameters) -> Calibration:
+    """Return the least parameters, in steps of about a half, that reach a recall; the greatest, where none do.
 
     Args:
         view: what may be found.
         queries: (n, dimension) unit vectors that are not in the index themselves.
         k: the results that count.
         target: the recall to reach.
-        start: the default effort of the index.
+        start: the default parameters of the index.
     """
     truth = _exact(view, queries, min(k, view.count))
-    lists = 0 if view.layout.lists is None else len(view.layout.lists.centroids)
     calibration = None
-    for effort in _ladder(view, start, lists):
-        found = pool().map(best, repeat(view), queries, repeat(k), repeat(effort))
-        shares = [len(exact & set(rows.tolist())) / len(exact) for (rows, _), exact in zip(found, truth, strict=True)]
-        recall = float(np.mean(shares))
-        calibration = Calibration(effort, recall, target, k, len(queries))
+    for parameters in _ladder(view, start, view.layout.manifest.plan.nlist):
+        found = pool().map(Scan.best, [Scan.of(view, query, k, parameters) for query in queries])
+        shares = [
+            len(exact & set(docids.tolist())) / len(exact) for (docids, _), exact in zip(found, truth, strict=True)
+        ]
+        calibration = Calibration(parameters, float(np.mean(shares)), target, k, len(queries))
         if calibration.reached:
             return calibration
     assert calibration is not None, "the ladder has steps"
@@ -70,45 +67,33 @@ def calibrate(view: View, queries: Float32, k: int, target: float, start: Effort
 def held_out(view: View, count: int, seed: int) -> Float32:
     """Return queries (n, dimension): stored vectors, each with noise, so that none of them is in the index."""
     random = np.random.default_rng(seed)
-    numbers = np.arange(view.places) if view.passing is None else np.flatnonzero(view.passing)
-    places = numbers if view.passing is None else view.layout.places_of(numbers)
-    chosen = np.sort(random.choice(places, min(count, len(places)), replace=False))
-    dimension = view.layout.manifest.contract.dimension
-    stored = _floats(view, chosen)
-    return normalize(stored + _NOISE * normalize(random.standard_normal((len(chosen), dimension))))
+    slots = view.all_slots
+    chosen = np.sort(random.choice(slots, min(count, len(slots)), replace=False))
+    stored = view.layout.vectors_at(chosen)
+    return normalize(stored + _NOISE * normalize(random.standard_normal(stored.shape)))
 
 
-def _ladder(view: View, start: Effort, lists: int) -> Iterator[Effort]:
-    """Yield efforts, the cheapest first: more of everything, step by step."""
-    effort = replace(start, probes=max(1, start.probes // 16), candidates=max(40, start.candidates // 8), rows=10)
+def _ladder(view: View, start: SearchParameters, nlist: int) -> Iterator[SearchParameters]:
+    """Yield parameters, the cheapest first: more of everything, step by step."""
+    nprobe, candidates, rescore = max(1, start.nprobe // 16), max(40, start.candidates // 8), 10
     while True:
-        yield effort
-        if min(effort.candidates, effort.rows) >= view.count and effort.probes >= lists:
+        yield SearchParameters(nprobe, candidates, rescore)
+        if min(candidates, rescore) >= view.count and nprobe >= nlist:
             return
-        effort = Effort(
-            min(max(lists, 1), effort.probes + effort.probes // 2 + 1),
-            min(view.count, effort.candidates + effort.candidates // 2 + 1),
-            min(view.count, effort.rows + effort.rows // 2),
-        )
+        nprobe = min(max(nlist, 1), nprobe + nprobe // 2 + 1)
+        candidates = min(view.count, candidates + candidates // 2 + 1)
+        rescore = min(view.count, rescore + rescore // 2)
 
 
 def _exact(view: View, queries: Float32, k: int) -> list[set[int]]:
-    """Return the numbers of the best k for each query, by the best copy there is of all vectors."""
-    numbers = np.arange(view.places) if view.passing is None else np.flatnonzero(view.passing)
-    places = np.sort(numbers if view.passing is None else view.layout.places_of(numbers))
+    """Return the docids of the best k for each query, by the best copy there is of all vectors."""
+    slots = view.all_slots
     scores, found = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-    for start in range(0, len(places), _BLOCK):
-        block = places[start : start + _BLOCK]
-        scores = np.concatenate([scores, queries @ _floats(view, block).T], axis=1)
+    for start in range(0, len(slots), _BLOCK):
+        block = slots[start : start + _BLOCK]
+        scores = np.concatenate([scores, queries @ view.layout.vectors_at(block).T], axis=1)
         found = np.concatenate([found, np.broadcast_to(block, (len(queries), len(block)))], axis=1)
         if scores.shape[1] > k:
             kept = np.argpartition(-scores, k - 1, axis=1)[:, :k]
             scores, found = np.take_along_axis(scores, kept, 1), np.take_along_axis(found, kept, 1)
-    return [set(view.layout.numbers_at(row).tolist()) for row in found]
-
-
-def _floats(view: View, places: Rows) -> Float32:
-    layout = view.layout
-    if layout.vectors is not None:
-        return normalize(layout.vectors.read(places))
-    return normalize(unpack(layout.codes.read(places))[:, : layout.manifest.contract.dimension])
+    return [set(view.layout.docids_at(row).tolist()) for row in found]

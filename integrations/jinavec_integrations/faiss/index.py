@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-import threading
-import weakref
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Self
 
 import numpy as np
@@ -17,32 +13,27 @@ from numpy.typing import ArrayLike
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine, Precision, check_ids, check_k
-from jinavec.errors import EngineError, IndexDamaged, IndexLocked, InvalidInput, InvalidType, InvalidVectors, brief
+from jinavec.errors import EngineError, InvalidInput, InvalidType, InvalidVectors, brief
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Progress, ReportProgress, Vectors
 from jinavec.options import read_options
 from jinavec.process import cores
 from jinavec.records import Hit, Page, Record
-from jinavec.vectors import Bits, Float32, Int8, normalize, to_int8
-from jinavec_integrations.faiss import manifest as manifests
-from jinavec_integrations.faiss import records
+from jinavec.vectors import Bits, Float32, normalize, to_int8
 from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_out
-from jinavec_integrations.faiss.faults import reported
-from jinavec_integrations.faiss.filters import Mask, select
-from jinavec_integrations.faiss.folder import build, file_sizes, has_index, locate, require_index
-from jinavec_integrations.faiss.generations import remove_others
-from jinavec_integrations.faiss.hamming import within
-from jinavec_integrations.faiss.iteration import iterate, read_cursor
-from jinavec_integrations.faiss.layout import Layout
-from jinavec_integrations.faiss.lock import WriterLock
-from jinavec_integrations.faiss.manifest import Manifest, read_manifest
-from jinavec_integrations.faiss.options import FaissOptions
-from jinavec_integrations.faiss.plan import Effort, Plan, chosen_effort, default_effort, make_plan
-from jinavec_integrations.faiss.records import Readers, Snapshot, Writer
-from jinavec_integrations.faiss.rowfile import Rows, code_width
-from jinavec_integrations.faiss.search import View, best, best_of_batch, pack, passing_places
-from jinavec_integrations.faiss.settle import finish_compaction, settle
-from jinavec_integrations.faiss.verify import require_sound
+from jinavec_integrations.faiss.compaction import compact
+from jinavec_integrations.faiss.parameters import FaissOptions, Plan, SearchParameters, default_parameters, make_plan
+from jinavec_integrations.faiss.search.pipeline import Scan, View, best_of_batch, pack, search_range
+from jinavec_integrations.faiss.storage.create import create, has_index
+from jinavec_integrations.faiss.storage.filters import select
+from jinavec_integrations.faiss.storage.folder import locate
+from jinavec_integrations.faiss.storage.iteration import iterate, read_cursor
+from jinavec_integrations.faiss.storage.layout import Layout
+from jinavec_integrations.faiss.storage.manifest import Manifest
+from jinavec_integrations.faiss.storage.records import Snapshot
+from jinavec_integrations.faiss.storage.store import Store
+from jinavec_integrations.faiss.storage.verify import require_sound
+from jinavec_integrations.faiss.types import DocIds
 
 _EMBEDDED = 1024
 """Records of a batch of an ingest that embeds them."""
@@ -54,15 +45,14 @@ _VALUES = 2**21
 """Components quantized at a time."""
 _UNLISTED = 0.1
 """The share of rows outside the lists from which it pays to compact."""
-_ATTEMPTS = 10
-"""Looks at an index that is being compacted again and again."""
 
 
 class BinaryIndex(Engine):
     """Exact Hamming search over packed sign bits; the best candidates are rescored with int8 vectors on disk.
 
-    An index is a folder. Many processes and threads may read it while one object writes. What ``add`` and ``delete``
-    did is on the disk when they return; a process killed at any moment leaves all of a call or nothing.
+    An index is a folder. Any number of processes, threads and objects may read and write it; writes take turns, and
+    readers never wait. What ``add`` and ``delete`` did is on the disk when they return; a process killed at any moment
+    leaves all of a call or nothing.
     """
 
     name = "faiss"
@@ -76,22 +66,11 @@ class BinaryIndex(Engine):
         options: FaissOptions | Mapping[str, Any] | None = None,
     ) -> None:
         """Open the index at a path; ``BinaryIndex.open`` also compares contracts."""
-        self.folder = locate(path)
         self.encoder = encoder
         self.options = read_options(FaissOptions, options)
-        self._writer: Writer | None = None
-        self._writing = threading.RLock()
-        self._alive = 0, np.empty(0, np.bool_), 0  # in a generation: the numbers with records, as of so many deletions
-        resources = ExitStack()
-        self._resources = resources
-        self._finalizer = weakref.finalize(self, resources.close)  # also where nobody closes the index
-        with reported(self.folder):
-            require_index(self.folder)
-            manifest = Manifest.read(self.folder)
-            self.contract, self.settings = manifest.contract, manifest.settings
-            self._layout: Layout | None = None
-            self._readers = resources.enter_context(closing(Readers(self.folder)))
-            self._check_files()
+        self._disk = Store(locate(path), self.options.lock_timeout)
+        self.folder = self._disk.path
+        self.contract, self.settings = self._disk.manifest.contract, self._disk.manifest.settings
 
     @classmethod
     def create(
@@ -119,8 +98,7 @@ class BinaryIndex(Engine):
         _check_encoder(contract, encoder, ours="the contract")
         folder, chosen = locate(path), read_options(FaissOptions, options)
         settings = None if encoder is None else encoder.settings
-        with reported(folder, "no index was made"):
-            build(folder, Manifest(contract, settings, keeps_vectors=chosen.vectors != "none"))
+        create(folder, Manifest(contract, settings, keeps_vectors=chosen.vectors != "none"), chosen.lock_timeout)
         index = cls(folder, encoder, chosen)
         index._created = True
         return index
@@ -171,12 +149,12 @@ class BinaryIndex(Engine):
 
     def count(self) -> int:
         """Return the number of records."""
-        with self._read() as snapshot:
+        with self._disk.snapshot() as snapshot:
             return snapshot.count
 
     def ids(self) -> list[str]:
         """Return the ids of all records, the oldest first."""
-        with self._read() as snapshot:
+        with self._disk.snapshot() as snapshot:
             return snapshot.ids()
 
     def vectors(self, ids: str | Iterable[str]) -> dict[str, Float32]:
@@ -185,35 +163,35 @@ class BinaryIndex(Engine):
         Of an index that keeps no int8 vectors, it is the direction of the bits.
         """
         asked = check_ids(ids)
-        with self._look() as (snapshot, layout):
-            known = snapshot.rows_by_id(asked)
+        with self._disk.read() as (snapshot, layout):
+            known = snapshot.docids_by_id(asked)
             stored = layout.vectors_of(np.fromiter(known.values(), np.int64, len(known)))
             return dict(zip(known, stored, strict=True))
 
     @property
     def vector_precision(self) -> Precision:
         """int8, or bits where the index keeps nothing else."""
-        with self._look() as (_, layout):
+        with self._disk.read() as (_, layout):
             return "bits" if layout.vectors is None else "int8"
 
     def info(self) -> dict[str, Any]:
         """Return path, format, counts, bytes by file, contract and encoder settings, as plain JSON values."""
-        with self._look() as (snapshot, layout):
-            effort = self._effort(View(layout, snapshot.places, snapshot.count, None))
+        with self._disk.read() as (snapshot, layout):
+            manifest = layout.manifest
             return {
                 "engine": "faiss",
                 "path": str(self.folder),
-                "format": manifests.VERSION,
+                "format": manifest.version,
                 "records": snapshot.count,
-                "rows": snapshot.places,
+                "rows": snapshot.slots,
                 "deleted": snapshot.deleted,
-                "plan": str(layout.manifest.plan),
-                "unlisted": snapshot.places - layout.manifest.settled if layout.lists else 0,
+                "plan": str(manifest.plan),
+                "unlisted": snapshot.slots - manifest.compacted if layout.has_lists else 0,
                 "vectors": "none" if layout.vectors is None else "int8",
-                "search": asdict(effort) | {"calibrated": layout.manifest.effort is not None},
-                "bytes": file_sizes(self.folder, snapshot.generation),
+                "search": asdict(self._parameters(snapshot, layout)) | {"calibrated": manifest.parameters is not None},
+                "bytes": self._disk.file_sizes(),
                 "contract": self.contract.to_json(),
-                "encoder": None if self.settings is None else self.settings.to_json(),
+                "encoder": None if manifest.settings is None else manifest.settings.to_json(),
             }
 
     def range_search(
@@ -234,16 +212,12 @@ class BinaryIndex(Engine):
         if isinstance(radius, bool) or not isinstance(radius, (int, np.integer)) or radius < 0:
             raise InvalidInput(f"radius must be a whole number of bits, at least 0, not {brief(radius)}")
         condition = None if filter is None else parse_filter(filter)
-        bits = self._query_bits(query)
-        with self._look() as (snapshot, layout):
-            view = self._view(snapshot, layout, condition)
-            distances, places = within(bits, layout.codes.rows(snapshot.places), int(radius))
-            if (passing := passing_places(view)) is not None:
-                distances, places = distances[passing[places]], places[passing[places]]
-            numbers = layout.numbers_at(places)
-            sequence = np.lexsort((numbers, distances))
-            found = snapshot.by_row(numbers[sequence].tolist())
-            return list(zip(found, distances[sequence].tolist(), strict=True))
+        if isinstance(query, str):
+            query = self._need_encoder("a query vector").encode_queries([query])[0]
+        bits = pack(self._check_query(query))
+        with self._disk.read() as (snapshot, layout):
+            docids, distances = search_range(self._view(snapshot, layout, condition), bits, int(radius))
+            return list(zip(snapshot.by_docid(docids.tolist()), distances.tolist(), strict=True))
 
     def reconstruct(self, ids: str | Iterable[str]) -> Bits:
         """Return the packed bits (n, bytes) of records, in the order of their ids; of one id, one row (bytes,).
@@ -252,9 +226,8 @@ class BinaryIndex(Engine):
             InvalidInput: an id that is not there.
         """
         wanted = [ids] if isinstance(ids, str) else list(ids)
-        with self._look() as (snapshot, layout):
-            places = layout.places_of(snapshot.numbers_of(wanted))
-            bits = np.array(layout.codes.rows(snapshot.places)[places])
+        with self._disk.read() as (snapshot, layout):
+            bits = layout.codes.gather(layout.slots_of(snapshot.docids_of(wanted)))
         return bits[0] if isinstance(ids, str) else bits
 
     def merge(self, other: Engine, progress: ReportProgress | None = None) -> int:
@@ -279,26 +252,26 @@ class BinaryIndex(Engine):
         self.contract.check(other.contract, theirs="the other index")
         if other.folder.resolve() == self.folder.resolve():
             raise EngineError(f"{self.folder} cannot be merged into itself")
-        with other._look() as (snapshot, layout):
-            keeps = self._opened_layout.vectors is not None
+        keeps = self._disk.manifest.keeps_vectors
+        with other._disk.read() as (snapshot, layout):
             if keeps and layout.vectors is None:
                 raise EngineError(
                     f"{other.folder} keeps no int8 vectors, {self.folder} does: merge the other way round"
                 )
-            numbers = np.flatnonzero(other._alive_rows(snapshot, layout))
-            for start in range(0, len(numbers), _BLOCK):
-                part = numbers[start : start + _BLOCK]
-                places = layout.places_of(part)
-                vectors = [] if layout.vectors is None or not keeps else [layout.vectors.gather(places)]
-                self._append(snapshot.by_row(part.tolist()), [layout.codes.gather(places)], vectors)
+            docids = np.flatnonzero(other._disk.alive(snapshot, layout))
+            for start in range(0, len(docids), _BLOCK):
+                part = docids[start : start + _BLOCK]
+                slots = layout.slots_of(part)
+                vectors = [] if layout.vectors is None or not keeps else [layout.vectors.gather(slots)]
+                self._disk.append(snapshot.by_docid(part.tolist()), [layout.codes.gather(slots)], vectors)
                 if progress is not None:
-                    progress(Progress("merging", start + len(part), len(numbers)))
-        return len(numbers)
+                    progress(Progress("merging", start + len(part), len(docids)))
+        return len(docids)
 
     def calibrate(
         self, target_recall: float = 0.95, queries: ArrayLike | None = None, *, k: int = 10, sample: int = 200
     ) -> Calibration:
-        """Find the least effort that finds a share of what an exact search finds, and store it in the index.
+        """Find the least parameters that find a share of what an exact search finds, and store them in the index.
 
         Args:
             target_recall: the share, above 0 and up to 1.
@@ -307,24 +280,23 @@ class BinaryIndex(Engine):
             sample: the number of queries made where none are given.
 
         Returns:
-            The effort, and the recall it reaches; where nothing reaches the target, the most that can be done.
+            The parameters, and the recall they reach; where nothing reaches the target, the most that can be done.
 
         Raises:
             InvalidInput: a target out of reach by definition, or an index without records.
         """
         if not 0 < target_recall <= 1:
             raise InvalidInput(f"target_recall must be above 0 and at most 1, not {brief(target_recall)}")
-        with self._look() as (snapshot, layout):
+        with self._disk.read() as (snapshot, layout):
             view = self._view(snapshot, layout, None)
             if not view.count:
                 raise InvalidInput(f"{self.folder} holds no records to calibrate with")
             given = held_out(view, sample, self.options.seed) if queries is None else normalize(queries)
             if given.ndim != 2 or given.shape[1] != self.contract.dimension or not len(given):
                 raise InvalidVectors(f"queries have the shape {given.shape}; expected (n, {self.contract.dimension})")
-            default = default_effort(view.places, self.contract.dimension, layout.manifest.plan.lists)
+            default = default_parameters(view.slots, self.contract.dimension, layout.manifest.plan.nlist)
             found = calibrate(view, given, check_k(k), target_recall, default)
-        with self._write():
-            self._change_manifest(effort=found.effort)
+        self._disk.change_manifest(parameters=found.parameters)
         return found
 
     def verify(self) -> None:
@@ -333,55 +305,37 @@ class BinaryIndex(Engine):
         Raises:
             IndexDamaged: what is wrong.
         """
-        with self._look() as (snapshot, layout):
-            require_sound(self.folder, layout, snapshot)
+        with self._disk.read() as (snapshot, layout):
+            require_sound(self._disk.folder, layout, snapshot)
 
     def close(self) -> None:
-        """Release files and the writer lock. Idempotent."""
-        with self._writing:
-            self._finalizer()
-            if self._layout is not None:
-                self._layout.close()
+        """Release files. Idempotent."""
+        self._disk.close()
 
     def __repr__(self) -> str:
         return f"BinaryIndex({str(self.folder)!r}, dimension={self.contract.dimension})"
 
     def compact(self, progress: ReportProgress | None = None) -> Plan:
-        """Write the row files anew: without dead rows, in the order of the plan for what is left. Return the plan.
+        """Write the row files anew: without deleted rows, in the order of the plan for what is left. Return the plan.
 
-        Readers go on meanwhile; killed at any moment, the index is as before or as after.
+        Others go on reading and writing meanwhile; killed at any moment, the index is as before or as after.
 
         Args:
             progress: called as the rows of each phase are done.
 
         Raises:
-            IndexLocked: another process or object writes.
+            IndexLocked: another compaction is going on.
             EngineError: no space; nothing has changed.
         """
-        with self._write() as writer:
-            with self._look() as (snapshot, layout):
-                plan = make_plan(snapshot.count, self.options, layout.manifest.plan)
-                writer.shrink()
-                try:
-                    alive = self._alive_rows(snapshot, layout)
-                    manifest = settle(self.folder, layout, alive, plan, progress or _silent)
-                    manifest.write(self.folder, manifests.DRAFT)
-                except BaseException:
-                    with suppress(OSError):
-                        remove_others(self.folder, layout.manifest.generation)
-                    raise
-            writer.settle(manifest.generation, manifest.gone)
-        with self._writing, reported(self.folder):
-            self._layout = Layout.open(self.folder, finish_compaction(self.folder, manifest.generation))
-        return plan
+        return compact(self._disk, self.options, progress or _silent)
 
     def optimize(self, progress: ReportProgress | None = None) -> Plan:
         """Compact by the plan for the number of records, if that pays: after much has been added. Return the plan."""
-        with self._look() as (snapshot, layout):
+        with self._disk.read() as (snapshot, layout):
             before = layout.manifest.plan
             plan = make_plan(snapshot.count, self.options, before)
-            unlisted = snapshot.places - layout.manifest.settled
-        if plan.lists == before.lists and (not plan.lists or unlisted <= _UNLISTED * snapshot.places):
+            unlisted = snapshot.slots - layout.manifest.compacted
+        if plan.nlist == before.nlist and (not plan.nlist or unlisted <= _UNLISTED * snapshot.slots):
             return before
         return self.compact(progress)
 
@@ -389,202 +343,75 @@ class BinaryIndex(Engine):
         return _EMBEDDED if embeds else min(_GIVEN, max(1, _VALUES // self.contract.dimension))
 
     def _begin(self) -> None:
-        with self._write():
-            self.contract.check(self._opened_layout.manifest.contract, theirs="the index on disk")
-            self._remember_settings()
+        used, known = None if self.encoder is None else self.encoder.settings, self.settings
+        if used is not None and (known is None or used.to_json() != known.to_json()):
+            self._disk.change_manifest(settings=used)
+            self.settings = used
 
     def _unchanged(self, records: list[Record]) -> Mapping[str, bool]:
-        with self._read() as snapshot:
+        with self._disk.snapshot() as snapshot:
             return snapshot.unchanged(records)
 
     def _store(self, records: list[Record], vectors: Vectors) -> Mapping[str, str]:
-        if vectors.dtype == np.uint8:
-            if self._opened_layout.vectors is not None:
-                raise InvalidInput(f"{self.folder} keeps int8 vectors: add floats, or create it with vectors='none'")
-            self._append(records, [vectors], [])
-        else:
+        if vectors.dtype != np.uint8:
             step = max(1, _VALUES // vectors.shape[1])
             blocks = [vectors[first : first + step] for first in range(0, len(vectors), step)]
-            self._append(records, map(pack, blocks), map(to_int8, blocks))
+            self._disk.append(records, map(pack, blocks), map(to_int8, blocks))
+        elif self._disk.manifest.keeps_vectors:
+            raise InvalidInput(f"{self.folder} keeps int8 vectors: add floats, or create it with vectors='none'")
+        else:
+            self._disk.append(records, [vectors], [])
         return {}
 
-    def _append(self, records: Sequence[Record], codes: Iterable[Bits], vectors: Iterable[Int8]) -> None:
-        """Store records with their bits and int8 copies, which may be read and made while they are written."""
-        entries = [(record.id, record.metadata_json(), record.text) for record in records]
-        with self._write() as writer:
-            start, layout = writer.places, self._opened_layout
-            code_crc = layout.codes.append(start, codes)
-            vector_crc = 0 if layout.vectors is None else layout.vectors.append(start, vectors)
-            writer.add(entries, code_crc, vector_crc)
-
     def _delete(self, ids: list[str]) -> int:
-        with self._write() as writer:
-            return writer.delete(ids)
+        with self._disk.write() as (transaction, _):
+            return transaction.delete(ids)
 
     def _delete_where(self, condition: Filter) -> int:
-        with self._write() as writer, self._read() as snapshot:
-            matching = np.flatnonzero(select(condition, snapshot.rows, snapshot.find)).tolist()
+        with self._disk.write() as (transaction, _), self._disk.snapshot() as snapshot:
+            matching = np.flatnonzero(select(condition, snapshot.docids, snapshot.find)).tolist()
             parts = (matching[start : start + _BLOCK] for start in range(0, len(matching), _BLOCK))
-            return sum(map(writer.delete_rows, parts))
+            return sum(map(transaction.delete_docids, parts))
 
     def _get(self, ids: list[str]) -> list[Record]:
-        with self._read() as snapshot:
+        with self._disk.snapshot() as snapshot:
             return snapshot.by_id(ids)
 
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
-        with self._look() as (snapshot, layout):
+        with self._disk.read() as (snapshot, layout):
             view = self._view(snapshot, layout, condition)
-            numbers, scores = best(view, query, k, self._effort(view), threads=cores())
-            return _hits(snapshot, numbers, scores)
+            return _hits(snapshot, *Scan.of(view, query, k, self._parameters(snapshot, layout), threads=cores()).best())
 
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         """Search on all cores, in one snapshot of the index."""
-        with self._look() as (snapshot, layout):
+        with self._disk.read() as (snapshot, layout):
             view = self._view(snapshot, layout, condition)
-            found = best_of_batch(view, queries, k, self._effort(view))
-            return [_hits(snapshot, numbers, scores) for numbers, scores in found]
+            found = best_of_batch(view, queries, k, self._parameters(snapshot, layout))
+            return [_hits(snapshot, docids, scores) for docids, scores in found]
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
         start = 0 if after is None else read_cursor(after)
-        return iterate(self._look, batch_size, vectors=vectors, condition=condition, start=start)
-
-    def _query_bits(self, query: str | ArrayLike) -> Bits:
-        if isinstance(query, str):
-            return pack(self._need_encoder("a query vector").encode_queries([query])[0])
-        given = np.asarray(query)
-        if given.dtype != np.uint8:
-            return pack(self._check_query(query))
-        if given.shape != (code_width(self.contract.dimension),):
-            expected = (code_width(self.contract.dimension),)
-            raise InvalidVectors(f"the packed query has the shape {given.shape}; expected {expected}")
-        return np.ascontiguousarray(given)
+        return iterate(self._disk.read, batch_size, vectors=vectors, condition=condition, start=start)
 
     def _view(self, snapshot: Snapshot, layout: Layout, condition: Filter | None) -> View:
         """Return what a search may find."""
         if condition is None:
-            passing = self._alive_rows(snapshot, layout) if snapshot.deleted else None
-            return View(layout, snapshot.places, snapshot.count, passing)
-        passing = select(condition, snapshot.rows, snapshot.find)
-        if snapshot.deleted or snapshot.gone:
-            passing &= self._alive_rows(snapshot, layout)
-        return View(layout, snapshot.places, int(np.count_nonzero(passing)), passing)
+            passing = self._disk.alive(snapshot, layout) if snapshot.deleted else None
+            return View(layout, snapshot.slots, snapshot.count, passing)
+        passing = select(condition, snapshot.docids, snapshot.find)
+        if snapshot.deleted or snapshot.purged:
+            passing &= self._disk.alive(snapshot, layout)
+        return View(layout, snapshot.slots, int(np.count_nonzero(passing)), passing)
 
-    def _alive_rows(self, snapshot: Snapshot, layout: Layout) -> Mask:
-        """Return which row numbers have a record."""
-        generation, alive, deleted = self._alive
-        if generation != snapshot.generation or len(alive) > snapshot.rows or deleted > snapshot.deleted:
-            alive, deleted = layout.existing(min(len(layout.places), snapshot.rows)), 0
-        if (generation, len(alive), deleted) != (snapshot.generation, snapshot.rows, snapshot.deleted):
-            alive = np.append(alive, np.ones(snapshot.rows - len(alive), np.bool_))
-            alive[snapshot.dead(deleted)] = False
-            self._alive = snapshot.generation, alive, snapshot.deleted
-        return alive
-
-    def _effort(self, view: View) -> Effort:
-        manifest = view.layout.manifest
-        default = default_effort(view.places, self.contract.dimension, manifest.plan.lists)
-        return chosen_effort(manifest.effort, default, self.options)
-
-    @contextmanager
-    def _look(self) -> Generator[tuple[Snapshot, Layout]]:
-        """Look at one moment of the index; when a compaction has just ended, at its files."""
-        for attempt in range(_ATTEMPTS):
-            with self._read() as snapshot:
-                layout = self._layout_of(snapshot, last=attempt == _ATTEMPTS - 1)
-                if layout is not None:
-                    yield snapshot, layout
-                    return
-
-    def _layout_of(self, snapshot: Snapshot, *, last: bool) -> Layout | None:
-        """Return the layout of a snapshot's generation; None where a compaction has removed it meanwhile."""
-        layout = self._layout  # read once: another thread may replace it
-        try:
-            known = None if layout is None else (layout.manifest.generation, layout.manifest.id)
-            if layout is None or known != (snapshot.generation, snapshot.id):
-                layout = Layout.open(self.folder, read_manifest(self.folder, snapshot.generation))
-                if layout.manifest.id != snapshot.id:
-                    raise IndexDamaged(f"{self.folder} is damaged: records.sqlite is another index's")
-                if layout.manifest.gone != snapshot.gone:
-                    raise IndexDamaged(f"{self.folder} is damaged: its manifest and records.sqlite count differently")
-                layout.check(snapshot.places)
-                self._layout = layout
-            layout.map(snapshot.places)
-        except (IndexDamaged, FileNotFoundError):
-            if last:
-                raise
-            return None
-        return layout
-
-    @contextmanager
-    def _read(self) -> Generator[Snapshot]:
-        self._check_open()
-        with reported(self.folder), self._readers.snapshot() as snapshot:
-            yield snapshot
-
-    @contextmanager
-    def _write(self) -> Generator[Writer]:
-        """Write under the lock: everything inside becomes true at once when SQLite commits, or nothing on an error."""
-        with self._writing, reported(self.folder, "nothing of this call was stored"):
-            self._check_open()
-            writer = self._writer or self._start_writing()
-            if writer.process != os.getpid():
-                raise IndexLocked(f"{self.folder} is being written by the process that this one was forked from")
-            if self._opened_layout.manifest.generation != writer.generation:  # a reading thread has set an older one
-                self._layout = Layout.open(self.folder, finish_compaction(self.folder, writer.generation))
-            try:
-                with writer.transaction():
-                    yield writer
-            except BaseException:
-                with suppress(OSError, sqlite3.Error):
-                    self._drop_leftovers(writer)
-                raise
-
-    def _start_writing(self) -> Writer:
-        with ExitStack() as stack:
-            stack.enter_context(WriterLock(self.folder))
-            writer = stack.enter_context(closing(Writer(self.folder)))
-            self._layout = Layout.open(self.folder, finish_compaction(self.folder, writer.generation))
-            self._drop_leftovers(writer)
-            self._resources.enter_context(stack.pop_all())
-        self._writer = writer
-        return writer
-
-    def _drop_leftovers(self, writer: Writer) -> None:
-        """Cut off the rows of an addition that did not come to its end; nobody has seen them."""
-        layout = self._opened_layout
-        layout.codes.truncate(writer.places)
-        if layout.vectors is not None:
-            layout.vectors.truncate(writer.places)
-
-    @property
-    def _opened_layout(self) -> Layout:
-        assert self._layout is not None, "opening an index opens its layout"
-        return self._layout
-
-    def _remember_settings(self) -> None:
-        used = None if self.encoder is None else self.encoder.settings
-        if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
-            self._change_manifest(settings=used)
-            self.settings = used
-
-    def _change_manifest(self, **changes: Any) -> None:
-        manifest = replace(self._opened_layout.manifest, **changes)
-        manifest.write(self.folder)
-        self._layout = replace(self._opened_layout, manifest=manifest)
-
-    def _check_files(self) -> None:
-        if not (self.folder / records.NAME).is_file():
-            raise IndexDamaged(f"{self.folder / records.NAME} is missing")
-        with self._look() as (snapshot, layout):
-            layout.check(snapshot.places)
-
-    def _check_open(self) -> None:
-        if not self._finalizer.alive:
-            raise EngineError(f"the index {self.folder} is closed; open it again")
+    def _parameters(self, snapshot: Snapshot, layout: Layout) -> SearchParameters:
+        """Return how much a search looks at: each of the options, else what calibration found, else the default."""
+        manifest = layout.manifest
+        default = default_parameters(snapshot.slots, self.contract.dimension, manifest.plan.nlist)
+        return (manifest.parameters or default).overridden(self.options)
 
 
-def _hits(snapshot: Snapshot, numbers: Rows, scores: Float32) -> list[Hit]:
-    found = snapshot.by_row(numbers.tolist())
+def _hits(snapshot: Snapshot, docids: DocIds, scores: Float32) -> list[Hit]:
+    found = snapshot.by_docid(docids.tolist())
     return [Hit(record, score) for record, score in zip(found, scores.tolist(), strict=True)]
 
 

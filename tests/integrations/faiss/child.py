@@ -22,6 +22,7 @@ from jinavec.backends.base import Backend
 from jinavec.errors import EngineError, IndexLocked, IndexNotFound, InvalidInput
 from jinavec.vectors import Float32, normalize
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
+from jinavec_integrations.faiss.storage.records import Transaction
 
 DIMENSION = 12
 CONTRACT = Contract.of(ModelProfile(name="tests", width=DIMENSION))
@@ -111,7 +112,7 @@ def say(*words: object) -> None:
 
 def work(folder: Path, first: str, last: str) -> None:
     """Take step after step, and acknowledge each on standard output; every other process arranges rows in lists."""
-    options = {"lists": 6} if int(first) % 2 else {"plan": "flat"}
+    options = {"nlist": 6} if int(first) % 2 else {"plan": "flat"}
     with BinaryIndex.open(folder, options=options) as index:
         for number in range(int(first), int(last)):
             apply(index, number)
@@ -120,7 +121,7 @@ def work(folder: Path, first: str, last: str) -> None:
 
 def build(folder: Path) -> None:
     """Build an index of 3000 records in batches of 100, acknowledge each, and arrange them in lists."""
-    with BinaryIndexBuilder(folder, contract=CONTRACT, options={"lists": 12}, resume=True) as builder:
+    with BinaryIndexBuilder(folder, contract=CONTRACT, options={"nlist": 12}, resume=True) as builder:
         for start in range(0, 3000, 100):
             ids = [str(id) for id in range(start, start + 100)]
             builder.add([Record(id, "1", {"revision": 1}) for id in ids], [vector(id, 1) for id in ids])
@@ -205,7 +206,7 @@ def build_texts(folder: Path, kill: str) -> None:
 
     encoder = Encoder(ModelProfile(name="tests", width=DIMENSION), Noting())
     records = [Record(str(id), f"text {id}") for id in range(3000)]
-    options = {"lists": 12}
+    options = {"nlist": 12}
     with BinaryIndexBuilder(folder, contract=CONTRACT, options=options, resume=True, progress=watch) as builder:
         builder.add_texts(records, encoder)
         if kill == "switching":
@@ -216,7 +217,7 @@ def build_texts(folder: Path, kill: str) -> None:
 
 def make_sound(folder: Path, kind: str) -> None:
     """Make an index of 300 records: flat, in lists with some rows outside them, or of bits alone."""
-    options = {"flat": {}, "lists": {"lists": 5}, "bits": {"vectors": "none"}}[kind]
+    options = {"flat": {}, "lists": {"nlist": 5}, "bits": {"vectors": "none"}}[kind]
     with BinaryIndex.create(folder, CONTRACT, options=options) as index:
         add(index, {str(id): 1 for id in range(250)}, "some text ")
         if kind == "lists":
@@ -361,11 +362,33 @@ def read_along(folder: Path) -> None:
 
 
 def hold(folder: Path) -> None:
+    """Begin to write, and never come to an end."""
+
+    def write(transaction: Transaction, *_: object) -> None:
+        say("writing")
+        time.sleep(600)
+
+    Transaction.add = write
+    with BinaryIndex.open(folder) as index:
+        add(index, {"1": 1})
+
+
+def keep_open(folder: Path) -> None:
     """Write once, then keep the index open."""
     with BinaryIndex.open(folder) as index:
         add(index, {"1": 1})
-        say("writing")
+        say("written")
         time.sleep(600)
+
+
+def add_alongside(folder: Path, number: str) -> None:
+    """Add one record after the other while others do the same; the first process compacts, too."""
+    with BinaryIndex.open(folder) as index:
+        for step in range(25):
+            add(index, {str(1000 * int(number) + step): step})
+            if number == "0" and step % 10 == 9:
+                index.compact()
+    say("done")
 
 
 def fill(folder: Path, limit: str, text: str) -> None:
@@ -439,20 +462,55 @@ def fork(folder: Path) -> None:
         assert state_of(index) == {"1": 1}
         add(index, {"2": 1})
         _in_fork(lambda: check_vectors(index, {"1": 1, "2": 1}))
-        _in_fork(lambda: _refused(index))
+        _in_fork(lambda: add(index, {"1": 2}))
         add(index, {"3": 1})
+        _in_fork(index.compact)
+        add(index, {"4": 1})
     with BinaryIndex.open(folder) as index:
-        assert state_of(index) == {"1": 1, "2": 1, "3": 1}
+        assert state_of(index) == {"1": 2, "2": 1, "3": 1, "4": 1}
+        _in_fork_while_read(index)
     say("done")
 
 
-def _refused(index: BinaryIndex) -> None:
-    try:
-        add(index, {"1": 2})
-    except IndexLocked as error:
-        assert "forked" in str(error)
-    else:
-        raise AssertionError
+def _in_fork_while_read(index: BinaryIndex) -> None:
+    """Fork while a thread is in the middle of a merge: the child is told so, and everything goes on."""
+
+    def use() -> None:
+        try:
+            index.count()
+        except EngineError as error:
+            assert "in use by another thread when this process was forked" in str(error)
+        else:
+            raise AssertionError
+
+    with BinaryIndex.create(index.folder.with_name("copy"), CONTRACT) as copy:
+        copy.merge(index, lambda _: _in_fork(use))
+        assert state_of(copy) == state_of(index)
+
+
+def outlive(folder: Path) -> None:
+    """Read in a forked process whose parent has closed the index, while another one adds and compacts."""
+    with BinaryIndex.open(folder) as index:
+        add(index, {str(id): 1 for id in range(500)})
+        assert len(state_of(index)) == 500
+        ready, told = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.read(ready, 1)
+            for _ in range(3):
+                assert len(state_of(index)) == index.count() == 1550
+            add(index, {"2000": 1})
+            index.verify()
+            os._exit(0)
+    with BinaryIndex.open(folder) as other:
+        add(other, {str(id): 1 for id in range(400, 1000)})
+        other.compact()
+        add(other, {str(id): 1 for id in range(900, 1550)})
+    os.write(told, b"1")
+    assert os.waitpid(child, 0)[1] == 0
+    with BinaryIndex.open(folder) as other:
+        assert other.count() == 1551
+    say("done")
 
 
 def _in_fork(action: Callable[[], None]) -> None:
@@ -504,7 +562,7 @@ def _delete(folder: Path) -> None:
 
 
 def _compact(folder: Path) -> None:
-    with BinaryIndex.open(folder, options={"lists": 2}) as index:
+    with BinaryIndex.open(folder, options={"nlist": 2}) as index:
         index.compact()
 
 
@@ -579,8 +637,11 @@ if __name__ == "__main__":
         "merge_in_parts": merge_in_parts,
         "fuzz": fuzz,
         "hold": hold,
+        "keep_open": keep_open,
+        "add_alongside": add_alongside,
         "fill": fill,
         "fork": fork,
+        "outlive": outlive,
         "read_along": read_along,
         "read_only": read_only,
         "crash_everywhere": crash_everywhere,

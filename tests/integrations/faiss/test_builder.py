@@ -148,7 +148,7 @@ def test_killed_in_every_phase_nothing_acknowledged_is_encoded_again(tmp_path: P
     for kill in ("encoding", "storing", "training", "assigning", "moving codes", "moving vectors", "switching"):
         output, _ = start("build_texts", folder, kill).communicate()
         assert "done" not in output
-        with BinaryIndex.open(folder, options={"probes": 10**6}) as index:
+        with BinaryIndex.open(folder, options={"nprobe": 10**6}) as index:
             assert index.count() >= int((["0", *output.split()])[-1])
             index.verify()
     assert start("build_texts", folder, "never").communicate()[0].endswith("done\n")
@@ -190,7 +190,7 @@ def test_texts_are_encoded_once_whatever_happens(tmp_path: Path) -> None:
         contract=encoder.contract,
         resume=True,
         progress=events.append,
-        options={"lists": 4},
+        options={"nlist": 4},
     ) as builder:
         assert builder.add_texts(records, encoder) == 3000 - 2048
         with builder.finish() as index:
@@ -255,7 +255,7 @@ def test_bits_of_another_width_or_beyond_the_dimension(tmp_path: Path, bits: Any
             builder.add_vectors(bits)
 
 
-@pytest.mark.parametrize("options", [{"lists": 0}, {"plan": "round"}, {"probes": 1.5}, {"plan": "flat", "lists": 3}])
+@pytest.mark.parametrize("options", [{"nlist": 0}, {"plan": "round"}, {"nprobe": 1.5}, {"plan": "flat", "nlist": 3}])
 def test_options_are_checked(tmp_path: Path, options: Any) -> None:
     with pytest.raises(InvalidInput):
         BinaryIndexBuilder(tmp_path / "index", contract=CONTRACT, options=options)

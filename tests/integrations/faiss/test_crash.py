@@ -56,7 +56,7 @@ def test_a_build_killed_at_random_moments(tmp_path: Path, start: Start) -> None:
             acknowledged = 0
     output, _ = start("build", folder).communicate()
     assert output.endswith("done\n")
-    with BinaryIndex.open(folder, options={"probes": 12}) as index:
+    with BinaryIndex.open(folder, options={"nprobe": 12}) as index:
         assert index.info()["plan"] == "12 lists, as asked"
         assert state_of(index) == {str(id): 1 for id in range(3000)}
 

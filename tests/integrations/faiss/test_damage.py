@@ -170,8 +170,8 @@ def test_a_manifest_that_is_none(folder: Path, content: str) -> None:
 def test_a_newer_format(folder: Path) -> None:
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"version": 4, "something": "new"}))
-    with pytest.raises(EngineError, match="format version 4.*upgrade"):
+    path.write_text(json.dumps(content | {"version": 5, "something": "new"}))
+    with pytest.raises(EngineError, match="format version 5.*upgrade"):
         BinaryIndex.open(folder)
 
 

@@ -90,11 +90,11 @@ def test_every_change_on_a_full_disk(small_disk: Path, tmp_path: Path, change: s
     """It is refused with a remedy, the index is as it was and nothing is left behind; then it goes through."""
     state: State = {str(id): 1 for id in range(2000)}
     folder = small_disk / "index"
-    with BinaryIndex.create(folder, CONTRACT, options={"lists": 4}) as index:
+    with BinaryIndex.create(folder, CONTRACT, options={"nlist": 4}) as index:
         add(index, state)
     with BinaryIndex.create(tmp_path / "other", CONTRACT) as other:
         add(other, {str(id): 2 for id in range(1000, 3000)})
-    with BinaryIndex.open(tmp_path / "other") as other, BinaryIndex.open(folder, options={"lists": 4}) as index:
+    with BinaryIndex.open(tmp_path / "other") as other, BinaryIndex.open(folder, options={"nlist": 4}) as index:
         actions: dict[str, Callable[[], object]] = {
             "add": lambda: add(index, {str(id): 2 for id in range(1000, 3000)}),
             "delete": lambda: index.delete(map(str, range(1000))),

@@ -67,23 +67,25 @@ ABSURD: list[tuple[str, Any]] = [
     ("generation", -1),
     ("generation", 1.5),
     ("generation", True),
-    ("counts.settled", 10**18),
-    ("counts.settled", 10**40),
-    ("counts.settled", -1),
-    ("counts.gone", 10**12),
-    ("counts.gone", 10**40),
-    ("counts.gone", "many"),
-    ("plan.lists", 10**12),
-    ("plan.lists", 2**19),
-    ("plan.lists", -5),
-    ("plan.lists", "x"),
+    ("counts.compacted", 10**18),
+    ("counts.compacted", 10**40),
+    ("counts.compacted", -1),
+    ("counts.purged", 10**12),
+    ("counts.purged", 10**40),
+    ("counts.purged", "many"),
+    ("plan.nlist", 10**12),
+    ("plan.nlist", 2**19),
+    ("plan.nlist", -5),
+    ("plan.nlist", "x"),
     ("plan.asked", "x"),
     ("plan.seed", None),
     ("plan", []),
-    ("plan", {"lists": 0, "seed": 0, "asked": False, "more": 1}),
-    ("effort", {"probes": "x", "candidates": 1, "rows": 1}),
-    ("effort", {"probes": 1, "candidates": -1, "rows": 1}),
-    ("effort", {"probes": 1}),
+    ("plan", {"nlist": 0, "seed": 0, "asked": False, "more": 1}),
+    ("members.search_parameters.value", {"nprobe": "x", "candidates": 1, "rescore": 1}),
+    ("members.search_parameters.value", {"nprobe": 1, "candidates": -1, "rescore": 1}),
+    ("members.search_parameters.value", {"nprobe": 1}),
+    ("members", []),
+    ("members.tuned", 5),
     ("vectors", "pickle"),
     ("vectors", ["int8"]),
     ("checksums", {"../../../etc/passwd": 1}),
@@ -114,14 +116,18 @@ def sign(path: Path, name: str, value: Any) -> None:
     del content["checksum"]
     inner, *names = content, *name.split(".")
     for outer in names[:-1]:
-        inner = inner[outer]
+        inner = inner.setdefault(outer, {})
     inner[names[-1]] = value
     content["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(content))
 
 
 def test_great_efforts_and_huge_manifests(folder: Path) -> None:
-    sign(folder / "manifest.json", "effort", {"probes": 10**15, "candidates": 10**15, "rows": 10**15})
+    sign(
+        folder / "manifest.json",
+        "members.search_parameters.value",
+        {"nprobe": 10**15, "candidates": 10**15, "rescore": 10**15},
+    )
     assert use(folder) == []
     with (folder / "manifest.json").open("ab") as file:
         file.truncate(2**40)
@@ -195,7 +201,7 @@ def test_links_lead_nothing_elsewhere(folder: Path, tmp_path: Path) -> None:
             (folder / name).symlink_to(precious)
     found: list[EngineError] = []
     try:
-        with BinaryIndex.open(folder, options=FaissOptions(lists=3)) as index:
+        with BinaryIndex.open(folder, options=FaissOptions(nlist=3)) as index:
             index.calibrate(0.5, sample=3)
             index.compact()
             index.verify()
@@ -210,5 +216,5 @@ def test_dimensions_and_lists_that_no_model_has(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="dimension"):
         BinaryIndex.create(tmp_path / "index", contract(10**9))
     assert not (tmp_path / "index").exists()
-    with pytest.raises(InvalidInput, match="lists"):
-        FaissOptions(lists=10**9)
+    with pytest.raises(InvalidInput, match="nlist"):
+        FaissOptions(nlist=10**9)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task
 from jinavec.backends.base import Backend, Report
-from jinavec.errors import ContractMismatch, InvalidInput, InvalidType
+from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidType
 from jinavec.vectors import Bits, Float32, binarize, hamming, normalize, to_int8
 from jinavec_integrations.faiss import BinaryIndex
 
@@ -46,7 +46,7 @@ class Large:
         self.int8 = to_int8(self.vectors).astype(np.float64)
         self.int8 /= np.linalg.norm(self.int8, axis=1, keepdims=True)
         self.bits = binarize(self.vectors)
-        self.index = BinaryIndex.create(folder, contract(dimension), options={"rows": 10**6})
+        self.index = BinaryIndex.create(folder, contract(dimension), options={"rescore": 10**6})
         records = [Record(str(row), "", {"row": row} if row % 20 == 0 else {}) for row in range(count)]
         self.index.add(records, self.vectors)
         self.queries = normalize(clustered(10, dimension, 2) + self.vectors[:10])
@@ -206,7 +206,7 @@ def test_info_counts_records_rows_and_bytes(index: BinaryIndex) -> None:
     assert info["bytes"]["vectors.int8"] == 4096 + 4 * 12
     assert info["contract"] == CONTRACT.to_json()
     assert info["encoder"] is None
-    assert info["format"] == 3
+    assert info["format"] == 4
 
 
 # the encoder and its settings
@@ -275,7 +275,7 @@ def test_an_encoder_of_another_contract_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_was_made_again_under_another_contract(index: BinaryIndex) -> None:
     shutil.rmtree(index.folder)
     BinaryIndex.create(index.folder, contract(64)).close()
-    with pytest.raises(ContractMismatch, match="the index on disk has 64"):
+    with pytest.raises(EngineError, match="reopen the index"):
         index.add([Record("1")], [vector("1", 1)])
 
 

@@ -17,12 +17,12 @@ from jinavec import Page, Record
 from jinavec.errors import EngineError, InvalidInput
 from jinavec.filters import match, parse_filter
 from jinavec_integrations.faiss import BinaryIndex
-from jinavec_integrations.faiss.records import Writer
+from jinavec_integrations.faiss.storage.records import Transaction
 
 from .child import CONTRACT, add, deleted, state_of, vector
 
 FILTERS: list[Any] = [None, {"revision": 2}, {"revision": {"ne": 2}}, {"not": {"revision": {"gt": 0}}}]
-SHAPES: dict[str, dict[str, Any]] = {"flat": {}, "lists": {"lists": 6}, "bits": {"vectors": "none"}}
+SHAPES: dict[str, dict[str, Any]] = {"flat": {}, "lists": {"nlist": 6}, "bits": {"vectors": "none"}}
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -147,17 +147,17 @@ def test_deleting_by_a_filter(filled: BinaryIndex, filter: Any) -> None:
 
 def test_deleting_by_a_filter_is_atomic(index: BinaryIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     add(index, {str(id): 1 for id in range(30)})
-    delete, calls = Writer.delete_rows, list[int]()
+    delete, calls = Transaction.delete_docids, list[int]()
 
-    def failing(writer: Writer, rows: list[int]) -> int:
-        calls.append(len(rows))
+    def failing(transaction: Transaction, docids: list[int]) -> int:
+        calls.append(len(docids))
         if len(calls) == 3:
             raise OSError("the disk is gone")
-        return delete(writer, rows)
+        return delete(transaction, docids)
 
     monkeypatch.setattr("jinavec_integrations.faiss.index._BLOCK", 10)
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "delete_rows", failing)
+        patch.setattr(Transaction, "delete_docids", failing)
         with pytest.raises(EngineError, match="the disk is gone"):
             index.delete(filter={"revision": 1})
     assert calls == [10, 10, 10]

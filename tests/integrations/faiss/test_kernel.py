@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jinavec import Contract, ModelProfile
-from jinavec_integrations.faiss import BinaryIndexBuilder, hamming
+from jinavec_integrations.faiss import BinaryIndexBuilder
+from jinavec_integrations.faiss.search import hamming
 
 pytest.importorskip("numba")
 
@@ -27,7 +28,7 @@ pytest.importorskip("numba")
 def test_distances_are_the_least_there_are(
     seed: int, n: int, queries: int, words: int, wanted: int, levels: int
 ) -> None:
-    from jinavec_integrations.faiss.kernel import scan_batch
+    from jinavec_integrations.faiss.search.kernel import scan_batch
 
     random = np.random.default_rng(seed)
     codes = random.integers(0, levels, (n, 8 * words), dtype=np.uint8)  # few levels: many equal distances

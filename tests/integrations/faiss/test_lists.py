@@ -28,16 +28,16 @@ QUERIES = normalize(clustered(20, DIMENSION, 2) + VECTORS[:20])
 RECORDS = [Record(str(row), "", {"third": row % 3, "rare": row % 50 == 0}) for row in range(COUNT)]
 INT8 = normalize(to_int8(VECTORS))
 BITS = binarize(VECTORS)
-EVERYTHING = {"probes": 40, "candidates": COUNT, "rows": COUNT}
+EVERYTHING = {"nprobe": 40, "candidates": COUNT, "rescore": COUNT}
 """With this effort a search is exact."""
 
 
 @pytest.fixture(autouse=True)
 def small_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the short ways of small indexes and small selections."""
-    monkeypatch.setattr("jinavec_integrations.faiss.search._WHOLE", 1)
-    monkeypatch.setattr("jinavec_integrations.faiss.search._GATHER", 1)
-    monkeypatch.setattr("jinavec_integrations.faiss.hamming._SPLIT", 1)
+    monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._WHOLE", 1)
+    monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._GATHER", 1)
+    monkeypatch.setattr("jinavec_integrations.faiss.search.hamming._SPLIT", 1)
 
 
 def build(folder: Path, **options: Any) -> BinaryIndex:
@@ -48,13 +48,13 @@ def build(folder: Path, **options: Any) -> BinaryIndex:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryIndex]:
-    with build(tmp_path_factory.mktemp("lists") / "index", lists=40) as index:
+    with build(tmp_path_factory.mktemp("lists") / "index", nlist=40) as index:
         yield index
 
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Iterator[BinaryIndex]:
-    with build(tmp_path / "index", lists=40) as index:
+    with build(tmp_path / "index", nlist=40) as index:
         yield index
 
 
@@ -93,10 +93,10 @@ def test_with_every_list_and_row_a_search_is_exact(
 
 def test_a_few_lists_find_most(listed: BinaryIndex) -> None:
     assert listed.info()["plan"] == "40 lists, as asked"
-    with BinaryIndex.open(listed.folder, options={"probes": 30, "candidates": 1000}) as wide:
+    with BinaryIndex.open(listed.folder, options={"nprobe": 30, "candidates": 1000}) as wide:
         for filter, passes in FILTERS:
             assert recall(wide, np.flatnonzero(passes(np.arange(COUNT))), filter) > 0.9
-        with BinaryIndex.open(listed.folder, options={"probes": 1, "candidates": 1000}) as narrow:
+        with BinaryIndex.open(listed.folder, options={"nprobe": 1, "candidates": 1000}) as narrow:
             assert recall(narrow, np.arange(COUNT)) < recall(wide, np.arange(COUNT))
 
 
@@ -133,7 +133,7 @@ def test_faiss_opens_the_codes_of_every_generation(listed: BinaryIndex) -> None:
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     for name in "ab":
-        build(tmp_path / name, lists=16, seed=3).close()
+        build(tmp_path / name, nlist=16, seed=3).close()
     for path in (tmp_path / "a").glob("*.*64"):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
@@ -141,8 +141,8 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 def test_the_plan_is_kept_and_can_be_changed(listed: BinaryIndex) -> None:
     assert str(listed.compact()) == "40 lists, as asked"
     manifest = json.loads((listed.folder / "manifest.json").read_text())
-    assert manifest["plan"] == {"lists": 40, "seed": 0, "asked": True}
-    assert manifest["counts"] == {"settled": COUNT, "gone": 0}
+    assert manifest["plan"] == {"nlist": 40, "seed": 0, "asked": True}
+    assert manifest["counts"] == {"compacted": COUNT, "purged": 0}
     listed.close()
     with open_engine(f"faiss:{listed.folder}", options={"plan": "flat"}) as index:
         assert isinstance(index, BinaryIndex)
@@ -192,7 +192,7 @@ def test_bits_of_ids_that_are_not_there(listed: BinaryIndex) -> None:
 
 
 def test_packed_bits_are_rescored_by_the_float_query(tmp_path: Path) -> None:
-    for options in ({}, {"lists": 20}):
+    for options in ({}, {"nlist": 20}):
         folder = tmp_path / str(len(options))
         builder = BinaryIndexBuilder(folder, contract=contract(DIMENSION), options=options)
         assert builder.add_vectors(BITS[:3000]) == 3000
@@ -259,10 +259,10 @@ def test_merging_another_contract_or_into_more_than_is_there(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("lists", [None, 40])
 def test_calibration_reaches_its_target(tmp_path: Path, lists: int | None) -> None:
-    with build(tmp_path / "index", **({} if lists is None else {"lists": lists})) as index:
+    with build(tmp_path / "index", **({} if lists is None else {"nlist": lists})) as index:
         low, high = index.calibrate(0.5, sample=50), index.calibrate(0.99, sample=50)
         assert low.recall >= 0.5 and high.recall >= 0.99
-        assert low.effort.candidates < high.effort.candidates
+        assert low.parameters.candidates < high.parameters.candidates
         assert high.reached
         given = index.calibrate(0.9, QUERIES)
         measured = recall(index, np.arange(COUNT))
@@ -279,7 +279,7 @@ def test_a_target_is_a_share(built: BinaryIndex, target: float) -> None:
 
 
 def test_an_empty_index_has_nothing_to_calibrate_compact_or_merge(tmp_path: Path) -> None:
-    with BinaryIndex.create(tmp_path / "index", CONTRACT, options={"lists": 5}) as index:
+    with BinaryIndex.create(tmp_path / "index", CONTRACT, options={"nlist": 5}) as index:
         with pytest.raises(InvalidInput, match="no records"):
             index.calibrate()
         index.compact()
@@ -298,7 +298,7 @@ def test_an_empty_index_has_nothing_to_calibrate_compact_or_merge(tmp_path: Path
 
 
 def test_verify_finds_every_changed_byte(tmp_path: Path) -> None:
-    with build(tmp_path / "index", lists=8) as index:
+    with build(tmp_path / "index", nlist=8) as index:
         index.add(RECORDS[:100], VECTORS[:100])
         index.verify()
     random = np.random.default_rng(0)
@@ -322,7 +322,7 @@ def test_verify_finds_every_changed_byte(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["order", "places", "centroids", "offsets", "codes", "vectors"])
 def test_a_listed_index_with_damaged_files(tmp_path: Path, name: str) -> None:
-    with build(tmp_path / "index", lists=8) as index:
+    with build(tmp_path / "index", nlist=8) as index:
         index.delete(["1", "2"])
     (path,) = (tmp_path / "index").glob(f"{name}.*")
     content = path.read_bytes()

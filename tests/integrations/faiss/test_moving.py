@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from jinavec.errors import IndexDamaged
 from jinavec.ingest import Progress
-from jinavec_integrations.faiss import moving
-from jinavec_integrations.faiss.moving import move
-from jinavec_integrations.faiss.rowfile import CodeFile, VectorFile
+from jinavec_integrations.faiss import compaction
+from jinavec_integrations.faiss.compaction import move
+from jinavec_integrations.faiss.storage.folder import Folder
+from jinavec_integrations.faiss.storage.rowfile import CodeFile, VectorFile
 
 
 @settings(max_examples=80, deadline=None)
@@ -38,14 +39,14 @@ def test_rows_come_in_the_order_asked(
         places = np.sort(places)
     told: list[Progress] = []
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moving, "_WINDOW", 8 * window)
-        patch.setattr(moving, "BLOCK", block)
-        source, target = kind(Path(folder), 8), kind(Path(folder), 8, 1)
-        source.create()
+        patch.setattr(compaction, "_WINDOW", 8 * window)
+        patch.setattr(compaction, "_BLOCK", block)
+        opened = Folder(Path(folder))
+        source, target = kind.create(opened, 8), kind.create(opened, 8, 1)
         source.append(0, [rows])
         crc = move(source, target, places, "rows", told.append)
         target.check(len(places))
-        assert target.path.stat().st_size == kind.start + 8 * len(places)
+        assert target.size == kind.start + 8 * len(places)
         np.testing.assert_array_equal(target.read(np.arange(len(places))), rows[places])
         assert crc == zlib.crc32(rows[places].tobytes())
     for phase in {event.phase for event in told}:
@@ -58,8 +59,8 @@ def forget(event: Progress) -> None:
 
 
 def test_a_source_that_is_too_short(tmp_path: Path) -> None:
-    source = VectorFile(tmp_path, 8)
-    source.create()
+    folder = Folder(tmp_path)
+    source = VectorFile.create(folder, 8)
     source.append(0, [np.zeros((10, 8), np.int8)])
     with pytest.raises(IndexDamaged, match="truncated"):
-        move(source, VectorFile(tmp_path, 8, 1), np.array([3, 12, 1]), "rows", forget)
+        move(source, VectorFile.create(folder, 8, 1), np.array([3, 12, 1]), "rows", forget)

@@ -24,8 +24,8 @@ from .test_index import clustered, contract
 COUNT, DIMENSION = 600, 64
 VECTORS = clustered(COUNT, DIMENSION, 5)
 BITS, INT8 = binarize(VECTORS), normalize(to_int8(VECTORS))
-EVERYTHING = {"probes": 12, "candidates": COUNT, "rows": COUNT}
-SHAPES = {"flat": {"plan": "flat"}, "lists": {"lists": 12}}
+EVERYTHING = {"nprobe": 12, "candidates": COUNT, "rescore": COUNT}
+SHAPES = {"flat": {"plan": "flat"}, "lists": {"nlist": 12}}
 FILTERS: list[tuple[Any, Callable[[NDArray[np.int64]], NDArray[np.bool_]]]] = [
     (None, lambda rows: rows >= 0),
     ({"third": 1}, lambda rows: rows % 3 == 1),
@@ -39,8 +39,8 @@ RECORDS = [Record(str(row), "", {"third": row % 3, "rare": row % 97 == 0}) for r
 @pytest.fixture(autouse=True)
 def small_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the short ways of small indexes and small selections."""
-    monkeypatch.setattr("jinavec_integrations.faiss.search._WHOLE", 1)
-    monkeypatch.setattr("jinavec_integrations.faiss.search._GATHER", 1)
+    monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._WHOLE", 1)
+    monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._GATHER", 1)
 
 
 class Checked:

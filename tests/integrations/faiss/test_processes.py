@@ -6,12 +6,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from jinavec import Record
+from jinavec import Progress, Record
 from jinavec.errors import IndexLocked
 from jinavec_integrations.faiss import BinaryIndex
 
@@ -55,7 +56,7 @@ def test_processes_read_while_this_one_writes_merges_and_compacts(tmp_path: Path
         for line in output:
             seen[number].add(line.strip())
 
-    with ThreadPoolExecutor(2) as pool, BinaryIndex.open(folder, options={"lists": 6}) as index:
+    with ThreadPoolExecutor(2) as pool, BinaryIndex.open(folder, options={"nlist": 6}) as index:
         followers = [pool.submit(follow_reader, number) for number in range(2)]
         step = 0
         while any(len(steps) < 12 for steps in seen) and all(reader.poll() is None for reader in readers):
@@ -105,37 +106,121 @@ def test_threads_may_add_at_the_same_time(index: BinaryIndex) -> None:
     check_vectors(index, expected)
 
 
-def test_a_second_writer_is_refused(index: BinaryIndex, start: Start) -> None:
+def test_two_objects_write_in_turn(index: BinaryIndex) -> None:
     add(index, {"1": 1})
     with BinaryIndex.open(index.folder) as second:
-        for change in (lambda: add(second, {"2": 2}), lambda: second.delete("1")):
-            with pytest.raises(IndexLocked, match=str(index.folder)):
-                change()
-        assert state_of(second) == {"1": 1}
-        index.close()
         add(second, {"2": 2})
-        assert state_of(second) == {"1": 1, "2": 2}
+        add(index, {"3": 3})
+        second.delete("1")
+        second.compact()
+        add(index, {"4": 4})
+        assert state_of(second) == state_of(index) == {"2": 2, "3": 3, "4": 4}
 
 
-def test_a_process_that_dies_lets_the_next_one_write(tmp_path: Path, start: Start) -> None:
+@pytest.mark.slow
+def test_four_processes_add_at_the_same_time(tmp_path: Path, start: Start) -> None:
+    """As the workers of a web server do, one of them compacting now and then."""
+    folder = tmp_path / "index"
+    BinaryIndex.create(folder, CONTRACT).close()
+    workers = [start("add_alongside", folder, number) for number in range(4)]
+    assert [worker.communicate()[0] for worker in workers] == ["done\n"] * 4
+    with BinaryIndex.open(folder) as index:
+        expected: State = {str(1000 * worker + step): step for worker in range(4) for step in range(25)}
+        assert state_of(index) == expected
+        check_vectors(index, dict(list(expected.items())[::10]))
+        index.verify()
+
+
+def test_who_waits_for_a_writer_too_long_is_told_which(tmp_path: Path, start: Start) -> None:
     folder = tmp_path / "index"
     BinaryIndex.create(folder, CONTRACT).close()
     process = start("hold", folder)
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
-    with BinaryIndex.open(folder) as index:
-        assert state_of(index) == {"1": 1}
-        with pytest.raises(IndexLocked, match=str(folder)):
-            add(index, {"2": 2})
+    with BinaryIndex.open(folder, options={"lock_timeout": 0.1}) as index:
+        assert state_of(index) == {}
+        changes: list[Callable[[], object]] = [
+            lambda: add(index, {"2": 2}),
+            lambda: index.delete("1"),
+            lambda: index.compact(),
+        ]
+        for change in changes:
+            with pytest.raises(IndexLocked, match=f"written by process {process.pid}; waited 0.1 s .*lock_timeout"):
+                change()
         process.kill()
         process.wait()
         add(index, {"2": 2})
-        assert state_of(index) == {"1": 1, "2": 2}
+        assert state_of(index) == {"2": 2}
+
+
+def test_a_writer_waits_for_another(tmp_path: Path, start: Start) -> None:
+    folder = tmp_path / "index"
+    BinaryIndex.create(folder, CONTRACT).close()
+    process = start("hold", folder)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    with BinaryIndex.open(folder) as index, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(add, index, {"2": 2})
+        process.kill()
+        waiting.result(timeout=60)
+        assert state_of(index) == {"2": 2}
+
+
+def test_others_write_while_one_compacts(index: BinaryIndex) -> None:
+    """Added, replaced and deleted while the rows are moved; then compacted again, in lists."""
+    state: State = {str(id): 1 for id in range(300)}
+    add(index, state)
+    add(index, {str(id): 2 for id in range(0, 300, 7)})
+    index.delete([str(id) for id in range(0, 300, 11)])
+    with BinaryIndex.open(index.folder, options={"nlist": 4}) as second:
+        steps = iter(range(1000))
+
+        def write(event: Progress) -> None:
+            number = next(steps)
+            add(index, {str(1000 + number): 3, str(number): 4})
+            index.delete([str(200 + number)])
+            assert second.count() == len(state_of(second))
+
+        for _ in range(2):
+            second.compact(write)
+            expected = state_of(index)
+            assert expected["1000"] == 3 and "200" not in expected
+            assert index.info()["plan"] == "4 lists, as asked"
+            check_vectors(index, dict(list(expected.items())[::5]))
+            index.verify()
+        done = next(steps)
+    rest = {str(id): 2 if id % 7 == 0 else 1 for id in range(300) if id % 11}
+    rest |= {str(1000 + number): 3 for number in range(done)} | {str(number): 4 for number in range(done)}
+    assert expected == {id: revision for id, revision in rest.items() if not 200 <= int(id) < 200 + done}
+    with BinaryIndex.open(index.folder) as reopened:
+        assert state_of(reopened) == expected
+        reopened.verify()
+
+
+def test_two_compactions_run_one_after_the_other(index: BinaryIndex) -> None:
+    add(index, {str(id): 1 for id in range(50)})
+    with BinaryIndex.open(index.folder, options={"lock_timeout": 0}) as second:
+
+        def compact_too(event: Progress) -> None:
+            with pytest.raises(IndexLocked, match="being compacted by another"):
+                second.compact()
+
+        index.compact(compact_too)
+        second.compact()
+    assert state_of(index) == {str(id): 1 for id in range(50)}
+    index.verify()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_reads_but_does_not_write(index: BinaryIndex, start: Start) -> None:
+def test_a_forked_process_reads_and_writes(index: BinaryIndex, start: Start) -> None:
     output, _ = start("fork", index.folder).communicate()
+    assert output == "done\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_reads_on_when_the_first_one_has_closed_the_index(tmp_path: Path, start: Start) -> None:
+    BinaryIndex.create(tmp_path / "index", CONTRACT).close()
+    output, _ = start("outlive", tmp_path / "index").communicate()
     assert output == "done\n"
 
 

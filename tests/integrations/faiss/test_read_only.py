@@ -56,9 +56,9 @@ def test_an_index_can_be_read_that_its_owner_is_writing(folder: Path, start: Sta
 
 
 def test_an_index_can_be_read_whose_writer_died(folder: Path, start: Start) -> None:
-    process = start("hold", folder)
+    process = start("keep_open", folder)
     assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
+    assert process.stdout.readline() == "written\n"
     process.kill()
     process.wait()
     assert (folder / "records.sqlite-wal").stat().st_size > 0

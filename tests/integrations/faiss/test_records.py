@@ -32,7 +32,7 @@ def test_a_bug_leaves_with_its_own_type(
 
     index.add([Record("1", "", {"n": 2**70}), Record("2", "", {"n": 1})], np.ones((2, 12)))
     with monkeypatch.context() as patch:
-        patch.setattr(f"jinavec_integrations.faiss.records.{name}", planted)
+        patch.setattr(f"jinavec_integrations.faiss.storage.records.{name}", planted)
         with pytest.raises(error, match="planted"):
             USES[name](index)
     index.verify()

@@ -61,7 +61,7 @@ class Machine(RuleBasedStateMachine):
     @rule(lists=st.sampled_from([None, 1, 2, 5]))
     def compact(self, lists: int | None) -> None:
         self.index.close()
-        options = {"plan": "flat"} if lists is None else {"lists": lists, "probes": 5}
+        options = {"plan": "flat"} if lists is None else {"nlist": lists, "nprobe": 5}
         self.index = BinaryIndex.open(self.folder, options=options)
         self.index.compact()
         assert self.index.info()["rows"] == len(self.records)

@@ -59,7 +59,7 @@ class Given:
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-@pytest.mark.parametrize("options", [{}, {"lists": 8}, {"vectors": "none"}, {"vectors": "none", "lists": 8}])
+@pytest.mark.parametrize("options", [{}, {"nlist": 8}, {"vectors": "none"}, {"vectors": "none", "nlist": 8}])
 def test_ids_and_vectors_survive_changes_and_compaction(
     tmp_path: Path, dimension: int, options: dict[str, Any]
 ) -> None:

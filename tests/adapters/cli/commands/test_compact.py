@@ -19,9 +19,9 @@ def test_compact(run: Run, write_jsonl: WriteJsonl) -> None:
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("compacted faiss:index: 10 records, flat, by size, ")
     assert run("info", "faiss:index", "--json").lines[0]["rows"] == 10
-    done = run("compact", "faiss:index", "--option", "lists=3")
+    done = run("compact", "faiss:index", "--option", "nlist=3")
     assert "3 lists, as asked" in done.out
     assert run("search", "faiss:index", "note 55", "--json").lines[0]["id"] == "55"
-    assert run("compact", "faiss:index", "--option", "lists=0").code == 2
+    assert run("compact", "faiss:index", "--option", "nlist=0").code == 2
     assert run("compact", "faiss:index", "--option", "no_such=1").code == 2
     assert run("compact", "faiss:nowhere").code == 1

@@ -229,12 +229,12 @@ def test_texts_and_vectors_in_one_batch(run: Run, write_jsonl: WriteJsonl) -> No
 
 def test_the_plan_is_printed_stored_shown_and_overridden(run: Run) -> None:
     np.save("a.npy", VECTORS)
-    done = run("index", "a.npy", *FLAGS, "--option", "lists=8", "--option", "seed=5")
+    done = run("index", "a.npy", *FLAGS, "--option", "nlist=8", "--option", "seed=5")
     assert (done.code, done.err) == (0, "jinavec: plan: 8 lists, as asked\n")
-    assert json.loads(Path("index/manifest.json").read_text())["plan"] == {"lists": 8, "seed": 5, "asked": True}
+    assert json.loads(Path("index/manifest.json").read_text())["plan"] == {"nlist": 8, "seed": 5, "asked": True}
     assert run("info", "faiss:index", "--json").lines[0]["plan"] == "8 lists, as asked"
     assert "8 lists, as asked" in run("info", "faiss:index").out
-    with open_engine("faiss:index", options={"probes": 8}) as index:
+    with open_engine("faiss:index", options={"nprobe": 8}) as index:
         assert index.search(VECTORS[9], 1)[0].record.id == "9"
 
 

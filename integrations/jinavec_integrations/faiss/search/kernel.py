@@ -80,7 +80,7 @@ def _count(query: Any, turned: Any, sums: Any) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
-def _trim(distances: Any, places: Any, held: int, count: int, bits: int) -> tuple[int, int]:
+def _trim(distances: Any, slots: Any, held: int, count: int, bits: int) -> tuple[int, int]:
     """Keep the nearest; return how many are left, and the distance that a further one must stay below."""
     if held < count:
         return held, bits + 1
@@ -96,13 +96,13 @@ def _trim(distances: Any, places: Any, held: int, count: int, bits: int) -> tupl
     for n in range(held):
         if distances[n] < limit or (distances[n] == limit and ties > 0):
             ties -= distances[n] == limit
-            distances[kept], places[kept] = distances[n], places[n]
+            distances[kept], slots[kept] = distances[n], slots[n]
             kept += 1
     return kept, limit
 
 
 @numba.njit(nogil=True, cache=True)
-def _scan(queries: Any, codes: Any, distances: Any, places: Any, count: int) -> None:
+def _scan(queries: Any, codes: Any, distances: Any, slots: Any, count: int) -> None:
     _wide()
     words, room = codes.shape[1], distances.shape[1]
     bits = words * 64
@@ -119,13 +119,13 @@ def _scan(queries: Any, codes: Any, distances: Any, places: Any, count: int) -> 
             n = held[q]
             for r in range(rows):
                 if sums[r] < limits[q]:
-                    distances[q, n], places[q, n] = sums[r], row + r
+                    distances[q, n], slots[q, n] = sums[r], row + r
                     n += 1
             if n + BLOCK > room:
-                n, limits[q] = _trim(distances[q], places[q], n, count, bits)
+                n, limits[q] = _trim(distances[q], slots[q], n, count, bits)
             held[q] = n
     for q in range(len(queries)):
-        _trim(distances[q], places[q], held[q], count, bits)
+        _trim(distances[q], slots[q], held[q], count, bits)
 
 
 def pays(width: int) -> bool:
@@ -138,7 +138,7 @@ def pays(width: int) -> bool:
 
 
 def scan_batch(queries: Bits, codes: Bits, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the distances and places (queries, count) of the codes nearest to each query, in no order.
+    """Return the distances and slots (queries, count) of the codes nearest to each query, in no order.
 
     Args:
         queries: packed bits (queries, bytes); whole words of 64 bits.
@@ -146,6 +146,6 @@ def scan_batch(queries: Bits, codes: Bits, count: int) -> tuple[NDArray[np.int32
         count: the codes for each query.
     """
     room = count + max(count, _SPARE)
-    distances, places = np.empty((len(queries), room), np.int32), np.empty((len(queries), room), np.int64)
-    _scan(queries.copy().view(np.uint64), codes.view(np.uint64), distances, places, count)
-    return distances[:, :count], places[:, :count]
+    distances, slots = np.empty((len(queries), room), np.int32), np.empty((len(queries), room), np.int64)
+    _scan(queries.copy().view(np.uint64), codes.view(np.uint64), distances, slots, count)
+    return distances[:, :count], slots[:, :count]

@@ -1,7 +1,7 @@
 """The SQLite part of an index: records and their metadata, and the state that makes an addition or a compaction true.
 
-A record is known by its row number, which it keeps: numbers count additions and are never given again. Where its bits
-and int8 copy lie, its place, is the same until a compaction; see ``layout``.
+A record is known by its docid, which it keeps: docids count additions and are never given again. Where its bits and
+int8 vector lie, its slot, is the same until a compaction; see ``layout``. The columns named ``row`` hold docids.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sqlite3
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -21,10 +20,13 @@ import numpy as np
 from jinavec.errors import InvalidInput, InvalidRecord, brief
 from jinavec.filters import In, Range, Value, is_unicode, match
 from jinavec.records import Record, same_content
-from jinavec_integrations.faiss.filters import Lookup, entries, lookups, read_entry
-from jinavec_integrations.faiss.rowfile import Rows
+from jinavec_integrations.faiss.storage.connections import Connections, UnknownOutcome
+from jinavec_integrations.faiss.storage.errors import is_no_space
+from jinavec_integrations.faiss.storage.filters import Lookup, entries, lookups, read_entry
+from jinavec_integrations.faiss.storage.folder import RECORDS, Folder
+from jinavec_integrations.faiss.storage.manifest import Manifest
+from jinavec_integrations.faiss.types import DocIds
 
-NAME = "records.sqlite"
 _SCHEMA = """
 CREATE TABLE records (
     row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, metadata TEXT NOT NULL, text TEXT NOT NULL, crc INTEGER NOT NULL
@@ -56,7 +58,7 @@ _WRITING = (
 _PATIENCE = 30.0  # seconds; readers and the writer meet only for moments, when a log is recovered or removed
 
 
-def create(folder: Path, id: str) -> None:
+def create(folder: Folder, id: str) -> None:
     """Write a database without records, for the index with an id."""
     with closing(_connect(folder, "mode=rwc", "PRAGMA journal_mode = WAL")) as connection:
         connection.executescript(f"BEGIN; {_SCHEMA} INSERT INTO state VALUES (0, 0, 0, 0, '{UUID(id).hex}'); COMMIT;")
@@ -67,48 +69,48 @@ class Snapshot:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.rows, self.deleted, self.gone, self.generation, self.id = _read_state(connection)
-        """Row numbers ever given; those deleted since the last compaction, and before; the number of compactions; the
-        id of the index."""
+        self.docids, self.deleted, self.purged, self.generation, self.id = _read_state(connection)
+        """Docids ever given; those deleted since the last compaction, and purged by compactions; the number of
+        compactions; the id of the index."""
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """The rows in the row files."""
-        return self.rows - self.gone
+        return self.docids - self.purged
 
     @property
     def count(self) -> int:
         """The number of records."""
-        return self.places - self.deleted
+        return self.slots - self.deleted
 
-    def dead(self, known: int = 0) -> Rows:
-        """Return the rows whose records were replaced or deleted, but for the first ``known`` of them."""
-        return self._rows("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.rows - 1))
+    def deleted_docids(self, known: int = 0) -> DocIds:
+        """Return the docids whose records were replaced or deleted, but for the first ``known`` of them."""
+        return self._docids("SELECT row FROM dead WHERE number > ? AND row BETWEEN 0 AND ?", (known, self.docids - 1))
 
-    def find(self, leaf: In | Range) -> Rows:
-        """Return the rows that pass a leaf of a filter, in no order."""
+    def find(self, leaf: In | Range) -> DocIds:
+        """Return the docids that pass a leaf of a filter, in no order."""
         return np.concatenate([np.empty(0, np.int64), *(self._look_up(leaf, lookup) for lookup in lookups(leaf))])
 
-    def by_row(self, rows: Sequence[int]) -> list[Record]:
-        """Return the records of rows, in their order.
+    def by_docid(self, docids: Sequence[int]) -> list[Record]:
+        """Return the records of docids, in their order.
 
         Raises:
-            sqlite3.DatabaseError: a row has none.
+            sqlite3.DatabaseError: a docid has none.
         """
-        found = self.existing(rows)
-        if len(found) < len(rows):
+        found = self.existing(docids)
+        if len(found) < len(docids):
             raise sqlite3.DatabaseError("a vector has no record")
         return list(found.values())
 
-    def existing(self, rows: Iterable[int]) -> dict[int, Record]:
-        """Return the records of those rows that have one, in their order."""
+    def existing(self, docids: Iterable[int]) -> dict[int, Record]:
+        """Return the records of those docids that have one, in their order."""
         look_up = "SELECT id, text, metadata FROM records WHERE row = ?"
-        return {row: _record(found) for row in rows for found in self._connection.execute(look_up, (row,))}
+        return {docid: _record(found) for docid in docids for found in self._connection.execute(look_up, (docid,))}
 
     def page(self, start: int, count: int) -> dict[int, Record]:
-        """Return the first ``count`` records in rows from ``start`` on."""
+        """Return the first ``count`` records with docids from ``start`` on."""
         select = "SELECT row, id, text, metadata FROM records WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
-        return {row: _record(found) for row, *found in self._connection.execute(select, (start, self.rows, count))}
+        return {row: _record(found) for row, *found in self._connection.execute(select, (start, self.docids, count))}
 
     def by_id(self, ids: Iterable[str]) -> list[Record]:
         """Return the records of those ids that exist, in their order."""
@@ -129,26 +131,26 @@ class Snapshot:
         """Return the ids of all records, the oldest first."""
         return [id for (id,) in self._connection.execute("SELECT id FROM records ORDER BY row")]
 
-    def rows_by_id(self, ids: Iterable[str]) -> dict[str, int]:
-        """Return the rows of those ids that exist."""
+    def docids_by_id(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the docids of those ids that exist."""
         look_up = "SELECT id, row FROM records WHERE id = ? AND row BETWEEN 0 AND ?"
         known = filter(is_unicode, ids)
-        return dict(row for id in known for row in self._connection.execute(look_up, (id, self.rows - 1)))
+        return dict(row for id in known for row in self._connection.execute(look_up, (id, self.docids - 1)))
 
-    def numbers_of(self, ids: Sequence[str]) -> Rows:
-        """Return the row numbers of ids.
+    def docids_of(self, ids: Sequence[str]) -> DocIds:
+        """Return the docids of ids.
 
         Raises:
             InvalidInput: an id that is not there.
         """
-        known = self.rows_by_id(ids)
+        known = self.docids_by_id(ids)
         for id in ids:
             if id not in known:
                 raise InvalidInput(f"there is no record with the id {brief(id)}")
         return np.array([known[id] for id in ids], np.int64)
 
     def blocks(self) -> list[tuple[int, int, int, int]]:
-        """Return (first place, rows, CRC-32 of codes, CRC-32 of vectors) of each addition since the last compaction."""
+        """Return (first slot, rows, CRC-32 of codes, CRC-32 of vectors) of each addition since the last compaction."""
         return self._connection.execute("SELECT start, rows, codes, vectors FROM blocks ORDER BY start").fetchall()
 
     def verify(self) -> Iterator[str]:
@@ -173,27 +175,23 @@ class Snapshot:
         if stored != fields:
             yield f"{stored} fields, but the records have {fields}"
 
-    def _look_up(self, leaf: In | Range, lookup: Lookup) -> Rows:
+    def _look_up(self, leaf: In | Range, lookup: Lookup) -> DocIds:
         where = "FROM fields WHERE name = ? AND kind = ? AND row BETWEEN 0 AND ?"
-        bound = (lookup.name, lookup.kind, self.rows - 1)
+        bound = (lookup.name, lookup.kind, self.docids - 1)
         if lookup.comparison is not None:
-            return self._rows(f"SELECT row {where} AND value {lookup.comparison} ?", (*bound, lookup.value))
+            return self._docids(f"SELECT row {where} AND value {lookup.comparison} ?", (*bound, lookup.value))
         found = self._connection.execute(f"SELECT row, value {where}", bound)
         passing = (row for row, value in found if match(leaf, {leaf.field: _entry(lookup.kind, value)}))
         return np.fromiter(passing, np.int64)
 
-    def _rows(self, statement: str, parameters: Sequence[object]) -> Rows:
+    def _docids(self, statement: str, parameters: Sequence[object]) -> DocIds:
         return np.fromiter((row for (row,) in self._connection.execute(statement, parameters)), np.int64)
 
 
-class Readers:
-    """Connections that read, one for each thread that does so at the same time."""
+class Readers(Connections):
+    """Connections that read."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process = os.getpid()
-        self._idle: list[sqlite3.Connection] = []
-        self._closed = self._frozen = False
+    _frozen = False
 
     @contextmanager
     def snapshot(self) -> Generator[Snapshot]:
@@ -202,94 +200,107 @@ class Readers:
         Raises:
             sqlite3.Error: it cannot be read; malformed content counts as that.
         """
-        connection = self._take_idle() or self._connect()
-        try:
+        with self.connection() as connection:
             connection.execute("BEGIN")
             yield Snapshot(connection)
-        finally:
-            connection.rollback()
-            self._idle.append(connection)
-            if self._closed or self._frozen:
-                self._close_idle()
 
-    def close(self) -> None:
-        """Close all connections, those in use when they are given back."""
-        self._closed = True
-        self._close_idle()
-
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
         """Open the database; frozen where nothing can be written, and then not to be kept, since others may write."""
-        self._frozen = not os.access(self._folder, os.W_OK)
+        self._frozen = not os.access(self.folder.path, os.W_OK)
         if not self._frozen:
             try:
-                return _connect(self._folder, "mode=rw", *_READING)
+                return _connect(self.folder, "mode=rw", *_READING)
             except sqlite3.OperationalError as error:
                 self._frozen = error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
                 if not self._frozen:
                     raise
         # SQLite would now fail to make its log; but without a log beside it, the file is whole.
-        return _connect(self._folder, "mode=ro" if _has_log(self._folder) else "immutable=1", *_READING)
+        has_log = self.folder.size(f"{RECORDS}-wal") > 0
+        return _connect(self.folder, "mode=ro" if has_log else "immutable=1", *_READING)
 
-    def _take_idle(self) -> sqlite3.Connection | None:
-        if self._process != os.getpid():  # a forked process needs connections of its own
-            self._process, self._idle = os.getpid(), []
-        try:
-            return self._idle.pop()  # atomic: no other thread gets the same
-        except IndexError:
-            return None
-
-    def _close_idle(self) -> None:
-        while (connection := self._take_idle()) is not None:
-            connection.close()
+    def is_kept(self) -> bool:
+        """Return whether a connection may be used again."""
+        return super().is_kept() and not self._frozen
 
 
-class Writer:
-    """The connection that writes; for whoever holds the WriterLock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.process = os.getpid()
-        """The process that may write: SQLite's connections and locks do not survive a fork."""
-        self._connection = _connect(folder, "mode=rw", *_WRITING)
-
-    @property
-    def rows(self) -> int:
-        """The rows that count, those of dead records included."""
-        return _read_state(self._connection)[0]
+class Writer(Connections):
+    """The connection that writes; for who holds the write lock."""
 
     @contextmanager
-    def transaction(self) -> Generator[None]:
-        """Make everything done inside true at once at the end, or nothing of it on an error."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            self._connection.rollback()
-            raise
+    def transaction(self) -> Generator[Transaction]:
+        """Make everything done inside true at once at the end, or nothing of it on an error.
+
+        Raises:
+            UnknownOutcome: the COMMIT failed.
+        """
+        with self.connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            transaction = Transaction(connection, self.folder)
+            yield transaction
+            transaction.commit()
+
+    def connect(self) -> sqlite3.Connection:
+        """Open the database."""
+        return _connect(self.folder, "mode=rw", *_WRITING)
+
+
+class Transaction:
+    """What can be changed in one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Folder) -> None:
+        self._connection, self._folder = connection, folder
+        self._read_state()
+
+    def _read_state(self) -> None:
+        self.docids, self.deleted, self.purged, self.generation, self.id = _read_state(self._connection)
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """The rows in the row files."""
-        rows, _, gone, *_ = _read_state(self._connection)
-        return rows - gone
+        return self.docids - self.purged
 
-    @property
-    def generation(self) -> int:
-        """The number of compactions."""
-        return _read_state(self._connection)[3]
+    def commit(self) -> None:
+        """Make true what was done.
+
+        Where SQLite finds no space it has not written the last frame of the log, which alone makes a transaction count
+        (sqlite.org/fileformat2.html, 4.1). Of any other failure, one to flush the log above all, that cannot be said.
+
+        Raises:
+            sqlite3.Error: there is no space, and nothing was done.
+            UnknownOutcome: any other failure.
+        """
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if is_no_space(self._folder.path, error):
+                raise
+            raise UnknownOutcome(str(error)) from error
+
+    def supersede(self) -> None:
+        """Commit a change without a meaning, and go on in a new transaction.
+
+        A transaction whose COMMIT failed, in a process that was killed then, may stand in the log and come true when
+        the log is read next. It no longer can once another one was written over it and flushed. So before anything in
+        the files is undone because the state does not count it, this makes sure that the state never will.
+        """
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        self._connection.execute(f"PRAGMA user_version = {(version + 1) % 2**31}")
+        self.commit()
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._read_state()
 
     def add(self, records: Sequence[tuple[str, str, str]], codes: int, vectors: int) -> None:
-        """Add (id, metadata as JSON, text) in the next rows, in place of the records that have these ids.
+        """Add (id, metadata as JSON, text) with the next docids, in place of the records that have these ids.
 
         Args:
             records: what to add.
             codes: the CRC-32 of their codes.
             vectors: the CRC-32 of their int8 copies.
         """
-        block = (self.places, len(records), codes, vectors)
+        block = (self.slots, len(records), codes, vectors)
         self._connection.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", block)
         replaced = self._forget("id", (id for id, _, _ in records))
-        numbered = list(enumerate(records, start=self.rows))
+        numbered = list(enumerate(records, start=self.docids))
         self._connection.executemany(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
             ((row, id, metadata, text, _crc(id, metadata, text)) for row, (id, metadata, text) in numbered),
@@ -304,25 +315,29 @@ class Writer:
         self._advance(0, deleted)
         return deleted
 
-    def delete_rows(self, rows: Iterable[int]) -> int:
-        """Delete the records of those rows that have one, and return how many there were."""
-        deleted = self._forget("row", rows)
+    def delete_docids(self, docids: Iterable[int]) -> int:
+        """Delete the records of those docids that have one, and return how many there were."""
+        deleted = self._forget("row", docids)
         self._advance(0, deleted)
         return deleted
 
-    def shrink(self) -> None:
-        """Give back the memory of what is cached."""
-        self._connection.execute("PRAGMA shrink_memory")
+    def compact(self, manifest: Manifest, slots: int, known: int) -> None:
+        """Make a generation the one that counts.
 
-    def settle(self, generation: int, gone: int) -> None:
-        """Make a generation the one that counts; it has no dead rows, and other places."""
-        self._connection.execute("UPDATE state SET deleted = 0, gone = ?, generation = ?", (gone, generation))
+        Args:
+            manifest: of the generation.
+            slots: the rows that were compacted; what was added meanwhile follows those that are left.
+            known: the deletions that the compaction knows; those made meanwhile stay deleted rows.
+        """
+        deleted = self._connection.execute("SELECT row FROM dead WHERE number > ? ORDER BY number", (known,)).fetchall()
+        added = "SELECT start - ?, rows, codes, vectors FROM blocks WHERE start >= ?"
+        blocks = self._connection.execute(added, (slots - manifest.compacted, slots)).fetchall()
         self._connection.execute("DELETE FROM dead")
         self._connection.execute("DELETE FROM blocks")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+        self._connection.executemany("INSERT INTO dead (row) VALUES (?)", deleted)
+        self._connection.executemany("INSERT INTO blocks VALUES (?, ?, ?, ?)", blocks)
+        state = (len(deleted), manifest.purged, manifest.generation)
+        self._connection.execute("UPDATE state SET deleted = ?, gone = ?, generation = ?", state)
 
     def _forget(self, column: Literal["id", "row"], values: Iterable[object]) -> int:
         look_up = f"SELECT row, metadata FROM records WHERE {column} = ?"
@@ -337,12 +352,13 @@ class Writer:
     def _advance(self, rows: int, deleted: int) -> None:
         if rows or deleted:
             self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
+            self._read_state()
 
 
-def _connect(folder: Path, mode: str, *statements: str) -> sqlite3.Connection:
+def _connect(folder: Folder, mode: str, *statements: str) -> sqlite3.Connection:
     """Open the database and run statements; those that read make sure that it can be read."""
     connection = sqlite3.connect(
-        f"{(folder / NAME).as_uri()}?{mode}",
+        f"{(folder.path / RECORDS).as_uri()}?{mode}",
         uri=True,
         timeout=_PATIENCE,
         isolation_level=None,
@@ -365,11 +381,6 @@ def _check_schema(connection: sqlite3.Connection) -> None:
     found = connection.execute(_OBJECTS).fetchall()
     if {name for _, name, _ in found} - _PARTS or any(kind not in ("table", "index") or n for kind, _, n in found):
         raise sqlite3.DatabaseError("it holds more than the tables of an index")
-
-
-def _has_log(folder: Path) -> bool:
-    log = folder / f"{NAME}-wal"
-    return log.exists() and log.stat().st_size > 0
 
 
 def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int, str]:

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from jinavec.extras import installed
 from jinavec.process import PerProcess, cores
 from jinavec.vectors import Bits
-from jinavec_integrations.faiss.filters import Mask
-from jinavec_integrations.faiss.rowfile import Rows
+from jinavec_integrations.faiss.types import Mask, Slots
 
-Piece = tuple[Bits, Rows | int]
-"""Codes (n, bytes), and the places of their rows: the first one where they follow each other."""
-Nearest = tuple[NDArray[np.int32], Rows]
-"""Distances and places, in no order."""
+Piece = tuple[Bits, Slots | int]
+"""Codes (n, bytes), and the slots of their rows: the first one where they follow each other."""
+Nearest = tuple[NDArray[np.int32], Slots]
+"""Distances and slots, in no order."""
 _SPLIT = 16 * 2**20
 """Bytes of codes from which one query is worth the work of several cores."""
 _BLOCK = 16_384
@@ -35,13 +34,13 @@ _COMPILE = 2**22
 _LOCAL = threading.local()
 
 
-def nearest(query: Bits, pieces: Sequence[Piece], count: int, *, threads: int = 1) -> Rows:
-    """Return the places of the ``count`` codes nearest to a query, in no order; all of them, if there are fewer.
+def nearest(query: Bits, pieces: Sequence[Piece], count: int, *, threads: int = 1) -> Slots:
+    """Return the slots of the ``count`` codes nearest to a query, in no order; all of them, if there are fewer.
 
     Args:
         query: packed bits (bytes,).
         pieces: what to scan.
-        count: the number of places.
+        count: the number of slots.
         threads: cores to use, where there is enough to scan.
     """
     size = sum(codes.nbytes for codes, _ in pieces)
@@ -56,29 +55,29 @@ def pays(threads: int, size: int) -> bool:
     return threads > 1 and size >= _SPLIT
 
 
-def merged(found: Sequence[Nearest], count: int) -> Rows:
-    """Return the places of the ``count`` nearest of all that was found."""
-    distances, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    if len(places) <= count:
-        return places
-    return places[np.argpartition(distances, count - 1)[:count]]
+def merged(found: Sequence[Nearest], count: int) -> Slots:
+    """Return the slots of the ``count`` nearest of all that was found."""
+    distances, slots = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if len(slots) <= count:
+        return slots
+    return slots[np.argpartition(distances, count - 1)[:count]]
 
 
-def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, threads: int = 1) -> Rows:
-    """Return the places of the ``count`` passing codes nearest to a query, in no order."""
+def nearest_passing(query: Bits, codes: Bits, passing: Mask, count: int, *, threads: int = 1) -> Slots:
+    """Return the slots of the ``count`` passing codes nearest to a query, in no order."""
     step = -(-len(codes) // (threads if pays(threads, codes.nbytes) else 1))
     starts = range(0, len(codes), step)
 
     def scan_share(start: int) -> Nearest:
-        distances, places = _scan_all(query[None], codes[start : start + step], count, passing[start : start + step])
-        found = places[0] >= 0
-        return distances[0, found], places[0, found] + start
+        distances, slots = _scan_all(query[None], codes[start : start + step], count, passing[start : start + step])
+        found = slots[0] >= 0
+        return distances[0, found], slots[0, found] + start
 
     return merged([scan_share(0)] if len(starts) == 1 else list(pool().map(scan_share, starts)), count)
 
 
-def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
-    """Return the places (queries, count) of the codes nearest to each query, on all cores; count is at most n."""
+def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Slots:
+    """Return the slots (queries, count) of the codes nearest to each query, on all cores; count is at most n."""
     compiled = _kernel() if len(queries) * len(codes) >= _COMPILE and codes.shape[1] % 8 == 0 else None
     if compiled is None or not compiled.pays(codes.shape[1]):
         return _scan_all(queries, codes, count, None)[1]
@@ -86,12 +85,12 @@ def nearest_of_batch(queries: Bits, codes: Bits, count: int) -> Rows:
 
     def scan_share(start: int) -> Nearest:
         part = codes[start : start + share]
-        distances, places = compiled.scan_batch(queries, part, min(count, len(part)))
-        return distances, places + start
+        distances, slots = compiled.scan_batch(queries, part, min(count, len(part)))
+        return distances, slots + start
 
     found = list(pool().map(scan_share, range(0, len(codes), share)))
-    distances, places = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
-    return np.take_along_axis(places, np.argpartition(distances, count - 1, axis=1)[:, :count], axis=1)
+    distances, slots = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    return np.take_along_axis(slots, np.argpartition(distances, count - 1, axis=1)[:, :count], axis=1)
 
 
 @cache
@@ -100,28 +99,28 @@ def _kernel() -> Any:
     if not installed("numba"):
         return None
     try:
-        return import_module("jinavec_integrations.faiss.kernel")
+        return import_module("jinavec_integrations.faiss.search.kernel")
     except RuntimeError:
         return None
 
 
 def within(query: Bits, codes: Bits, radius: int) -> Nearest:
-    """Return the distances and places of all codes at a Hamming distance of at most ``radius``, on all cores."""
+    """Return the distances and slots of all codes at a Hamming distance of at most ``radius``, on all cores."""
     starts = range(0, len(codes), _BLOCK)
     found = list(
         pool().map(_within, repeat(query), (codes[start : start + _BLOCK] for start in starts), repeat(radius))
     )
     distances = [near for near, _ in found]
-    places = [place + start for start, (_, place) in zip(starts, found, strict=True)]
-    return np.concatenate([np.empty(0, np.int32), *distances]), np.concatenate([np.empty(0, np.int64), *places])
+    slots = [place + start for start, (_, place) in zip(starts, found, strict=True)]
+    return np.concatenate([np.empty(0, np.int32), *distances]), np.concatenate([np.empty(0, np.int64), *slots])
 
 
 def _within(query: Bits, codes: Bits, radius: int) -> Nearest:
     kind = np.uint64 if codes.shape[1] % 8 == 0 else np.uint8
     words = np.ascontiguousarray(codes).copy().view(kind)  # the rows of a mapped file are not aligned to words
     distances = np.bitwise_count(words ^ query.copy().view(kind)).sum(axis=1, dtype=np.int32)
-    places = np.flatnonzero(distances <= radius)
-    return distances[places], places
+    slots = np.flatnonzero(distances <= radius)
+    return distances[slots], slots
 
 
 def pool() -> ThreadPoolExecutor:
@@ -148,32 +147,32 @@ def scan(query: Bits, pieces: Sequence[Piece], count: int) -> Nearest:
             scanner.set_list(number, 0)
             scanner.scan_codes(len(codes), faiss.swig_ptr(codes), None, *heap, count)
     found = labels >= 0
-    return distances[found], _places(labels[found], pieces)
+    return distances[found], _slots_of(labels[found], pieces)
 
 
-def _scan_all(queries: Bits, codes: Bits, count: int, passing: Mask | None) -> tuple[NDArray[np.int32], Rows]:
+def _scan_all(queries: Bits, codes: Bits, count: int, passing: Mask | None) -> tuple[NDArray[np.int32], Slots]:
     """Scan all codes for a batch of queries; a row without a result is -1."""
     faiss: Any = import_module("faiss")  # takes a while to load: only when needed
     bitmap = np.empty(0, np.uint8) if passing is None else np.packbits(passing, bitorder="little")
     selector = None if passing is None else faiss.IDSelectorBitmap(len(bitmap), faiss.swig_ptr(bitmap))
-    distances, places = np.empty((len(queries), count), np.int32), np.empty((len(queries), count), np.int64)
+    distances, slots = np.empty((len(queries), count), np.int32), np.empty((len(queries), count), np.int64)
     heap = faiss.int_maxheap_array_t()
-    heap.nh, heap.k = places.shape
-    heap.val, heap.ids = faiss.swig_ptr(distances), faiss.swig_ptr(places)
+    heap.nh, heap.k = slots.shape
+    heap.val, heap.ids = faiss.swig_ptr(distances), faiss.swig_ptr(slots)
     pointers = faiss.swig_ptr(queries), faiss.swig_ptr(codes)
     faiss.hammings_knn_hc(heap, *pointers, len(codes), codes.shape[1], False, faiss.EXACT_TOPK, selector)
-    return distances, places
+    return distances, slots
 
 
-def _places(labels: Rows, pieces: Sequence[Piece]) -> Rows:
-    """Turn labels, a piece in the upper half and an offset in the lower, into places."""
+def _slots_of(labels: Slots, pieces: Sequence[Piece]) -> Slots:
+    """Turn labels, a piece in the upper half and an offset in the lower, into slots."""
     numbers, offsets = labels >> 32, labels & 0xFFFF_FFFF
-    firsts = np.array([places if isinstance(places, int) else 0 for _, places in pieces], np.int64)
+    firsts = np.array([slots if isinstance(slots, int) else 0 for _, slots in pieces], np.int64)
     found = firsts[numbers] + offsets
-    for number, (_, places) in enumerate(pieces):
-        if not isinstance(places, int):
+    for number, (_, slots) in enumerate(pieces):
+        if not isinstance(slots, int):
             mine = np.flatnonzero(numbers == number)
-            found[mine] = places[offsets[mine]]
+            found[mine] = slots[offsets[mine]]
     return found
 
 
@@ -193,14 +192,14 @@ def _shares(pieces: Sequence[Piece], threads: int) -> list[list[Piece]]:
     share = -(-total // threads)
     shares: list[list[Piece]] = [[]]
     room = share
-    for codes, places in pieces:
+    for codes, slots in pieces:
         start = 0
         while start < len(codes):
             if not room:
                 shares.append([])
                 room = share
             end = min(len(codes), start + room)
-            part = places + start if isinstance(places, int) else places[start:end]
+            part = slots + start if isinstance(slots, int) else slots[start:end]
             shares[-1].append((codes[start:end], part))
             room -= end - start
             start = end

@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 
 from jinavec.vectors import Bits, Float32
-from jinavec_integrations.faiss.rowfile import Rows, VectorFile
+from jinavec_integrations.faiss.storage.rowfile import VectorFile
+from jinavec_integrations.faiss.types import Slots
 
 _BLOCK = 2**20
 """Values unpacked at a time."""
 _LOCAL = threading.local()
 
 
-def bit_cosines(query: Float32, codes: Bits, places: Rows) -> Float32:
-    """Return the cosine of a unit query (dimension,) to the +1/-1 vectors of codes at places.
+def bit_cosines(query: Float32, codes: Bits, slots: Slots) -> Float32:
+    """Return the cosine of a unit query (dimension,) to the +1/-1 vectors of codes at slots.
 
     The product with +1/-1 is twice the sum over the bits that are set, less the sum over all.
     """
     dimension = len(query)
-    sums = np.empty(len(places), np.float32)
+    sums = np.empty(len(slots), np.float32)
     step = max(1, _BLOCK // dimension)
-    for start in range(0, len(places), step):
-        bits = np.unpackbits(codes[places[start : start + step]], axis=1, count=dimension)
+    for start in range(0, len(slots), step):
+        bits = np.unpackbits(codes[slots[start : start + step]], axis=1, count=dimension)
         sums[start : start + step] = _products(query, bits)
     return np.clip((2 * sums - query.sum()) / np.float32(np.sqrt(dimension)), -1, 1)
 
@@ -58,17 +59,17 @@ def _scanner(faiss: Any, dimension: int) -> Any:
     return known[dimension][0]
 
 
-def cosines(query: Float32, vectors: VectorFile, count: int, places: Rows) -> Float32:
-    """Return the cosine of a unit query (dimension,) to each of the rows at places (ascending) among ``count``.
+def cosines(query: Float32, vectors: VectorFile, count: int, slots: Slots) -> Float32:
+    """Return the cosine of a unit query (dimension,) to each of the rows at slots (ascending) among ``count``.
 
     int8 vectors keep the direction only, so each is divided by its own length.
     """
     stored = vectors.rows(count)
-    vectors.prefetch(places)
-    scores = np.empty(len(places), np.float32)
+    vectors.prefetch(slots)
+    scores = np.empty(len(slots), np.float32)
     step = max(1, _BLOCK // vectors.width)
-    for start in range(0, len(places), step):
-        block = stored[places[start : start + step]].astype(np.float32)
+    for start in range(0, len(slots), step):
+        block = stored[slots[start : start + step]].astype(np.float32)
         # einsum, not matmul: for one vector, BLAS wakes threads whose waiting costs more than they bring
         lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
         scores[start : start + step] = np.einsum("ij,j->i", block, query) / np.maximum(lengths, 1)

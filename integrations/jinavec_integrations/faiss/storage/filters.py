@@ -1,6 +1,6 @@
-"""Filters: from the parsed form to lookups in the index of metadata fields, and to the rows that pass.
+"""Filters: from the parsed form to lookups in the index of metadata fields, and to the docids that pass.
 
-Every scalar in the metadata is an entry (name, kind, value, row) in SQLite; of a list, every element is one. Values
+Every scalar in the metadata is an entry (name, kind, value, docid) in SQLite; of a list, every element is one. Values
 were bound by Python, so SQLite compares what Python would: strings by code point, whole numbers and floats exactly.
 What 64 bits or UTF-8 cannot hold is compared here, by ``jinavec.filters.match`` itself.
 """
@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jinavec.filters import And, Filter, In, Not, Range, Value, is_unicode, scalars
-from jinavec_integrations.faiss.rowfile import Rows
-
-Mask = NDArray[np.bool_]
-"""One truth value a row."""
+from jinavec_integrations.faiss.types import DocIds, Mask
 
 BOOLEAN, NUMBER, BIG, STRING = "boolean", "number", "big", "string"
 """Kinds of entries; big ones are whole numbers beyond 64 bits, kept as decimal digits."""
@@ -36,8 +32,8 @@ class Lookup:
     value: object = None
 
 
-def select(condition: Filter, count: int, find: Callable[[In | Range], Rows]) -> Mask:
-    """Return which of ``count`` rows pass a filter, given the rows that pass its leaves."""
+def select(condition: Filter, count: int, find: Callable[[In | Range], DocIds]) -> Mask:
+    """Return which of the first docids pass a filter, given those that pass its leaves."""
     if isinstance(condition, (In, Range)):
         mask = np.zeros(count, np.bool_)
         mask[find(condition)] = True
@@ -52,7 +48,7 @@ def select(condition: Filter, count: int, find: Callable[[In | Range], Rows]) ->
 
 
 def lookups(leaf: In | Range) -> list[Lookup]:
-    """Return where to look for the rows that pass a leaf; without a comparison, each entry is left to ``match``."""
+    """Return where to look for the docids that pass a leaf; without a comparison, each entry is left to ``match``."""
     if not is_unicode(leaf.field):
         return []
     values, comparison = (leaf.values, "=") if isinstance(leaf, In) else ((leaf.bound,), _COMPARISONS[leaf.op])

@@ -1,0 +1,1 @@
+"""Search in an index: the only modules that use FAISS."""

@@ -1,0 +1,1 @@
+"""The folder of an index: its files, locks and database, without FAISS. FORMAT.md specifies it."""

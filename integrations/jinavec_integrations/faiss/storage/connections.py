@@ -1,0 +1,106 @@
+"""Connections to SQLite: kept between uses, made anew after an error, closed before a fork.
+
+SQLite knows in each process which files it has locked. A forked process inherits that knowledge, but not the locks: its
+connections would trust in locks that nobody holds, and read what was overwritten long ago
+(sqlite.org/howtocorrupt.html, 2.6). The knowledge goes with the last connection to a file, so all that are idle are
+closed before a fork, and both processes connect again. One that another thread is using cannot be closed: the child
+keeps away from that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from weakref import WeakSet
+
+from jinavec.errors import EngineError
+from jinavec_integrations.faiss.storage.folder import Folder
+
+
+class UnknownOutcome(Exception):
+    """A COMMIT failed: whether it took place is decided when the database is opened next, or written next."""
+
+
+class Connections(ABC):
+    """Connections to one database, as many as there are threads that use it at the same time."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.used: list[object] = []
+        """One object for each use that is going on: to change a list is atomic, to count is not."""
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        _ALL.add(self)
+
+    @abstractmethod
+    def connect(self) -> sqlite3.Connection:
+        """Return a new connection."""
+
+    def is_kept(self) -> bool:
+        """Return whether a connection may be used again."""
+        return not self._closed
+
+    @contextmanager
+    def connection(self) -> Generator[sqlite3.Connection]:
+        """Use a connection alone; what is not committed at the end is rolled back."""
+        if self.folder.path in _USED_AT_FORK:
+            raise EngineError(
+                f"{self.folder} was in use by another thread when this process was forked, so SQLite cannot be used "
+                "here: fork while no thread uses the index, or start processes by spawn"
+            )
+        use = object()
+        self.used.append(use)
+        try:
+            connection = self._take_idle() or self.connect()
+            try:
+                yield connection
+            except (sqlite3.Error, UnknownOutcome):
+                connection.close()
+                raise
+            except BaseException:
+                connection.rollback()
+                self._idle.append(connection)
+                raise
+            connection.rollback()
+            self._idle.append(connection)
+            if not self.is_kept():
+                self.close_idle()
+        finally:
+            self.used.remove(use)
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        while (connection := self._take_idle()) is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all connections, those in use when they are given back. Idempotent."""
+        self._closed = True
+        self.close_idle()
+
+    def _take_idle(self) -> sqlite3.Connection | None:
+        try:
+            return self._idle.pop()  # atomic: no other thread gets the same
+        except IndexError:
+            return None
+
+
+_ALL: WeakSet[Connections] = WeakSet()
+_USED_AT_FORK: set[Path] = set()
+
+
+def _before_fork() -> None:
+    for connections in list(_ALL):
+        connections.close_idle()
+
+
+def _in_child() -> None:
+    _USED_AT_FORK.update(connections.folder.path for connections in list(_ALL) if connections.used)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -1,0 +1,93 @@
+"""What the disk and SQLite report, told in jinavec's own errors: once, here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jinavec.errors import EngineError, IndexDamaged, IndexLocked
+from jinavec_integrations.faiss.storage.connections import UnknownOutcome
+from jinavec_integrations.faiss.storage.folder import RECORDS
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PAGE = 8192
+"""Bytes that SQLite writes at once, and some more."""
+_UNKNOWN = "whether this call was stored is unknown until the index is opened again or written next"
+_SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_SQLITE_FAILED = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_TOOBIG,
+}
+
+
+@contextmanager
+def reported(folder: Path, undone: str = "") -> Generator[None]:
+    """Raise an EngineError in place of what the system or SQLite raises.
+
+    Args:
+        folder: the index.
+        undone: what did not happen, for the message.
+
+    Raises:
+        IndexDamaged: SQLite finds the file malformed.
+        IndexLocked: another connection holds on to it.
+        EngineError: no space, no permission, or any other failure.
+    """
+    try:
+        yield
+    except UnknownOutcome as error:
+        raise _failed(folder, f"{RECORDS}: {error}", no_space=False, undone=_UNKNOWN) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's message quotes a damaged file
+        raise _from_sqlite(folder, error, undone) from error
+    except OSError as error:
+        raise _failed(folder, str(error), no_space=error.errno in _NO_SPACE, undone=undone) from error
+
+
+def is_no_space(folder: Path, error: Exception) -> bool:
+    """Return whether SQLite found no space: on the disk, or below the limit that this process has for a file."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE):  # the number of the system's error is lost
+        limit = _largest_file()
+        return any(path.stat().st_size + _PAGE > limit for path in folder.glob(f"{RECORDS}*"))
+    return code == sqlite3.SQLITE_FULL
+
+
+def _largest_file() -> float:
+    try:
+        import resource
+    except ImportError:
+        return float("inf")
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return float("inf") if soft == resource.RLIM_INFINITY else soft
+
+
+def _from_sqlite(folder: Path, error: Exception, undone: str) -> EngineError:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # errors of the module itself have none
+    no_space = is_no_space(folder, error) or (code == sqlite3.SQLITE_IOERR_SHMSIZE and _is_full(folder))
+    if no_space or code & 0xFF in _SQLITE_FAILED:
+        return _failed(folder, f"{RECORDS}: {error}", no_space=no_space, undone=undone)
+    if code & 0xFF in _SQLITE_BUSY:
+        return IndexLocked(f"{folder} is held by another process for too long: {RECORDS}: {error}")
+    return IndexDamaged(f"{folder} is damaged: {RECORDS}: {error}")
+
+
+def _is_full(folder: Path) -> bool:
+    if not hasattr(os, "statvfs"):
+        return False
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < 2**16
+
+
+def _failed(folder: Path, what: str, *, no_space: bool, undone: str) -> EngineError:
+    head = f"no space left in {folder} ({what}); free some and try again" if no_space else f"{folder}: {what}"
+    return EngineError(f"{head}: {undone}" if undone else head)
