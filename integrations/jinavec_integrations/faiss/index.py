@@ -24,7 +24,7 @@ from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_ou
 from jinavec_integrations.faiss.compaction import compact
 from jinavec_integrations.faiss.parameters import FaissOptions, Plan, SearchParameters, default_parameters, make_plan
 from jinavec_integrations.faiss.search.pipeline import Scan, View, best_of_batch, pack, search_range
-from jinavec_integrations.faiss.storage.create import create, has_index
+from jinavec_integrations.faiss.storage.create import created, has_index
 from jinavec_integrations.faiss.storage.filters import select
 from jinavec_integrations.faiss.storage.folder import locate
 from jinavec_integrations.faiss.storage.iteration import iterate, read_cursor
@@ -98,8 +98,9 @@ class BinaryIndex(Engine):
         _check_encoder(contract, encoder, ours="the contract")
         folder, chosen = locate(path), read_options(FaissOptions, options)
         settings = None if encoder is None else encoder.settings
-        create(folder, Manifest(contract, settings, keeps_vectors=chosen.vectors != "none"), chosen.lock_timeout)
-        index = cls(folder, encoder, chosen)
+        manifest = Manifest(contract, settings, keeps_vectors=chosen.vectors != "none")
+        with created(folder, manifest, chosen.lock_timeout):
+            index = cls(folder, encoder, chosen)
         index._created = True
         return index
 

@@ -81,7 +81,7 @@ class Action:
 
 
 def opened(folder: Path) -> BinaryIndex:
-    return BinaryIndex.open(folder, options={"lists": 2})
+    return BinaryIndex.open(folder, options={"nlist": 2})
 
 
 def writing(folder: Path) -> BinaryIndex:
@@ -140,7 +140,7 @@ ACTIONS = {
         lambda folder: folder, lambda folder: BinaryIndex.create(folder, CONTRACT).close(), {}, (None,), ""
     ),
     "build": Action(
-        lambda folder: BinaryIndexBuilder(folder, contract=CONTRACT, options={"lists": 2}, resume=True),
+        lambda folder: BinaryIndexBuilder(folder, contract=CONTRACT, options={"nlist": 2}, resume=True),
         build,
         AFTER,
         (None, {}, AFTER),
@@ -174,7 +174,7 @@ def templates(folder: Path) -> None:
     with BinaryIndex.create(folder / "flat", CONTRACT) as index:
         add(index, {**BEFORE, "9": 1})
         index.delete("9")
-    with BinaryIndex.create(folder / "lists", CONTRACT, options={"lists": 2}) as index:
+    with BinaryIndex.create(folder / "lists", CONTRACT, options={"nlist": 2}) as index:
         add(index, {"1": 1, "2": 1, "3": 7, "8": 1})
         index.delete("8")
         index.compact()

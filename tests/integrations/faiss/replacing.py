@@ -30,7 +30,7 @@ ADDED: State = {"1": 60, "100": 60}
 
 def templates(base: Path) -> None:
     """Make what a replacement finds: the index, as of now and as of before, a new one, and another one to be merged."""
-    with BinaryIndex.create(base / "copy", CONTRACT, options={"lists": 2}) as index:
+    with BinaryIndex.create(base / "copy", CONTRACT, options={"nlist": 2}) as index:
         add(index, {id: 1 for id in FIRST if int(id) < 20} | {"99": 1})
         index.compact()
         add(index, {id: 1 for id in FIRST if int(id) >= 20})
@@ -44,9 +44,9 @@ def templates(base: Path) -> None:
 
 
 def build(folder: Path) -> None:
-    with BinaryIndexBuilder(folder, contract=CONTRACT, options={"lists": 2}) as builder:
+    with BinaryIndexBuilder(folder, contract=CONTRACT, options={"nlist": 2}) as builder:
         builder.finish().close()
-    with BinaryIndex.open(folder, options={"lists": 2}) as index:
+    with BinaryIndex.open(folder, options={"nlist": 2}) as index:
         add(index, NEW)
         index.compact()
 
@@ -127,7 +127,7 @@ def open_writer(base: Path, way: Way) -> BinaryIndex:
         folder = base / "away"
         (base / "live").symlink_to(folder)
     shutil.copytree(base / ("later" if way.in_place else "copy"), folder)
-    index = BinaryIndex.open(base / "live", options={"lists": 3})
+    index = BinaryIndex.open(base / "live", options={"nlist": 3})
     if way.in_place:
         index.delete("no such id")
     else:
@@ -138,7 +138,7 @@ def open_writer(base: Path, way: Way) -> BinaryIndex:
 
 def check_folder(folder: Path, state: State) -> None:
     """Whoever opens it finds it whole, and can do everything."""
-    with BinaryIndex.open(folder, options={"lists": 2}) as index:
+    with BinaryIndex.open(folder, options={"nlist": 2}) as index:
         assert state_of(index) == state
         check_vectors(index, state)
         index.verify()

@@ -47,7 +47,7 @@ def template(folder: Path) -> None:
 
     None of them is dead: then a search of so few would not look into the lists.
     """
-    with BinaryIndex.create(folder, CONTRACT, options={"lists": LISTS}) as index:
+    with BinaryIndex.create(folder, CONTRACT, options={"nlist": LISTS}) as index:
         index.add(records(0, SETTLED), vectors(0, SETTLED))
         index.delete(["3"])
         index.compact()
@@ -106,7 +106,7 @@ REFUSED = ("verify", "add", "replace", "ingest", "merge", "compact")
 
 
 def opened(folder: Path) -> BinaryIndex:
-    return BinaryIndex.open(folder, options={"lists": LISTS, "candidates": 40})
+    return BinaryIndex.open(folder, options={"nlist": LISTS, "candidates": 40})
 
 
 class Uses:

@@ -12,7 +12,7 @@ import pytest
 
 from jinavec import Record
 from jinavec.vectors import Float32, normalize
-from jinavec_integrations.faiss import BinaryIndex
+from jinavec_integrations.faiss import BinaryIndex, FaissOptions
 
 from .format3.write import KINDS, Kind, State, record, rows, vector
 
@@ -125,7 +125,7 @@ def test_it_is_changed_and_opened_again(name: str, folder: Path) -> None:
     kind = KINDS[name]
     state = kind.state
     for revision, compacts in ((8, False), (9, True), (10, False)):
-        with BinaryIndex.open(folder, options={"lists": 3} if kind.lists else None) as index:
+        with BinaryIndex.open(folder, options={"nlist": 3} if kind.lists else None) as index:
             present = list(state)
             changed = {
                 present[0]: revision,
@@ -161,7 +161,8 @@ def test_it_is_compacted_first_of_all(name: str, folder: Path) -> None:
 
 def test_it_is_merged(name: str, folder: Path, tmp_path: Path) -> None:
     kind = KINDS[name]
-    with BinaryIndex.create(tmp_path / "new", kind.contract, options=kind.options) as index:
+    options = FaissOptions(vectors="none" if kind.bits_only else "auto", nlist=kind.lists)
+    with BinaryIndex.create(tmp_path / "new", kind.contract, options=options) as index:
         add(index, kind, rows(0, 3, 7) | rows(200, 205))
         with BinaryIndex.open(folder) as old:
             index.merge(old)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from jinavec.errors import EngineError, IndexDamaged, IndexNotFound
@@ -40,8 +41,9 @@ def require_index(path: Path) -> None:
     raise IndexDamaged(f"{path} is not a jinavec index: {what}")
 
 
-def create(path: Path, manifest: Manifest, lock_timeout: float) -> None:
-    """Make an index in a new or empty folder; on an error, nothing is left of it.
+@contextmanager
+def created(path: Path, manifest: Manifest, lock_timeout: float) -> Generator[None]:
+    """Make an index in a new or empty folder, for a context that opens it; on an error in either, nothing is left.
 
     The manifest is written last: before it, the folder is no index, and a creation that was killed can be repeated.
 
@@ -57,8 +59,12 @@ def create(path: Path, manifest: Manifest, lock_timeout: float) -> None:
         try:
             with closing(Lock(folder, WRITE_LOCK)) as lock, lock.held(lock_timeout):
                 require_vacant(path)
-                _write(folder, manifest, made)
-            Folder(path.parent).sync()
+                try:
+                    _write(folder, manifest)
+                    yield
+                except BaseException:
+                    folder.unlink(*_PARTS, *_DRAFTS, MANIFEST, *(_LOCKS if made else ()))
+                    raise
         except BaseException:
             if made:
                 with suppress(OSError):
@@ -68,17 +74,15 @@ def create(path: Path, manifest: Manifest, lock_timeout: float) -> None:
             folder.close()
 
 
-def _write(folder: Folder, manifest: Manifest, made: bool) -> None:
-    try:
-        folder.unlink(*_PARTS)
-        CodeFile.create(folder, code_width(manifest.contract.dimension))
-        if manifest.keeps_vectors:
-            VectorFile.create(folder, manifest.contract.dimension)
-        records.create(folder, manifest.id)
-        manifest.write(folder)
-    except BaseException:
-        folder.unlink(*_PARTS, *_DRAFTS, MANIFEST, *(_LOCKS if made else ()))
-        raise
+def _write(folder: Folder, manifest: Manifest) -> None:
+    folder.unlink(*_PARTS)
+    CodeFile.create(folder, code_width(manifest.contract.dimension))
+    if manifest.keeps_vectors:
+        VectorFile.create(folder, manifest.contract.dimension)
+    records.create(folder, manifest.id)
+    manifest.write(folder)
+    with closing(Folder(folder.path.parent)) as parent:
+        parent.sync()
 
 
 def require_vacant(path: Path) -> None:

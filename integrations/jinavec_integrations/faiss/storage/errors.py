@@ -6,12 +6,12 @@ import errno
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked
 from jinavec_integrations.faiss.storage.connections import UnknownOutcome
-from jinavec_integrations.faiss.storage.folder import RECORDS
+from jinavec_integrations.faiss.storage.folder import HOLDER, RECORDS
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PAGE = 8192
@@ -77,11 +77,34 @@ def _from_sqlite(folder: Path, error: Exception, undone: str) -> EngineError:
     if no_space or code & 0xFF in _SQLITE_FAILED:
         return _failed(folder, f"{RECORDS}: {error}", no_space=no_space, undone=undone)
     if code & 0xFF in _SQLITE_BUSY:
+        try:
+            require_locks(folder)
+        except OSError as without_locks:
+            return _failed(folder, str(without_locks), no_space=False, undone=undone)
         return IndexLocked(f"{folder} is held by another process for too long: {RECORDS}: {error}")
     return IndexDamaged(f"{folder} is damaged: {RECORDS}: {error}")
 
 
+def require_locks(folder: Path) -> None:
+    """Make sure that files can be locked here: SQLite tells a system without locks as a lock that somebody holds.
+
+    Raises:
+        OSError: they cannot.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    with (folder / HOLDER).open("ab") as file:  # SQLite has no lock on this file, which to close it here would drop
+        with suppress(BlockingIOError):  # somebody else is asking the same
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _is_full(folder: Path) -> bool:
+    while not folder.exists():  # what was made is removed already
+        folder = folder.parent
     if not hasattr(os, "statvfs"):
         return False
     disk = os.statvfs(folder)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 from jinavec.errors import EngineError, IndexLocked
 from jinavec_integrations.faiss.storage.connections import Connections
+from jinavec_integrations.faiss.storage.errors import require_locks
 from jinavec_integrations.faiss.storage.folder import HOLDER, WRITE_LOCK, Folder, write_all
 
 
@@ -66,7 +67,7 @@ class Lock(Connections):
 
 
 def _locked(folder: Folder, name: str, timeout: float) -> EngineError:
-    _require_locks(folder)
+    require_locks(folder.path)
     waited = f"waited {timeout:g} s (option lock_timeout)"
     if name != WRITE_LOCK:
         return IndexLocked(f"{folder} is being compacted by another process or object; {waited}")
@@ -80,20 +81,3 @@ def _holder(folder: Folder) -> str:
     except (OSError, ValueError):
         return "another process"
     return "another thread or object of this process" if pid == os.getpid() else f"process {pid}"
-
-
-def _require_locks(folder: Folder) -> None:
-    """Make sure that files can be locked here at all: SQLite reports a system without locks as a lock that is held.
-
-    Raises:
-        OSError: they cannot.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        return
-    with folder.open(HOLDER, "ab") as file:  # SQLite holds no lock on this file, which closing it here would drop
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass  # somebody else is asking the same

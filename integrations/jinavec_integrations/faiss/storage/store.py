@@ -103,7 +103,7 @@ class Store:
         """
         self._check_open()
         with reported(self.path):
-            self.folder.check()
+            self._check_folder()
             with self._readers.snapshot() as snapshot:
                 yield snapshot
 
@@ -132,8 +132,9 @@ class Store:
         """
         with self._writing, reported(self.path, "nothing of this call was stored"):
             self._check_open()
+            self._check_folder()
             with self._write_lock.held(self._timeout):
-                self.folder.check()
+                self._check_folder()  # it may have been replaced while this waited
                 try:
                     with self._writer.transaction() as transaction:
                         yield transaction, self._prepare(transaction)
@@ -163,9 +164,11 @@ class Store:
         """Hold the lock of compactions, beside others that read and write."""
         self._check_open()
         self._writer.close_idle()  # and gives back the memory of what it cached
-        with reported(self.path, "nothing was compacted"), self._compaction_lock.held(self._timeout):
-            self.sweep()
-            yield
+        with reported(self.path, "nothing was compacted"):
+            self._check_folder()
+            with self._compaction_lock.held(self._timeout):
+                self.sweep()
+                yield
 
     def sweep(self) -> None:
         """Bring to its end, or undo, what a compaction has left; for who holds the lock of compactions."""
@@ -199,6 +202,16 @@ class Store:
     def _check_open(self) -> None:
         if not self._finalizer.alive:
             raise EngineError(f"the index {self.path} is closed; open it again")
+
+    def _check_folder(self) -> None:
+        """Make sure that the path still leads to the folder that was opened, and that it is not written over.
+
+        Raises:
+            EngineError: it does not, or it is.
+        """
+        self.folder.check()
+        if self._opened is not None:
+            self._is_current(self._opened)
 
     @property
     def _known(self) -> _Opened:
