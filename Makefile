@@ -21,7 +21,7 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "$(OFFLINE)" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(OFFLINE)" $(ARGS)
 
 test-slow: $(VENV)/.test  ## the offline tests that kill, flood and fuzz for minutes
 	$(BIN)/python -m pytest -n 2 -m "slow and not torture" $(ARGS)
