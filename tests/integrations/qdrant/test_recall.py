@@ -18,6 +18,7 @@ from jinavec_integrations.qdrant import QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
 from jinavec_integrations.qdrant.options import Preset
 
+pytestmark = pytest.mark.slow
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "qdrant_recall.py"
 
 
@@ -31,25 +32,21 @@ def recall() -> dict[str, float]:
     return {row[0]: float(row[3]) for row in rows if row[0] != "Preset"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", get_args(Preset))
 def test_a_preset_reaches_its_recall_with_the_parameters_it_ships(recall: dict[str, float], preset: Preset) -> None:
     assert recall[preset] >= 0.95
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["binary", "binary_asymmetric"])
 def test_without_them_it_does_not(recall: dict[str, float], preset: Preset) -> None:
     assert recall[f"{preset}, not rescored"] < 0.7
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["scalar", "binary"])
 def test_a_matryoshka_collection_reaches_it_too(recall: dict[str, float], preset: Preset) -> None:
     assert recall[f"{preset}, matryoshka=256"] >= 0.95
 
 
-@pytest.mark.slow
 def test_the_binary_index_is_measured_beside_them(recall: dict[str, float]) -> None:
     assert recall["FAISS binary index"] >= 0.95
 
