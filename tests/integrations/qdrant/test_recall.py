@@ -54,7 +54,7 @@ def test_the_binary_index_is_measured_beside_them(recall: dict[str, float]) -> N
 # through the public door: requests as a server gets them, answered by the engine
 
 CONTRACT = Contract.of(ModelProfile(name="recall", width=256, dimensions=(256, 64)))
-COUNT, QUERIES = 1500, 30
+COUNT, QUERIES = 3000, 30
 MADE: dict[str, dict[str, Any]] = {preset: {"preset": preset} for preset in get_args(Preset)} | {
     "matryoshka": {"preset": "binary", "matryoshka": 64}
 }
