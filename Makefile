@@ -21,9 +21,9 @@ demo: $(VENV)/.demo  ## index Python's own documentation and answer questions ab
 	$(BIN)/python examples/python_docs/demo.py $(ARGS)
 
 test: $(VENV)/.test  ## the offline tests
-	$(BIN)/python -m pytest -n 2 -m "$(OFFLINE)" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(OFFLINE)" $(ARGS)
 
-test-slow: $(VENV)/.test  ## the offline tests that kill, flood and fuzz for minutes
+test-slow: $(VENV)/.test  ## the offline tests that take seconds each: they kill, flood, fuzz and measure
 	$(BIN)/python -m pytest -n 2 -m "slow and not torture" $(ARGS)
 
 torture: $(VENV)/.test  ## kill the index 200 times each while it is built, changed, merged and compacted; damage it 400 times

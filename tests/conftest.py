@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 if not os.environ.get("JINAVEC_HUB"):
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test may wait for a network
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # FAISS's threads sleep when they wait, and do not spin
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's do nothing but spin, on a busy machine
 
 from tests.support.tiny_graphs import TinyGraph
 from tests.support.tiny_models import TinyFamily

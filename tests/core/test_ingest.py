@@ -284,6 +284,7 @@ print(run(0, 20_000), run(20_000, 300_000))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_memory_is_flat_but_for_eight_bytes_an_id() -> None:
     done = subprocess.run([sys.executable, "-c", FLAT], capture_output=True, text=True, check=True)

@@ -182,7 +182,7 @@ class BackendSuite:
     # progress
 
     def test_grows_and_ends_at_all(self, encoder: Encoder) -> None:
-        for texts in (TEXTS, ["one"], [f"{i} {long_text(i % 30)}" for i in range(400)], TEXTS * 20):
+        for texts in (TEXTS, ["one"], [f"{i} {long_text(i % 30)}" for i in range(200)], TEXTS * 20):
             seen = _Seen()
             encoder.encode_documents(texts, progress=seen)
             assert seen.calls[-1] == (len(texts), len(texts))
@@ -233,7 +233,7 @@ class BackendSuite:
     # threads
 
     def test_many_threads_give_what_one_gives(self, encoder: Encoder) -> None:
-        pieces = [[f"{i} {j} {long_text((i + j) % 20)}" for j in range(12)] for i in range(24)]
+        pieces = [[f"{i} {j} {long_text((i + j) % 20)}" for j in range(6)] for i in range(16)]
         wanted = [encoder.encode_documents(piece) for piece in pieces]
         with ThreadPoolExecutor(8) as pool:
             for got, alone in zip(pool.map(encoder.encode_documents, pieces), wanted, strict=True):

@@ -156,6 +156,7 @@ def peak(tmp_path: Path, *arguments: str, data: bytes) -> int:
     return int(done.stderr.split()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("dry", [("--dry-run",), ()], ids=["dry", ""])
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, dry: tuple[str, ...]) -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 APP = Path(__file__).parents[3] / "examples" / "llama_index_app" / "app.py"
 
 
@@ -17,6 +19,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_app_answers_and_embeds_nothing_twice(tmp_path: Path) -> None:
     first = run("--keep", str(tmp_path / "notes"))
     assert "README.md: ## An engine of your own" in first

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters, utils
@@ -110,6 +110,7 @@ def passes(filters: MetadataFilters, fields: dict[str, Any]) -> bool:
 
 
 @referred
+@settings(max_examples=50)
 @given(filters=groups)
 def test_filters_mean_what_llama_index_says(store: BinaryVectorStore, filters: MetadataFilters) -> None:
     expected = {id for id, fields in METADATA.items() if passes(filters, fields)}
@@ -122,6 +123,7 @@ def test_filters_mean_what_llama_index_says(store: BinaryVectorStore, filters: M
 
 
 @referred
+@settings(max_examples=50)
 @given(filters=groups, k=st.integers(1, 20))
 def test_a_filter_selects_before_the_search(store: BinaryVectorStore, filters: MetadataFilters, k: int) -> None:
     query = VectorStoreQuery(query_embedding=[1.0] * 16, similarity_top_k=k, filters=filters)

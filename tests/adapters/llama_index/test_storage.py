@@ -219,6 +219,7 @@ def test_the_ingestion_cache_gives_no_vectors_of_another_contract(model: JinaV5E
     assert changed[0].embedding == other.get_text_embedding("The cat sleeps.")
 
 
+@pytest.mark.slow
 def test_worker_processes_embed_the_same(model: JinaV5Embedding) -> None:
     """LlamaIndex pickles the model for them."""
     nodes = [TextNode(id_=str(n), text=f"number {n}") for n in range(4)]

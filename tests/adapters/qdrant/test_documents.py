@@ -317,6 +317,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["points", "collection"])
 def test_worker_processes_register_by_an_import(tmp_path: Path, way: str) -> None:
     script = tmp_path / "script.py"

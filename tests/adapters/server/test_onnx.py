@@ -91,6 +91,7 @@ def test_our_own_remote_backends_find_nothing_wrong(tiny: tuple[Server, Encoder]
     assert np.einsum("ij,ij->i", given, encoder.encode(TEXTS, role=role)).min() > 1 - 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("default", ["query", "document"])
 def test_nor_where_texts_without_a_role_get_one(
     tiny: tuple[Server, Encoder], model: tuple[object, ...], default: str

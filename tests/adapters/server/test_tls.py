@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def test_tls(tmp_path: Path) -> None:
                     break
                 except httpx2.ConnectError:
                     assert process.poll() is None
+                    time.sleep(0.05)
             assert reply.status_code == 200
         finally:
             process.terminate()

@@ -70,6 +70,7 @@ def test_an_existing_index_costs_two_look_ups_more_for_a_thousand_records() -> N
         assert len(script.asked) - before <= 20 + 2 * COUNT // 1000
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = tmp_path / "notes.jsonl"
     lines.write_text("".join(f'{{"id": "{number}", "text": "text number {number}"}}\n' for number in range(COUNT)))

@@ -79,7 +79,9 @@ def test_a_cursor_that_no_page_had(index: BinaryIndex, after: str) -> None:
 
 
 @pytest.mark.parametrize("filter", [None, {"revision": {"lt": 9}}])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("resumes", [False, True])
 def test_what_stays_comes_once_whatever_is_written(filled: BinaryIndex, seed: int, filter: Any, resumes: bool) -> None:
     """Additions, replacements, deletions and compactions between the pages that another object reads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -47,14 +48,22 @@ def build(folder: Path, **options: Any) -> BinaryIndex:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryIndex]:
-    with build(tmp_path_factory.mktemp("lists") / "index", nlist=40) as index:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of 40 lists, to be copied and left alone."""
+    folder = tmp_path_factory.mktemp("lists") / "index"
+    build(folder, nlist=40).close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BinaryIndex]:
+    with BinaryIndex.open(shutil.copytree(made, tmp_path_factory.mktemp("lists") / "index")) as index:
         yield index
 
 
 @pytest.fixture
-def listed(tmp_path: Path) -> Iterator[BinaryIndex]:
-    with build(tmp_path / "index", nlist=40) as index:
+def listed(made: Path, tmp_path: Path) -> Iterator[BinaryIndex]:
+    with BinaryIndex.open(shutil.copytree(made, tmp_path / "index")) as index:
         yield index
 
 

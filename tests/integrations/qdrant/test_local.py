@@ -265,6 +265,7 @@ def test_ingest_checks_what_it_gets(memory: str, encoder: Encoder) -> None:
         index.ingest(RECORDS)
 
 
+@pytest.mark.slow
 def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
     script = """
 import os, signal, sys

@@ -160,6 +160,7 @@ def beside_upserts(server: QdrantServer) -> list[str]:
     return [line for line in lines if not (line.startswith("PUT") and line.endswith("/points"))]
 
 
+@pytest.mark.slow
 def test_requests_of_ten_thousand_records(server: QdrantServer) -> None:
     target = f"qdrant:{server.url}/notes"
     with open_engine(target, encoder=ENCODER) as index:

@@ -18,6 +18,7 @@ from jinavec_integrations.qdrant import QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
 from jinavec_integrations.qdrant.options import Preset
 
+pytestmark = pytest.mark.slow
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "qdrant_recall.py"
 
 

@@ -137,8 +137,8 @@ class TestFaults:
                 encoder.encode_documents(["a"])
 
     @pytest.mark.parametrize("protocol", ["jina", "tei"])
-    def test_ten_thousand_texts_through_random_faults(self, protocol: str) -> None:
-        """Nothing lost, nothing swapped, whatever happens to one request in twenty."""
+    def test_thousands_of_texts_through_random_faults(self, protocol: str) -> None:
+        """Nothing lost, nothing swapped, whatever happens to one request in ten."""
         rng = random.Random(5)
         faults = [
             Reply(PAGE, 502),
@@ -150,13 +150,13 @@ class TestFaults:
         ]
 
         def fault(asked: Asked, number: int) -> Reply | None:
-            return replace(rng.choice(faults)) if rng.random() < 0.05 else None
+            return replace(rng.choice(faults)) if rng.random() < 0.1 else None
 
-        texts = [f"text {n}" for n in range(10_000)]
+        texts = [f"text {n}" for n in range(3000)]
         with ScriptedServer(protocol, fault=fault, width=32) as server:
             with load(server, dimension=32, options={"narrow": "server", "batch": 16}) as encoder:
                 vectors = encoder.encode_documents(texts)
-        assert len(server.asked) > 10_000 // 16
+        assert len(server.asked) > 3000 // 16
         agree(vectors, np.stack([hash_vector(f"Document: {text}", 32) for text in texts]))
 
 
