@@ -70,13 +70,12 @@ class BinaryIndexBuilder:
         self.contract = contract
         self.options = read_options(FaissOptions, options)
         self._progress = progress
+        self._resume = resume
         self._done = 0
         self._index: BinaryIndex | None = None
         self.plan: Plan | None = None
         """How the rows were arranged, once ``finish`` has done so."""
-        if resume and has_index(self.folder):
-            self._index = BinaryIndex.open(self.folder, contract=contract, options=self.options)
-        else:
+        if not self._open():
             require_vacant(self.folder)
 
     def add(self, records: Iterable[Record], vectors: ArrayLike | Iterable[ArrayLike]) -> int:
@@ -193,13 +192,20 @@ class BinaryIndexBuilder:
 
         return index.ingest(records, vectors, batch_size=batch_size, progress=advance).stored
 
+    def _open(self) -> BinaryIndex | None:
+        """Return the index that is to be resumed, if there is one."""
+        if self._index is None and self._resume and has_index(self.folder):
+            self._index = BinaryIndex.open(self.folder, contract=self.contract, options=self.options)
+        return self._index
+
     def _opened(self, *, keeps_vectors: bool) -> BinaryIndex:
-        if self._index is None:
-            if self.plan is not None:
-                raise EngineError(f"the build of {self.folder} is finished; add to the index itself")
+        if self._index is None and self.plan is not None:
+            raise EngineError(f"the build of {self.folder} is finished; add to the index itself")
+        if self._open() is None:
             kind = self.options.vectors if self.options.vectors != "auto" else "int8" if keeps_vectors else "none"
             options = replace(self.options, vectors=kind)
             self._index = BinaryIndex.create(self.folder, self.contract, options=options)
+        assert self._index is not None, "it was opened or created"
         return self._index
 
 

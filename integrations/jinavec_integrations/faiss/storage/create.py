@@ -62,8 +62,11 @@ def created(path: Path, manifest: Manifest, lock_timeout: float) -> Generator[No
                 try:
                     _write(folder, manifest)
                     yield
-                except BaseException:
-                    folder.unlink(*_PARTS, *_DRAFTS, MANIFEST, *(_LOCKS if made else ()))
+                except BaseException as error:
+                    try:
+                        folder.unlink(MANIFEST, *_PARTS, *_DRAFTS, *(_LOCKS if made else ()))
+                    except OSError as failure:
+                        raise EngineError(f"{path}: {failure}: what was made so far was left there") from error
                     raise
         except BaseException:
             if made:
