@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -364,12 +365,11 @@ def read_along(folder: Path) -> None:
 def hold(folder: Path) -> None:
     """Begin to write, and never come to an end."""
 
-    def write(transaction: Transaction, *_: object) -> None:
+    def write(*_: object) -> None:
         say("writing")
         time.sleep(600)
 
-    Transaction.add = write
-    with BinaryIndex.open(folder) as index:
+    with patch.object(Transaction, "add", write), BinaryIndex.open(folder) as index:
         add(index, {"1": 1})
 
 
@@ -513,7 +513,7 @@ def outlive(folder: Path) -> None:
     say("done")
 
 
-def _in_fork(action: Callable[[], None]) -> None:
+def _in_fork(action: Callable[[], object]) -> None:
     child = os.fork()
     if child == 0:
         action()

@@ -173,7 +173,7 @@ def test_others_write_while_one_compacts(index: BinaryIndex) -> None:
     add(index, {str(id): 2 for id in range(0, 300, 7)})
     index.delete([str(id) for id in range(0, 300, 11)])
     with BinaryIndex.open(index.folder, options={"nlist": 4}) as second:
-        steps = iter(range(1000))
+        steps, expected = iter(range(1000)), State()
 
         def write(event: Progress) -> None:
             number = next(steps)
