@@ -7,6 +7,8 @@ import sys
 from jinavec.errors import MissingExtra
 
 imported, missing = 0, 0
+OPTIONAL = ("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")
+
 for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
     package = importlib.import_module(root)
     names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{root}.")]
@@ -15,7 +17,7 @@ for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
         try:
             importlib.import_module(name)
         except MissingExtra:
-            if not name.startswith(("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")):
+            if not name.startswith(OPTIONAL):
                 raise
             missing += 1
     imported += 1 + len(names)

@@ -48,7 +48,7 @@ def locate(path: str | os.PathLike[str]) -> Path:
     """
     if "\0" in os.fspath(path):
         raise InvalidTarget(f"a path holds no NUL character: {path!r}")
-    return Path(path).absolute()
+    return Path(os.path.expanduser(path)).absolute()
 
 
 def generation_name(name: str, generation: int) -> str:
