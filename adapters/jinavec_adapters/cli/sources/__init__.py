@@ -25,6 +25,7 @@ from jinavec_adapters.cli.sources.files import (
     check_encoding,
     decompressed,
     find_file,
+    format_of,
     reading,
     recoded,
     spooled,
@@ -141,7 +142,7 @@ class Sources:
             self.others.append("standard input")
             return None
         path = Path(os.path.expanduser(name))
-        if not path.exists() and self._how.allow_blank:
+        if not path.exists() and self._how.allow_blank and format_of(path) in (None, *TEXTS):
             if not self._how.allow_missing:
                 raise InvalidInput(f"no such file or folder: {name}{self._remedy}")
             self.scopes += [Scope.of(path, is_file=False), Scope.of(path, is_file=True)]
@@ -174,8 +175,8 @@ class Sources:
             path = waiting.pop()
             place = TextFile(root, path.relative_to(folder).as_posix())
             try:
-                if path.is_dir():
-                    waiting += _children(path, folder)
+                if path.is_dir() or path.suffix.lower() not in SUFFIXES:  # the latter: a folder that is gone by now
+                    waiting += _children(path)
                 else:
                     yield from self._text(File(path, FORMATS[path.suffix.lower()], ""), place)
             except InvalidRecord:
@@ -248,7 +249,7 @@ class Sources:
                 yield item
 
 
-def _children(folder: Path, root: Path) -> list[Path]:
+def _children(folder: Path) -> list[Path]:
     """Return what is read of a folder, the last first: hidden names are left out, links to folders not followed."""
     with reading(str(folder)):
         paths = sorted(folder.iterdir(), reverse=True)

@@ -57,18 +57,21 @@ def find_file(name: str, *, allow_empty: bool = False) -> File:
         InvalidInput: there is no such file, it is empty, or its suffix is unknown.
     """
     path = Path(os.path.expanduser(name))
-    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
-    suffix = (path.with_suffix("") if compression else path).suffix.lower()
     with reading(str(path)):
         size = path.stat().st_size
-    if suffix not in FORMATS:
+    if (format := format_of(path)) is None:
         raise InvalidInput(
             f"cannot tell the format of {path}; known suffixes: {', '.join(FORMATS)}, each also with"
             f" {' or '.join(COMPRESSIONS)}; standard input (-) is JSON lines"
         )
     if path.is_file() and size == 0 and not allow_empty:
         raise InvalidInput(f"{path} is empty")
-    return File(path, FORMATS[suffix], compression)
+    return File(path, format, _compression(path))
+
+
+def format_of(path: Path) -> str | None:
+    """Return a value of ``FORMATS`` by the suffixes of a path, or None."""
+    return FORMATS.get((path.with_suffix("") if _compression(path) else path).suffix.lower())
 
 
 def decompressed(file: File, raw: BinaryIO) -> BinaryIO:
@@ -140,6 +143,10 @@ def reading(name: str, compression: str = "") -> Generator[None]:
         raise InvalidInput(f"no such file or folder: {name}") from error
     except (OSError, EOFError, zlib.error, *_zstd_errors(compression)) as error:
         raise InvalidInput(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _compression(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
 
 
 def _zstd() -> Any:

@@ -32,7 +32,8 @@ def _object(line: bytes, *, first: bool) -> dict[str, Any]:
     try:
         value: object = json.loads(line.decode("utf-8-sig" if first else "utf-8"), parse_constant=_refuse)
     except UnicodeDecodeError as error:
-        raise InvalidRecord(f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}") from error
+        found = f"byte {line[error.start]:#04x} at column {error.start + 1}"
+        raise InvalidRecord(f"not UTF-8: {found}; --encoding NAME reads others") from error
     except json.JSONDecodeError as error:
         remedy = "; JSON lines have one whole object a line" if line.strip() in (b"[", b"{") else ""
         raise InvalidRecord(f"not JSON: {error.msg} at column {error.pos + 1}{remedy}") from error
