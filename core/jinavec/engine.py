@@ -28,7 +28,7 @@ from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, 
 from jinavec.records import Hit, Page, Record, only_records, same_content
 from jinavec.settings import EncoderSettings
 from jinavec.vector_rows import VectorRows
-from jinavec.vectors import Bits, Float32, normalize, unpack
+from jinavec.vectors import Bits, Float32, bytes_remedy, normalize, refuse_bytes, unpack
 
 Capability = Literal["packed_bits", "compact", "merge", "calibrate", "verify", "hybrid"]
 """What only some engines can do: take packed bits for vectors, or a method of that name."""
@@ -464,7 +464,10 @@ class Engine(ABC):
             raise Unsupported(f"the {self.name} engine does not support packed bits (uint8): give vectors of floats")
         shape = count, -(-dimension // 8)
         if bits.shape != shape:
-            raise InvalidVectors(f"packed bits have the shape {bits.shape}; expected {shape}, one bit a dimension")
+            remedy = bytes_remedy(bits, bits.shape[-1], dimension)
+            raise InvalidVectors(
+                f"packed bits have the shape {bits.shape}; expected {shape}, one bit a dimension{remedy}"
+            )
         spare = -dimension % 8
         if spare and (bits[:, -1] & ((1 << spare) - 1)).any():
             raise InvalidVectors(f"the last {spare} bits of each code lie beyond the dimension and must be zero")
@@ -497,7 +500,9 @@ class Engine(ABC):
     def _check_shape(self, vectors: ArrayLike, shape: tuple[int, ...]) -> Float32:
         rows = normalize(vectors)
         if rows.shape != shape:
-            raise InvalidVectors(f"vectors have the shape {rows.shape}; expected {shape}, as the contract says")
+            remedy = bytes_remedy(vectors, rows.shape[-1], shape[-1])
+            raise InvalidVectors(f"vectors have the shape {rows.shape}; expected {shape}, as the contract says{remedy}")
+        refuse_bytes(vectors)
         return rows
 
     def _need_encoder(self, instead: str) -> Encoder:

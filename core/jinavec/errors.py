@@ -29,7 +29,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 
 class JinavecError(Exception):
@@ -169,5 +170,14 @@ def warn(message: str) -> None:
 
 def brief(value: object) -> str:
     """Show a value in a message: its repr on one line, cut where it gets long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        return f"a {type(value).__name__}, nested deeply"
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def first_names(names: Iterable[str]) -> str:
+    """Show names of fields or columns in a message: the first few, each cut where it gets long."""
+    shown = [brief(name) for name in islice(names, 9)]
+    return ", ".join([*shown[:8], "..."] if len(shown) > 8 else shown) or "none"

@@ -123,10 +123,15 @@ _EXPRESSION = re.compile(r"\s*(?P<field>[^=!<>\s][^=!<>]*?)\s*(?P<op>!=|>=|<=|=|
 _OPERATORS = {"!=": "ne", ">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
-def parse_expressions(expressions: Sequence[str]) -> dict[str, Any]:
+def parse_expressions(expressions: Sequence[str], *, also_words: bool = False) -> dict[str, Any]:
     """Read the command line's form: ``field=value``, ``!=``, ``>=``, ``<=``, ``>``, ``<``, ``field=a,b`` for in.
 
     A value is read as JSON where it parses, else as a string. Several expressions mean and.
+
+    Args:
+        expressions: one condition each.
+        also_words: whether ``=`` and ``!=`` with a number, true or false mean the string of these characters, too:
+            ``version=1.10`` finds 1.1 and "1.10".
 
     Raises:
         InvalidFilter: an expression without a field or an operator, or with a value filters do not take.
@@ -141,9 +146,11 @@ def parse_expressions(expressions: Sequence[str]) -> dict[str, Any]:
             raise InvalidFilter(
                 f"unknown operator in {expression!r}; a value that starts with {text[0]} goes in quotes"
             )
+        values = _json_values(text, also_words)
         if op == "=":
-            values = _json_values(text)
             parts.append({name: values[0] if len(values) == 1 else {"in": values}})
+        elif op == "!=" and also_words:
+            parts.append({"not": {name: {"in": _json_value_and_word(text)}}})
         else:
             parts.append({name: {_OPERATORS[op]: _json_value(text)}})
         parse_filter(parts[-1])
@@ -223,11 +230,19 @@ def _json_value(text: str) -> Any:
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # a comma outside double quotes
 
 
-def _json_values(text: str) -> list[Any]:
+def _json_values(text: str, also_words: bool) -> list[Any]:
     """Read one value, a JSON list, or several values between commas."""
     whole = _json_value(text)
     if isinstance(whole, list):
         return cast("list[Any]", whole)
-    if isinstance(whole, str) and whole == text:
-        return [_json_value(part.strip()) for part in _COMMA.split(text)]
-    return [whole]
+    parts = [part.strip() for part in _COMMA.split(text)] if isinstance(whole, str) and whole == text else [text]
+    if also_words:
+        return [value for part in parts for value in _json_value_and_word(part)]
+    return [_json_value(part) for part in parts]
+
+
+def _json_value_and_word(text: str) -> list[Any]:
+    value = _json_value(text)
+    if isinstance(value, float) and not math.isfinite(value):  # 1e999, of which no record has the number
+        return [text]
+    return [value, text] if isinstance(value, (bool, int, float)) else [value]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from jinavec.errors import InvalidDimension, InvalidInput, UnknownModel, UnknownTask, brief
+from jinavec.limits import read_toml
 from jinavec.tasks import V5_PROMPTS, Role, Task
 
 POOLINGS = ("last", "mean", "cls")
@@ -166,10 +166,10 @@ class ModelProfile:
         """Read a profile from a TOML file.
 
         Raises:
-            InvalidInput: the file cannot be read, is not TOML, or is no profile.
+            InvalidInput: the file cannot be read, is not TOML, is too large, or is no profile.
         """
         try:
-            return cls.from_json(tomllib.loads(Path(path).read_text("utf-8")))
+            return cls.from_json(read_toml(path))
         except (OSError, ValueError) as error:
             raise InvalidInput(f"cannot read the model profile {str(path)!r}: {error}") from error
 

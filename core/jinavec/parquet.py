@@ -8,15 +8,22 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Self, cast
 
 from numpy.typing import NDArray
 
-from jinavec.errors import InvalidInput, InvalidRecord
+from jinavec.errors import InvalidInput, InvalidRecord, first_names
 from jinavec.extras import require
+from jinavec.limits import DEPTH, LINE
 from jinavec.vector_files import holds_vectors, list_matrix
+
+_BATCH = 2**26
+"""Bytes of a batch, about."""
+_SHARED = 64
+"""Rows read at a time where rows may share texts."""
 
 Batch = tuple[list[dict[str, Any]], NDArray[Any] | None]
 """Rows by column, and their vectors (n, width) where a column of them was asked for."""
@@ -43,9 +50,9 @@ class ParquetFile:
             self._file: Any = parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
             self._schema: Any = self._file.schema_arrow
         self.columns: list[str] = self._schema.names
-        if twice := [column for column in self.columns if self.columns.count(column) > 1]:
+        if (twice := repeated(self.columns)) is not None:
             self._file.close()
-            raise InvalidInput(f"{name}: two columns are named {twice[0]!r}")
+            raise InvalidInput(f"{name}: two columns are named {twice!r}")
 
     def require_columns(self, *names: str | None, hint: str = "") -> None:
         """Refuse a file without one of these columns; None asks for nothing.
@@ -55,7 +62,7 @@ class ParquetFile:
         """
         for wanted in names:
             if wanted is not None and wanted not in self.columns:
-                raise InvalidInput(f"{self.name}: no column {wanted!r}; it has: {_listed(self.columns)}{hint}")
+                raise InvalidInput(f"{self.name}: no column {wanted!r}; it has: {first_names(self.columns)}{hint}")
 
     def vector_column(self) -> str | None:
         """Return the one column that holds vectors: of floats if there is one, else of packed bits; None if unclear."""
@@ -70,18 +77,22 @@ class ParquetFile:
         Values are as Python has them; ``plain_row`` makes them JSON.
 
         Raises:
-            InvalidInput: the file is damaged.
+            InvalidInput: the file is damaged, or its rows are larger on average than a record may be.
             InvalidVectors: the column holds no vectors, or not one a row.
         """
         with self._reading():
-            for batch in self._file.iter_batches(batch_size=rows):
+            row = 0
+            for batch in self._file.iter_batches(batch_size=min(rows, self._most_rows())):
+                self._check_size(batch.nbytes, len(batch), row)
                 vectors = None
                 if vector is not None:
                     vectors = list_matrix(batch.column(vector), vector)
                     batch = batch.drop_columns([vector])
                 # A batch without columns has no rows for to_pylist.
-                values = self._values(batch) if batch.num_columns else [dict[str, Any]() for _ in range(len(batch))]
+                count = len(batch)
+                values = self._values(batch, row) if batch.num_columns else [dict[str, Any]() for _ in range(count)]
                 yield values, vectors
+                row += count
 
     def __enter__(self) -> Self:
         return self
@@ -89,13 +100,43 @@ class ParquetFile:
     def __exit__(self, *exc: object) -> None:
         self._file.close()
 
-    def _values(self, batch: Any) -> list[dict[str, Any]]:
+    def _most_rows(self) -> int:
+        """Return how many rows to read at a time, from what the footer says about their size.
+
+        A long text that many rows share lies in the file once, and once for each row in memory: of columns that can
+        have such texts, only a few rows are read at a time.
+        """
+        most = _BATCH
+        for number in range(self._file.num_row_groups):
+            group = self._file.metadata.row_group(number)
+            self._check_size(group.total_byte_size, group.num_rows, 0)
+            most = min(most, max(1, _BATCH * group.num_rows // max(1, group.total_byte_size)))
+            columns = map(group.column, range(group.num_columns))
+            if any(column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page for column in columns):
+                most = min(most, _SHARED)
+        return most
+
+    def _check_size(self, size: int, count: int, before: int) -> None:
+        if size > LINE * max(1, count):
+            raise InvalidInput(
+                f"{self.name}: the rows behind row {before} have {size // max(1, count):,} bytes on average; a record"
+                f" may have {LINE:,}: split long texts"
+            )
+
+    def _values(self, batch: Any, before: int) -> list[dict[str, Any]]:
         rows = cast("list[dict[str, Any]]", _microseconds(batch).to_pylist())
         for column in batch.schema:
             if _is_json(column):
-                for row in rows:
-                    row[column.name] = None if row[column.name] is None else json.loads(row[column.name])
+                for number, row in enumerate(rows, before + 1):
+                    row[column.name] = self._parsed(row[column.name], f"row {number}, column {column.name!r}")
         return rows
+
+    def _parsed(self, text: str | None, place: str) -> Any:
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = f"nested deeper than {DEPTH} levels" if isinstance(error, RecursionError) else str(error)
+            raise InvalidInput(f"cannot read {self.name} as Parquet: {place} is not JSON: {reason}") from error
 
     @contextmanager
     def _reading(self) -> Generator[None]:
@@ -104,7 +145,7 @@ class ParquetFile:
             yield
         except InvalidInput:
             raise
-        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        except (arrow.ArrowException, OSError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidInput(f"cannot read {self.name} as Parquet: {error}") from error
 
 
@@ -151,5 +192,6 @@ def _microseconds(batch: Any) -> Any:
     return batch
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names))
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that comes twice, or None."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from jinavec.errors import InvalidRecord, InvalidType, brief
+from jinavec.limits import DEPTH, members
 from jinavec.vectors import Float32
+
+_TOO_DEEP = f"metadata is not JSON as it is stored: nested deeper than {DEPTH} levels; flatten it"
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,17 @@ class Record:
         """Return the metadata as one JSON object.
 
         Raises:
-            InvalidRecord: a key is no string, or a value is not JSON (NaN and infinity are not).
+            InvalidRecord: a key is no string, a value is not JSON (NaN and infinity are not), or nested too deeply.
         """
         try:
             text = json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)
             text.encode()
-        except (TypeError, ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise InvalidRecord(f"record {self.id!r}: {_TOO_DEEP}") from error
+        except (TypeError, ValueError) as error:
             raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: {error}") from error
-        if not _string_keys(self.metadata):
-            raise InvalidRecord(f"record {self.id!r}: metadata is not JSON: every key must be a string")
+        if reason := _fault(self.metadata):
+            raise InvalidRecord(f"record {self.id!r}: {reason}")
         return text
 
 
@@ -74,19 +79,17 @@ def _in_order(record: Record) -> str:
     return json.dumps(json.loads(record.metadata_json()), sort_keys=True)
 
 
-def _string_keys(value: object) -> bool:
-    """Return whether every key inside is a string; json.dumps would make "1" of 1."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            entries = cast("Mapping[object, object]", value)
-            if not all(isinstance(key, str) for key in entries):
-                return False
-            waiting += entries.values()
-        elif isinstance(value, (list, tuple)):
-            waiting += cast("list[object]", value)
-    return True
+def _fault(metadata: Mapping[str, Any]) -> str:
+    """Return what json.dumps does not mind: a key that is no string, of which it makes one; or too many levels."""
+    level: list[object] = [dict(metadata)]
+    for _ in range(DEPTH + 1):
+        for value in level:
+            if isinstance(value, dict) and not all(isinstance(key, str) for key in cast("dict[object, object]", value)):
+                return "metadata is not JSON: every key must be a string"
+        level = [inner for outer in level for inner in members(outer)]
+        if not level:
+            return ""
+    return _TOO_DEEP
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +30,7 @@ def open_engine(
     """Open an engine by its target, such as ``faiss:DIR``.
 
     Args:
-        target: ``SCHEME:LOCATION``.
+        target: ``SCHEME:LOCATION``; a location that starts with ``~`` is below the home folder.
         contract: creates what is not there, or compares with what is.
         encoder: the same under ``encoder.contract``; ``add`` and ``search`` then also take texts.
         options: the engine's own options dataclass, or a mapping of its fields.
@@ -54,7 +55,7 @@ def open_engine(
 
 
 def find_engine(target: str) -> tuple[type[Engine], str]:
-    """Split a target into its engine and the location after the scheme.
+    """Split a target into its engine and the location after the scheme, with ``~`` expanded: no shell does that there.
 
     Raises:
         InvalidTarget: no such engine, or no location.
@@ -71,4 +72,4 @@ def find_engine(target: str) -> tuple[type[Engine], str]:
         raise InvalidTarget(f"cannot read the target {target!r}; write ENGINE:LOCATION with one of: {known}")
     if not (isinstance(engine, type) and issubclass(engine, Engine)):
         raise EngineError(f"the entry point of the engine {scheme!r} is {engine!r}, not a subclass of Engine")
-    return engine, location
+    return engine, os.path.expanduser(location)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,18 +15,23 @@ from jinavec.extras import require
 
 _WIDEST = 2**16
 """Components; no model has so many, and a damaged header must not ask for more memory than a block has."""
+_HEADER = 2**14
+"""Bytes of an .npy header; NumPy refuses one of more than 10,000, but reads it first, whatever its length."""
+_BLOCK = 2**24
+"""Bytes of vectors read at a time, at most."""
 
 
 def read_npy(stream: BinaryIO, name: str, rows: int) -> Iterator[NDArray[Any]]:
     """Yield an .npy array (n, width) of floats, int8 or packed bits as uint8, at most ``rows`` rows at a time.
 
-    Nothing is unpickled, and no more is read than one block.
+    Nothing is unpickled, and no more is read than one block, whatever the header claims.
 
     Raises:
         InvalidVectors: an array of another shape, order or type.
         InvalidInput: not an .npy file, or a truncated one.
     """
     count, width, dtype = _header(stream, name)
+    rows = min(rows, max(1, _BLOCK // (width * dtype.itemsize)))
     for start in range(0, count, rows):
         wanted = min(rows, count - start)
         content = stream.read(wanted * width * dtype.itemsize)
@@ -36,11 +42,16 @@ def read_npy(stream: BinaryIO, name: str, rows: int) -> Iterator[NDArray[Any]]:
 
 def _header(stream: BinaryIO, name: str) -> tuple[int, int, np.dtype[Any]]:
     try:
-        version = npy.read_magic(stream)
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
-    except ValueError as error:
-        raise InvalidInput(f"cannot read {name} as .npy: {error}") from error
+        is_first = npy.read_magic(stream) == (1, 0)
+        length = stream.read(2 if is_first else 4)
+        if int.from_bytes(length, "little") > _HEADER:
+            raise ValueError(f"its header claims {int.from_bytes(length, 'little'):,} bytes, more than {_HEADER:,}")
+        header = BytesIO(length + stream.read(int.from_bytes(length, "little")))
+        read = npy.read_array_header_1_0 if is_first else npy.read_array_header_2_0
+        shape, fortran, dtype = read(header)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:  # as ast.literal_eval raises
+        reason = str(error)[:200] or "its header is nested too deeply"
+        raise InvalidInput(f"cannot read {name} as .npy: {reason}") from error
     if len(shape) != 2 or not 1 <= shape[1] <= _WIDEST or shape[0] < 0:
         raise InvalidVectors(f"{name} holds an array of the shape {shape}; expected (vectors, width)")
     if fortran:

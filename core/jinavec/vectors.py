@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -106,6 +106,39 @@ def to_int8(vectors: ArrayLike) -> Int8:
     rows = normalize(vectors)
     rows *= 127 / np.abs(rows).max(axis=-1, keepdims=True, initial=0)
     return np.rint(rows, out=rows).astype(np.int8)
+
+
+def refuse_bytes(vectors: object) -> None:
+    """Refuse int8 and uint8, whose values do not tell whether a cosine comes out right; other types pass.
+
+    ``to_int8`` only scales each row. The int8 and uint8 of sentence-transformers map the range of each dimension to the
+    values of a byte: that moves the origin, and without the ranges the direction is lost.
+
+    Raises:
+        InvalidVectors: bytes; the message says what to give.
+    """
+    if (kind := _array_kind(vectors)) in ("int8", "uint8"):
+        raise InvalidVectors(f"vectors of {kind}: {NO_BYTES}")
+
+
+NO_BYTES = (
+    "int8 and uint8 embeddings of sentence-transformers and the like are moved by the range of each dimension, and"
+    " cannot be compared without the ranges: ask for floats (precision='float32'); if yours are only scaled, as to_int8"
+    " does it, give them as floats (.astype('float32'))"
+)
+
+
+def bytes_remedy(vectors: object, width: int, dimension: int) -> str:
+    """Return the end of a message about vectors of an unexpected width: what bytes may be, and what to do."""
+    kind = _array_kind(vectors)
+    if kind == "int8" and width == -(-dimension // 8):
+        return (
+            "; signed packed bits (binary of sentence-transformers, Cohere and Jina) are taken as uint8: + 128, that is"
+            " (bits.astype('int16') + 128).astype('uint8')"
+        )
+    if kind == "uint8" and width == dimension:
+        return "; uint8 is taken as packed bits, eight dimensions a byte: of other vectors, ask for floats"
+    return ""
 
 
 def hamming(query: Bits, documents: Bits) -> NDArray[np.int64]:
@@ -235,6 +268,12 @@ def _unit(given: Float32) -> Float32:
 def _refuse_zero(directed: NDArray[np.bool_] | np.bool_, first: int = 0) -> None:
     if not directed.all():
         raise InvalidVectors(f"vector {first + int(directed.argmin())} is all zeros: it has no direction to compare")
+
+
+def _array_kind(vectors: object) -> str:
+    """Return the type of an array, a tensor, or a list of such rows: int8; of anything else nothing."""
+    rows = cast("list[object]", vectors) if isinstance(vectors, (list, tuple)) else [vectors]
+    return str(getattr(rows[0], "dtype", "")).removeprefix("torch.") if rows else ""
 
 
 def _bytes(bits: ArrayLike) -> Bits:

@@ -103,6 +103,10 @@ def bad(row: int, value: float) -> Vectors:
         (bad(1, np.nan), r"\b1\b.*NaN"),
         (bad(2, np.inf), r"\b2\b.*infinity"),
         (bad(0, 0), r"\b0\b.*zero"),
+        (np.ones((3, 8), np.int8), r"vectors of int8: .* ask for floats"),
+        (list(np.ones((3, 8), np.int8)), r"vectors of int8: .* ask for floats"),
+        (list(np.ones((3, 8), np.uint8)), r"vectors of uint8: .* ask for floats"),
+        (np.full((3, 1), -5, np.int8), r"\(3, 8\).*; signed packed bits .* \+ 128"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused_and_nothing_is_stored(vectors: Any, message: str) -> None:
@@ -305,3 +309,24 @@ def test_a_contract_is_a_contract(wrong: Any) -> None:
     with pytest.raises(InvalidType, match=f"not {type(wrong).__name__}"):
         open_engine("list:notes", contract=wrong)
     assert not ListEngine.shelf
+
+
+def test_signed_packed_bits_and_bytes_that_are_no_bits_are_told_apart() -> None:
+    engine = filled()
+    bits = np.packbits(gaussian(3, 256) > 0, axis=-1)
+    with pytest.raises(InvalidVectors, match="int8"):
+        engine.search(np.ones(WIDTH, np.int8))
+    for vectors, message in (
+        ((bits.astype(np.int16) - 128).astype(np.int8), r"\+ 128"),
+        (np.ones((3, 256), np.uint8), "uint8 is taken as packed bits, eight dimensions a byte"),
+    ):
+        taker = ListEngine(Contract.of(replace(PROFILE, width=256, dimensions=())))
+        taker.capabilities = frozenset({"packed_bits"})  # pyright: ignore[reportAttributeAccessIssue]
+        with pytest.raises(InvalidVectors, match=message):
+            taker.add(records(3), vectors)
+
+
+def test_a_home_folder_in_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert find_engine("list:~/notes") == (ListEngine, "/home/someone/notes")
+    assert find_engine("list:notes~/x") == (ListEngine, "notes~/x")

@@ -100,3 +100,16 @@ def test_a_hit_is_a_record_and_its_score() -> None:
     frozen: Any = hit
     with pytest.raises(dataclasses.FrozenInstanceError):
         frozen.score = 1.0
+
+
+@pytest.mark.parametrize("depth", [2, 100, 101, 102, 900, 100_000])
+def test_metadata_may_have_a_hundred_levels(depth: int) -> None:
+    value: Any = 1
+    for level in range(depth - 1):
+        value = [value] if level % 2 else {"a": value}
+    record = Record("a", "", {"m": value})
+    if depth <= 100:
+        assert json.loads(record.metadata_json()) == {"m": value}
+    else:
+        with pytest.raises(InvalidRecord, match="record 'a': .*nested deeper than 100 levels"):
+            record.metadata_json()

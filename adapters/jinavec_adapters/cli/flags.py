@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from typer import Argument, Context, Option, Typer
+from typer import Argument, BadParameter, Context, Option, Typer
 
 if TYPE_CHECKING:
     from jinavec.filters import FilterDict
+    from jinavec_adapters.cli.sources import Reading
 
 _REMEMBERED = "[default: the index's own, else {}]"
 
@@ -25,7 +26,24 @@ Debug = Annotated[
     bool,
     Option("--debug", is_eager=True, callback=_set_debug, help="Show the traceback of an error. [default: one line]"),
 ]
-Target = Annotated[str, Argument(metavar="TARGET", help="The index, such as faiss:DIR.", show_default=False)]
+
+
+def check_target(target: str) -> str:
+    """Refuse a target that lives as long as a process: it would be gone when the command ends.
+
+    Raises:
+        BadParameter: such a target.
+    """
+    scheme, _, location = target.partition(":")
+    if location.startswith(":memory:"):
+        raise BadParameter(f"{target} is gone when the command ends: write {scheme}:DIR/NAME, or use it from Python")
+    return target
+
+
+Target = Annotated[
+    str,
+    Argument(metavar="TARGET", help="The index, such as faiss:DIR.", show_default=False, callback=check_target),
+]
 SourceNames = Annotated[
     list[str],
     Argument(
@@ -54,10 +72,24 @@ class RecordFlags:
         bool,
         Option("--skip-bad", help="Skip records that cannot be used, and count them. [default: stop at the first]"),
     ] = False
+    strings: Annotated[
+        bool,
+        Option("--strings", help="Keep all cells of CSV as strings. [default: columns of numbers become numbers]"),
+    ] = False
+    encoding: Annotated[
+        str | None,
+        Option(metavar="NAME", help="How text, CSV and JSON lines are encoded, such as cp1252. [default: UTF-8]"),
+    ] = None
     batch_size: Annotated[
         int | None,
         Option(min=1, metavar="N", help="Records embedded at a time. [default: the engine's own, else 1024]"),
     ] = None
+
+    def reading(self) -> Reading:
+        """Return how files are read."""
+        from jinavec_adapters.cli.sources import Reading
+
+        return Reading(encoding=self.encoding, strings=self.strings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +109,8 @@ class FilterFlags:
         list[str],
         Option(
             metavar="FIELD=VALUE",
-            help="Only records whose metadata match; also !=, >=, <=, >, <, and field=a,b for one of several; if"
-            " repeated, all must match. [default: none]",
+            help="Only records whose metadata match; also !=, >=, <=, >, <, and field=a,b for one of several; a number"
+            " also matches the string of these characters; if repeated, all must match. [default: none]",
         ),
     ] = field(default_factory=list[str])
 
@@ -90,7 +122,7 @@ class FilterFlags:
         """
         from jinavec.filters import parse_expressions
 
-        return parse_expressions(self.filter) if self.filter else None
+        return parse_expressions(self.filter, also_words=True) if self.filter else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from jinavec_adapters.cli.encoders import DEFAULT_MODEL, contract_of, load
 from jinavec_adapters.cli.engines import engine_options, require_capability
 from jinavec_adapters.cli.output import note
 from jinavec_adapters.cli.sources import Item, alike
+from jinavec_adapters.cli.stale import Stale
 from jinavec_adapters.cli.usage import UsageError
 
 
@@ -64,6 +65,13 @@ class Indexing:
                 progress=self.show,
             )
             return ingested, engine.optimize(self.show)
+
+    def remove(self, stale: Stale, done: Ingested, *, rehearse: bool) -> int:
+        """Delete the records that files of text no longer hold, or only count them; return how many there are."""
+        if self.is_new:
+            return 0
+        with open_engine(self.target, options=engine_options(self.target, self.options)) as engine:
+            return stale.count(engine) if rehearse else stale.delete(engine, added=done.added > 0)
 
     def rehearse(self, items: Iterator[Item]) -> Ingested:
         """Return what ``store`` would do, and write nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def record_writer(out: str, contract: Contract, vectors: Precision | None, *, re
         JinavecError: the file cannot be written.
         MissingExtra: pyarrow is not installed.
     """
-    path = Path(out)
+    path = Path(os.path.expanduser(out))
     if path.suffix not in (".jsonl", ".parquet"):
         raise UsageError(f"OUT must end in .jsonl or .parquet, not {out!r}")
     if path.exists() and not replace:

@@ -46,6 +46,6 @@ def read_pairs(flag: str, pairs: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"{flag} names {name!r} twice")
         try:
             values[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             values[name] = text
     return values

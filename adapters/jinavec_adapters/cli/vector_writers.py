@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
@@ -49,7 +50,7 @@ def vector_writer(out: str | None, format: Format, dimension: int) -> Generator[
     if out is None:
         yield _Lines(sys.stdout.buffer, format)
         return
-    path = Path(out)
+    path = Path(os.path.expanduser(out))
     if path.suffix not in (".npy", ".jsonl"):
         raise UsageError(f"--out takes a file ending in .npy or .jsonl, not {out!r}")
     with atomic_file(path) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
@@ -20,6 +21,7 @@ from pydantic_settings import (
 )
 
 from jinavec.errors import InvalidInput, brief
+from jinavec.limits import read_toml
 from jinavec.models import ModelProfile, find_model
 from jinavec.settings import Overflow, without_user
 from jinavec.tasks import Role, Task
@@ -160,10 +162,13 @@ class ServerSettings(BaseSettings):
         Raises:
             InvalidInput: a value that cannot be used; says which, and never shows a key.
         """
+        config = None if config is None else os.path.expanduser(config)
         if config is not None and not Path(config).is_file():
-            raise InvalidInput(f"there is no file {str(config)!r}")
+            raise InvalidInput(f"there is no file {config!r}")
         kind = cast("type[Self]", type(cls.__name__, (cls,), {"model_config": SettingsConfigDict(toml_file=config)}))
         try:
+            if config is not None:
+                read_toml(config)  # refuses one without bounds, before pydantic reads it
             return kind(**flags)
         except ValidationError as error:
             raise InvalidInput("; ".join(map(_explain, error.errors(include_url=False)))) from None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jinavec_adapters.cli import main
-from jinavec_adapters.cli.sources import Fields, Item, Rejects, Sources
+from jinavec_adapters.cli.sources import Fields, Item, Reading, Rejects, Sources
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,10 @@ def run(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.M
 def read() -> Read:
     """Read sources to the end."""
 
-    def call(*names: object, fields: Fields | None = None, rejects: Rejects | None = None) -> list[Item]:
-        return list(Sources([str(name) for name in names], fields or Fields(), rejects or Rejects()))
+    def call(
+        *names: object, fields: Fields | None = None, rejects: Rejects | None = None, how: Reading | None = None
+    ) -> list[Item]:
+        return list(Sources([str(name) for name in names], fields or Fields(), rejects or Rejects(), how))
 
     return call
 

@@ -43,7 +43,7 @@ def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: E
         raise UsageError("encode needs --model NAME or --profile FILE.toml; 'jinavec models' lists the names")
     settings = choose_settings(asked)
     rejects = Rejects(skip=read.skip_bad)
-    records = Sources(sources, Fields(read.id_field, read.text_field), rejects)
+    records = Sources(sources, Fields(read.id_field, read.text_field), rejects, read.reading())
     done = 0
     with (
         vector_writer(flags.out, flags.format, settings.dimension) as writer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,7 +67,7 @@ def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:
         profile = find_model(model)
     export_onnx(
         profile,
-        out=flags.out,
+        out=os.path.expanduser(flags.out),
         task=flags.task,
         source=flags.source,
         revision=flags.revision,

@@ -33,7 +33,10 @@ class Distinct:
         self._db.executescript(_TABLE)
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield each id once; raises InvalidRecord as ``Rejects`` does."""
+        """Yield each id once; raises InvalidRecord as ``Rejects`` does.
+
+        Afterwards, ``in`` tells which ids were given.
+        """
         for item in self._items:
             if self._remember(item):
                 yield item
@@ -42,6 +45,10 @@ class Distinct:
             else:
                 id = item.record.id
                 self._rejects(item.place, f"the id {id!r} was already given at {self.place(id)}")
+
+    def __contains__(self, id: str) -> bool:
+        """Return whether an id was given so far."""
+        return self._db.execute("SELECT 1 FROM places WHERE key = ?", (_key(id),)).fetchone() is not None
 
     def place(self, id: str) -> str:
         """Return where the record of an id stood, such as ``notes.jsonl:3``."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.errors import InvalidRecord, brief
+from jinavec.errors import InvalidRecord, brief, first_names
 from jinavec.records import Record
 from jinavec_adapters.cli.sources.rejects import Rejects
 
@@ -83,7 +83,7 @@ class Fields:
         if row.vector is not None or self.vector is None:
             return row.vector
         if self.vector not in row.fields:
-            raise InvalidRecord(f"no field {self.vector!r} for the vector; it has: {_names(row.fields)}")
+            raise InvalidRecord(f"no field {self.vector!r} for the vector; it has: {first_names(row.fields)}")
         given = row.fields.pop(self.vector)
         try:
             vector = np.asarray(given, np.float32)
@@ -95,7 +95,7 @@ class Fields:
 
     def _text(self, fields: dict[str, Any]) -> str:
         if self.text not in fields:
-            raise InvalidRecord(f"no field {self.text!r}; it has: {_names(fields)} (--text-field names another)")
+            raise InvalidRecord(f"no field {self.text!r}; it has: {first_names(fields)} (--text-field names another)")
         text = fields[self.text]
         if not isinstance(text, str):
             raise InvalidRecord(f"the text must be a string, not {brief(text)}")
@@ -103,7 +103,7 @@ class Fields:
 
     def _id(self, fields: dict[str, Any]) -> str:
         if self.id_name not in fields:
-            raise InvalidRecord(f"no field {self.id_name!r} for the id; it has: {_names(fields)}")
+            raise InvalidRecord(f"no field {self.id_name!r} for the id; it has: {first_names(fields)}")
         id = fields[self.id_name]
         if isinstance(id, int) and not isinstance(id, bool):
             return str(id)
@@ -120,8 +120,3 @@ class Fields:
             del own["metadata"]
             return {**cast("dict[str, Any]", merged or {}), **own}
         return own
-
-
-def _names(fields: dict[str, Any]) -> str:
-    names = ", ".join(repr(name) for name in list(fields)[:8])
-    return f"{names}, ..." if len(fields) > 8 else names or "none"

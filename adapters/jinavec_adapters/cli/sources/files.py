@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
-import shutil
+import os
 import sys
 import tempfile
 import zlib
@@ -13,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from jinavec.errors import InvalidInput
+from jinavec.errors import InvalidInput, InvalidRecord, brief
 from jinavec.extras import require
 
 FORMATS = {
@@ -28,7 +29,15 @@ FORMATS = {
     ".md": "markdown",
     ".markdown": "markdown",
 }
+TABLES = ("csv", "tsv")
+TEXTS = ("text", "markdown")
+BINARY = ("parquet", "npy")
 COMPRESSIONS = (".gz", ".zst")
+_IN_MEMORY = 2**23  # bytes of a copy that are not worth a file
+_SPOOLED = 2**30
+"""Bytes that a compressed Parquet file may always have when it is decompressed to disk; beyond, ``_RATIO`` counts."""
+_RATIO = 100
+"""Times that such a file may grow when it is decompressed."""
 
 
 class File(NamedTuple):
@@ -41,24 +50,28 @@ class File(NamedTuple):
     """One of ``COMPRESSIONS``, or empty."""
 
 
-def find_file(path: Path) -> File:
-    """Decide by the suffixes of a path how to read it.
+def find_file(name: str, *, allow_empty: bool = False) -> File:
+    """Decide by the suffixes of a path how to read it; ``~`` is expanded.
 
     Raises:
         InvalidInput: there is no such file, it is empty, or its suffix is unknown.
     """
-    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
-    suffix = (path.with_suffix("") if compression else path).suffix.lower()
+    path = Path(os.path.expanduser(name))
     with reading(str(path)):
         size = path.stat().st_size
-    if suffix not in FORMATS:
+    if (format := format_of(path)) is None:
         raise InvalidInput(
             f"cannot tell the format of {path}; known suffixes: {', '.join(FORMATS)}, each also with"
             f" {' or '.join(COMPRESSIONS)}; standard input (-) is JSON lines"
         )
-    if path.is_file() and size == 0:
+    if path.is_file() and size == 0 and not allow_empty:
         raise InvalidInput(f"{path} is empty")
-    return File(path, FORMATS[suffix], compression)
+    return File(path, format, _compression(path))
+
+
+def format_of(path: Path) -> str | None:
+    """Return a value of ``FORMATS`` by the suffixes of a path, or None."""
+    return FORMATS.get((path.with_suffix("") if _compression(path) else path).suffix.lower())
 
 
 def decompressed(file: File, raw: BinaryIO) -> BinaryIO:
@@ -67,7 +80,50 @@ def decompressed(file: File, raw: BinaryIO) -> BinaryIO:
         return raw
     compressed = gzip.GzipFile(fileobj=raw) if file.compression == ".gz" else _zstd_file(raw)
     stream = cast(BinaryIO, io.BufferedReader(compressed, 1 << 16))
-    return _on_disk(stream) if file.format == "parquet" else stream
+    if file.format != "parquet":
+        return stream
+    return spooled(stream, max(_SPOOLED, _RATIO * file.path.stat().st_size), str(file.path))
+
+
+def recoded(stream: BinaryIO, encoding: str, name: str) -> BinaryIO:
+    """Return the text of a file as UTF-8.
+
+    Raises:
+        InvalidRecord: while it is read, if it is not text of that encoding.
+    """
+    return cast(BinaryIO, io.BufferedReader(_Recoded(stream, encoding, name), 1 << 16))
+
+
+def check_encoding(encoding: str) -> None:
+    """Refuse a name of no text encoding.
+
+    Raises:
+        InvalidInput: there is no such encoding, or none that is read piece by piece.
+    """
+    try:
+        codecs.getincrementaldecoder(encoding)
+        b"a".decode(encoding)
+    except UnicodeError:  # one byte is not enough for it
+        pass
+    except (LookupError, ValueError) as error:
+        raise InvalidInput(f"no text encoding {brief(encoding)}; such as latin-1, cp1252, utf-16, shift_jis") from error
+
+
+def spooled(stream: BinaryIO, limit: int, name: str) -> BinaryIO:
+    """Return a seekable copy of a file, in memory if it is small, else on disk; the caller closes it.
+
+    Raises:
+        InvalidInput: it has more than ``limit`` bytes.
+    """
+    with ExitStack() as stack:
+        copy = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
+        while block := stream.read(1 << 20):
+            copy.write(block)
+            if copy.tell() > limit:
+                raise InvalidInput(f"{name} holds more than {limit:,} bytes: split it")
+        copy.seek(0)
+        stack.pop_all()  # complete
+    return cast(BinaryIO, copy)
 
 
 @contextmanager
@@ -89,6 +145,10 @@ def reading(name: str, compression: str = "") -> Generator[None]:
         raise InvalidInput(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _compression(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
+
+
 def _zstd() -> Any:
     return require("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd", "zstd")
 
@@ -102,11 +162,30 @@ def _zstd_errors(compression: str) -> tuple[type[Exception], ...]:
     return (_zstd().ZstdError,) if compression == ".zst" else ()
 
 
-def _on_disk(stream: BinaryIO) -> BinaryIO:
-    with ExitStack() as stack:
-        copy = stack.enter_context(tempfile.TemporaryFile())
-        with stream:
-            shutil.copyfileobj(stream, copy, 1 << 20)
-        copy.seek(0)
-        stack.pop_all()  # complete: the caller closes it
-    return cast(BinaryIO, copy)
+class _Recoded(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, encoding: str, name: str) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._read = 0
+        self._left = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left and not self._ended:
+            block = self._stream.read(1 << 16)
+            self._ended = not block
+            try:
+                self._left = self._decoder.decode(block, final=self._ended).encode()
+            except UnicodeError as error:
+                reason = error.reason if isinstance(error, UnicodeDecodeError) else error
+                place = f"behind byte {self._read:,}"
+                raise InvalidRecord(f"{self._name}: not {self._encoding}: {reason}, {place}") from error
+            self._read += len(block)
+        part, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(part)] = part
+        return len(part)

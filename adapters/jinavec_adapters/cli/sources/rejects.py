@@ -27,22 +27,26 @@ class Rejects:
         Raises:
             InvalidRecord: such records are not to be skipped.
         """
+        self.whole(InvalidRecord(f"{place}: {reason}" + ("" if self.skip else " (--skip-bad skips such records)")))
+
+    def whole(self, error: InvalidInput) -> None:
+        """Report a file of which nothing can be used, by the error that says so; it is raised unless told to skip."""
         if not self.skip:
-            raise InvalidRecord(f"{place}: {reason} (--skip-bad skips such records)")
+            raise error
         self.count += 1
         if len(self.reasons) < SHOWN:
-            self.reasons.append(f"{place}: {reason}")
+            self.reasons.append(str(error))
 
     def report(self, used: int) -> None:
         """Name the first records that were skipped, on standard error.
 
         Args:
-            used: the records that could be used.
+            used: the records that could be used, or were removed.
 
         Raises:
-            InvalidInput: none could.
+            InvalidInput: some were skipped, and none could be used.
         """
-        if not used:
+        if self.count and not used:
             raise InvalidInput(f"no record could be used; {self.count} were skipped, the first: {self.reasons[0]}")
         for reason in self.reasons:
             note(f"skipped {reason}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from jinavec.errors import InvalidInput
 from jinavec_adapters.cli.sources.fields import Item
@@ -18,7 +17,7 @@ def vectors_beside(items: Iterable[Item], name: str) -> Iterator[Item]:
         InvalidInput: not as many vectors as records; no .npy file; records that have vectors already.
         InvalidVectors: an array of something else.
     """
-    file = find_file(Path(name))
+    file = find_file(name)
     if file.format != "npy":
         raise InvalidInput(f"--vectors takes an .npy file, not {name}")
     with reading(name, file.compression), open(file.path, "rb") as raw:

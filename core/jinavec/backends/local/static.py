@@ -5,6 +5,7 @@ Two kinds of models: the one inside the wordllama package, and any in model2vec'
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -123,7 +124,7 @@ class StaticBackend(Backend):
 def _read_wordllama(source: str) -> Table:
     tokenizers: Any = require("tokenizers", "static")
     safetensors: Any = require("safetensors.numpy", "static")
-    weights = Weights(Path(source).expanduser() if source else _package("wordllama"))
+    weights = Weights(Path(os.path.expanduser(source)) if source else _package("wordllama"))
     vectors = weights.file("weights/l2_supercat_256.safetensors")
     vocabulary = weights.file("tokenizers/l2_supercat_tokenizer_config.json")
     with model_errors(f"cannot read the model in {weights.folder}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def find_weights(settings: EncoderSettings, patterns: Sequence[str], extra: str)
     if not source:
         raise ModelError(f"{profile.name} names no weights; give source= (--source), a folder or a hub name")
     _check_task(source, settings)
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))  # unlike Path.expanduser, it leaves the ~name of nobody as it is
     if folder.is_dir():
         return Weights(folder, _commit(folder) or settings.revision)
     if folder.exists() or not HUB_NAME.fullmatch(source):

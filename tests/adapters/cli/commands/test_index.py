@@ -89,8 +89,11 @@ def test_several_sources_of_every_kind(run: Run, notes: Path, tmp_path: Path, gi
     assert (done.code, done.out[:15]) == (0, "indexed 7 recor")
     with open_engine("faiss:index") as engine:
         digest = hashlib.sha256(b"from standard input").hexdigest()
-        assert engine.get(["a.md#0", "007", digest]) == [
-            Record("a.md#0", "# Newts\n\nA newt is an amphibian.", {"path": "a.md", "passage": 0}),
+        [page] = engine.iterate(filter={"path": "a.md"})
+        [newt] = page
+        metadata = {"root": str(tmp_path / "docs"), "path": "a.md", "passage": 0}
+        assert (newt.text, newt.metadata) == ("# Newts\n\nA newt is an amphibian.", metadata)
+        assert engine.get(["007", digest]) == [
             Record("007", "James", {"year": 1953}),
             Record(digest, "from standard input"),
         ]

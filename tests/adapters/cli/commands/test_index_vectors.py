@@ -13,7 +13,7 @@ import pytest
 
 from jinavec import open_engine
 from jinavec.extras import require
-from jinavec.vectors import binarize, normalize
+from jinavec.vectors import binarize, normalize, to_int8
 from jinavec_integrations.faiss import BinaryIndex
 
 arrow: Any = require("pyarrow", "parquet")
@@ -57,7 +57,7 @@ def test_packed_bits_keep_no_int8_copy(run: Run) -> None:
     assert run("index", "a.npy", "--to", "faiss:index").code == 0  # the index knows its model by now
     refused = run("index", "a.npy", "--to", "faiss:other", "--model", "lexical", "--option", "vectors=int8")
     assert refused.code == 1 and "packed bits of 8" in refused.err
-    refused = run("index", "a.npy", "--to", "qdrant::memory:/x", "--model", "lexical", "--dimension", 64)
+    refused = run("index", "a.npy", "--to", "qdrant:folder/x", "--model", "lexical", "--dimension", 64)
     assert (refused.code, "packed bits" in refused.err) == (2, True)
 
 
@@ -246,3 +246,26 @@ def test_another_engine_takes_floats_too(run: Run) -> None:
     with open_engine(target) as index:
         assert index.count() == 50
         assert index.search(VECTORS[7], 1)[0].record.id == "7"
+
+
+def affine(rows: Any) -> Any:
+    """As sentence-transformers' quantize_embeddings does: the range of each dimension becomes -128 ... 127."""
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    return ((rows - low) / ((high - low) / 255) - 128).astype(np.int8)
+
+
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_int8_is_taken_only_as_encode_writes_it(run: Run, kind: str) -> None:
+    for name, rows, remedy in (
+        ("scaled", to_int8(VECTORS), ""),
+        ("moved", affine(VECTORS), "ask for floats"),
+        ("signed", (binarize(VECTORS).astype(np.int16) - 128).astype(np.int8), "+ 128"),
+        ("bytes", (affine(VECTORS).astype(np.int16) + 128).astype(np.uint8), "ask for floats"),
+    ):
+        file = f"{name}.{kind}"
+        np.save(file, rows) if kind == "npy" else parquet.write_table(arrow.table({"v": fixed(rows)}), file)
+        done = run("index", file, *FLAGS)
+        assert (done.code, remedy in done.err) == (1 if remedy else 0, True)
+        if not remedy:
+            with open_engine("faiss:index") as index:
+                assert (index.count(), index.search(VECTORS[7], 1)[0].record.id) == (2500, "7")
