@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import struct
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -218,3 +219,21 @@ def test_dimensions_and_lists_that_no_model_has(tmp_path: Path) -> None:
     assert not (tmp_path / "index").exists()
     with pytest.raises(InvalidInput, match="nlist"):
         FaissOptions(nlist=10**9)
+
+
+@pytest.mark.parametrize("name", ["records.sqlite", "lock.sqlite"])
+def test_a_forged_journal_names_no_file_to_delete(folder: Path, tmp_path: Path, name: str) -> None:
+    """SQLite deletes the file that the end of a rollback journal names."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    path = bytes(victim)
+    end = struct.pack(">I", 2**31 // 4096 + 1) + path + struct.pack(">II", len(path), sum(path)) + JOURNAL
+    (folder / f"{name}-journal").write_bytes(JOURNAL.ljust(512, b"\0") + end)
+    found = use(folder)
+    assert found
+    assert all("journal" in str(error) for error in found)
+    assert victim.read_text() == "mine"
+
+
+JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""What a rollback journal begins and ends with."""

@@ -1,6 +1,8 @@
 """The Hamming scan: FAISS's kernels over packed bits, wherever they lie.
 
-FAISS never parses our files: it is given checked arrays, so a damaged file cannot make it abort.
+FAISS never parses our files: it is given checked arrays, so a damaged file cannot make it abort. It takes them by
+address (``swig_ptr``) and keeps none of the addresses beyond the call, but for the query of a scanner, which the same
+function sets and uses: so every array lives as long as it is looked at.
 """
 
 from __future__ import annotations

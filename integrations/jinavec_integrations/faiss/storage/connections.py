@@ -17,12 +17,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakSet
 
-from jinavec.errors import EngineError
+from jinavec.errors import EngineError, IndexDamaged
 from jinavec_integrations.faiss.storage.folder import Folder
 
 
 class UnknownOutcome(Exception):
     """A COMMIT failed: whether it took place is decided when the database is opened next, or written next."""
+
+
+def open_database(folder: Folder, name: str, query: str, timeout: float) -> sqlite3.Connection:
+    """Open a database of an index.
+
+    Raises:
+        IndexDamaged: a rollback journal lies beside it, which no index has: SQLite would delete the file that a forged
+            one names (sqlite.org/fileformat2.html, 3).
+    """
+    if folder.stat(f"{name}-journal") is not None:
+        raise IndexDamaged(f"{folder.path / name}-journal is not of a jinavec index: remove it")
+    address = f"{(folder.path / name).as_uri()}?{query}"
+    return sqlite3.connect(address, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 class Connections(ABC):

@@ -57,7 +57,7 @@ def created(path: Path, manifest: Manifest, lock_timeout: float) -> Generator[No
         path.mkdir(parents=True, exist_ok=True)
         folder = Folder(path)
         try:
-            with closing(Lock(folder, WRITE_LOCK)) as lock, lock.held(lock_timeout):
+            with closing(Lock(folder, WRITE_LOCK, lock_timeout)) as lock, lock.held():
                 require_vacant(path)
                 try:
                     _write(folder, manifest)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from jinavec.errors import EngineError, IndexLocked
-from jinavec_integrations.faiss.storage.connections import Connections
+from jinavec_integrations.faiss.storage.connections import Connections, open_database
 from jinavec_integrations.faiss.storage.errors import require_locks
 from jinavec_integrations.faiss.storage.folder import HOLDER, WRITE_LOCK, Folder, write_all
 
@@ -20,40 +20,44 @@ from jinavec_integrations.faiss.storage.folder import HOLDER, WRITE_LOCK, Folder
 class Lock(Connections):
     """A lock of a folder."""
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    def __init__(self, folder: Folder, name: str, timeout: float) -> None:
+        """Take a lock by name, and the seconds to wait for who holds it."""
         super().__init__(folder)
         self._name = name
+        self._timeout = timeout
         self._signed: tuple[int, tuple[int, int] | None] | None = None
 
     @contextmanager
-    def held(self, timeout: float) -> Generator[None]:
+    def held(self) -> Generator[None]:
         """Hold the lock for as long as the context lasts.
-
-        Args:
-            timeout: seconds to wait for who holds it.
 
         Raises:
             IndexLocked: somebody else held it all the time; the message names the process.
-            EngineError: the folder cannot be written.
+            EngineError: the folder cannot be written, or is another one.
         """
         if not os.access(self.folder.path, os.W_OK):
+            self.folder.check()
             raise EngineError(f"{self.folder} is read-only: make it writable, or change a copy of it")
-        with self.connection() as connection:
+        with ExitStack() as stack:
             try:
-                connection.execute(f"PRAGMA busy_timeout = {int(timeout * 1000)}")
-                connection.execute("PRAGMA journal_mode = MEMORY")  # nothing is ever written, so no journal either
-                connection.execute("BEGIN EXCLUSIVE")
+                stack.enter_context(self.connection()).execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
-                raise _locked(self.folder, self._name, timeout) from error
+                raise _locked(self.folder, self._name, self._timeout) from error
             if self._name == WRITE_LOCK:
                 self._sign()
             yield
 
     def connect(self) -> sqlite3.Connection:
-        """Open the database, which stays empty."""
-        return sqlite3.connect(self.folder.path / self._name, timeout=0, isolation_level=None, check_same_thread=False)
+        """Open the database, which stays empty: nothing is ever written, so it needs no journal on the disk either."""
+        connection = open_database(self.folder, self._name, "mode=rwc", self._timeout)
+        try:
+            connection.execute("PRAGMA journal_mode = MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _sign(self) -> None:
         """Write down which process writes: nothing but an error message rests on it, so it may fail."""

@@ -20,7 +20,7 @@ import numpy as np
 from jinavec.errors import InvalidInput, InvalidRecord, brief
 from jinavec.filters import In, Range, Value, is_unicode, match
 from jinavec.records import Record, same_content
-from jinavec_integrations.faiss.storage.connections import Connections, UnknownOutcome
+from jinavec_integrations.faiss.storage.connections import Connections, UnknownOutcome, open_database
 from jinavec_integrations.faiss.storage.errors import is_no_space
 from jinavec_integrations.faiss.storage.filters import Lookup, entries, lookups, read_entry
 from jinavec_integrations.faiss.storage.folder import RECORDS, Folder
@@ -352,18 +352,13 @@ class Transaction:
     def _advance(self, rows: int, deleted: int) -> None:
         if rows or deleted:
             self._connection.execute("UPDATE state SET rows = rows + ?, deleted = deleted + ?", (rows, deleted))
-            self._read_state()
+            self.docids += rows
+            self.deleted += deleted
 
 
 def _connect(folder: Folder, mode: str, *statements: str) -> sqlite3.Connection:
     """Open the database and run statements; those that read make sure that it can be read."""
-    connection = sqlite3.connect(
-        f"{(folder.path / RECORDS).as_uri()}?{mode}",
-        uri=True,
-        timeout=_PATIENCE,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+    connection = open_database(folder, RECORDS, mode, _PATIENCE)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere brings no code that runs
         for statement in statements:

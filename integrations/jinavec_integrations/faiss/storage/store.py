@@ -64,7 +64,6 @@ class Store:
         with reported(path):
             require_index(path)
         self.path = path
-        self._timeout = lock_timeout
         self._writing = threading.RLock()
         self._alive = 0, np.empty(0, np.bool_), 0  # in a generation: the docids with records, as of so many deletions
         self._is_swept = False
@@ -77,8 +76,10 @@ class Store:
                 resources.callback(self.folder.close)
                 self._readers = resources.enter_context(closing(Readers(self.folder)))
                 self._writer = resources.enter_context(closing(Writer(self.folder)))
-                self._write_lock = resources.enter_context(closing(Lock(self.folder, WRITE_LOCK)))
-                self._compaction_lock = resources.enter_context(closing(Lock(self.folder, COMPACTION_LOCK)))
+                self._write_lock = resources.enter_context(closing(Lock(self.folder, WRITE_LOCK, lock_timeout)))
+                self._compaction_lock = resources.enter_context(
+                    closing(Lock(self.folder, COMPACTION_LOCK, lock_timeout))
+                )
                 if not (path / RECORDS).is_file():
                     raise IndexDamaged(f"{path / RECORDS} is missing")
                 Manifest.read(self.folder)
@@ -132,9 +133,8 @@ class Store:
         """
         with self._writing, reported(self.path, "nothing of this call was stored"):
             self._check_open()
-            self._check_folder()
-            with self._write_lock.held(self._timeout):
-                self._check_folder()  # it may have been replaced while this waited
+            with self._write_lock.held():
+                self._check_folder()
                 try:
                     with self._writer.transaction() as transaction:
                         yield transaction, self._prepare(transaction)
@@ -165,8 +165,7 @@ class Store:
         self._check_open()
         self._writer.close_idle()  # and gives back the memory of what it cached
         with reported(self.path, "nothing was compacted"):
-            self._check_folder()
-            with self._compaction_lock.held(self._timeout):
+            with self._compaction_lock.held():
                 self.sweep()
                 yield
 
@@ -265,8 +264,8 @@ class Store:
             transaction.supersede()
             layout.truncate(slots)
         if not self._is_swept:
-            with suppress(IndexLocked), self._compaction_lock.held(0):  # else it is the work of a living one
-                self._sweep(transaction)
+            with suppress(IndexLocked), closing(Lock(self.folder, COMPACTION_LOCK, 0)) as lock, lock.held():
+                self._sweep(transaction)  # where the lock is held, it is the work of a compaction that goes on
             self._is_swept = True
         return layout
 
