@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Generator
@@ -23,6 +24,7 @@ from jinavec_integrations.qdrant.errors import (
     temporary,
     translate,
 )
+from jinavec_integrations.qdrant.local_folder import check_folder
 from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
 from jinavec_integrations.qdrant.presets import Version
@@ -191,7 +193,21 @@ def _local(folder: str) -> Any:
         warnings.filterwarnings("ignore", "Local mode", UserWarning)
         if folder == MEMORY:
             return client(MEMORY, force_disable_check_same_thread=True)
-        return client(path=folder, force_disable_check_same_thread=True)
+        with _paused_collector():
+            check_folder(Path(folder))
+            return client(path=folder, force_disable_check_same_thread=True)
+
+
+@contextmanager
+def _paused_collector() -> Generator[None]:
+    """Open a folder faster: the garbage collector would search the many objects that come to stay, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _remote(location: Location, key: str | None, options: QdrantOptions) -> Any:
