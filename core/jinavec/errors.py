@@ -169,5 +169,8 @@ def warn(message: str) -> None:
 
 def brief(value: object) -> str:
     """Show a value in a message: its repr on one line, cut where it gets long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        text = f"a {type(value).__name__} nested too deeply to be shown"
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
@@ -15,6 +15,15 @@ from typing import Any
 
 from jinavec.errors import EngineError, warn
 from jinavec.extras import require
+from jinavec.http_client import (
+    ENCODINGS,
+    ENGINE_BYTES,
+    ERROR_BYTES,
+    BodyReader,
+    BodyRefused,
+    opening_client,
+    warn_of_clear_text,
+)
 from jinavec_integrations.qdrant.errors import (
     Table,
     folder_errors,
@@ -29,7 +38,7 @@ from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
 from jinavec_integrations.qdrant.presets import Version
 
-_KEYS = ("QDRANT_API_KEY", "JINAVEC_API_KEY")
+_KEY = "QDRANT_API_KEY"
 _OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
 """Methods that take a shard key; a query carries it in itself."""
 _LONGEST_WAIT = 30.0  # seconds, of the growing waits between tries
@@ -49,7 +58,7 @@ class Connection:
         self.location = location
         self._retries = options.retries
         self._shard_key = options.shard_key
-        self._key = next((key for name in _KEYS if (key := os.environ.get(name))), None) if location.url else None
+        self._key = os.environ.get(_KEY) or None if location.url else None
         self._closed = False
         require("qdrant_client", "qdrant")
         with self._own_errors(server_errors() if location.url else folder_errors()):
@@ -212,7 +221,45 @@ def _paused_collector() -> Generator[None]:
 
 def _remote(location: Location, key: str | None, options: QdrantOptions) -> Any:
     client = require("qdrant_client", "qdrant").QdrantClient
-    return client(url=location.url, api_key=key, timeout=options.timeout, check_compatibility=False)
+    hooks = {"request": [_ask_for_encodings], "response": [_bound]}
+    if key:
+        warn_of_clear_text(location.url)
+    with opening_client(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # as just said, with a remedy
+        return client(
+            url=location.url, api_key=key, timeout=options.timeout, check_compatibility=False, event_hooks=hooks
+        )
+
+
+def _ask_for_encodings(request: Any) -> None:
+    request.headers["accept-encoding"] = ENCODINGS
+
+
+def _bound(response: Any) -> None:
+    """Let httpx read no more of an answer than a limit; it has read nothing of it yet."""
+    httpx = require("httpx", "qdrant")
+    is_error = response.status_code >= 300
+    limit = ERROR_BYTES if is_error else ENGINE_BYTES
+    inner = response.stream
+
+    class Bounded(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in inner:
+                try:
+                    yield reader.feed(piece)
+                except BodyRefused as error:
+                    raise httpx.DecodingError(str(error)) from error
+                if reader.is_full:
+                    return
+
+        def close(self) -> None:
+            inner.close()
+
+    try:
+        reader = BodyReader(limit, response.headers.pop("content-encoding", None), cuts=is_error)
+    except BodyRefused as error:
+        raise httpx.DecodingError(str(error)) from error
+    response.stream = Bounded()
 
 
 def _read_version(text: str) -> Version:

@@ -310,7 +310,10 @@ def test_delete(store: BinaryVectorStore) -> None:
 
 @pytest.mark.parametrize("as_function", [False, True])
 def test_delete_by_a_filter(store: BinaryVectorStore, as_function: bool) -> None:
-    dogs: Any = (lambda document: document.metadata["topic"] == "dogs") if as_function else {"topic": "dogs"}
+    def is_dog(document: Document) -> bool:
+        return document.metadata["topic"] == "dogs"
+
+    dogs: Any = is_dog if as_function else {"topic": "dogs"}
     assert store.delete(filter=dogs) is True
     kept = [id for id, metadata in zip(IDS, METADATAS, strict=True) if metadata["topic"] != "dogs"]
     assert [document.id for document in store.get_by_ids(IDS)] == kept
@@ -321,7 +324,8 @@ def test_delete_by_a_filter(store: BinaryVectorStore, as_function: bool) -> None
 
 
 def test_an_empty_filter_deletes_nothing(store: BinaryVectorStore, tmp_path: Path) -> None:
-    for bad in ({}, None):
+    empty: list[Any] = [{}, None]
+    for bad in empty:
         with pytest.raises(InvalidFilter, match="empty filter"):
             store.delete(filter=bad)  # pyright: ignore[reportArgumentType]
         with pytest.raises(InvalidFilter, match="empty filter"):
