@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jinavec.extras import require
-from jinavec.http_client import ENCODINGS, ERROR_BYTES, BodyReader
+from jinavec.http_client import ENCODINGS, ENGINE_SECONDS, ERROR_BYTES, BodyReader
 
 
 def bounded_node(limit: int) -> type[Any]:
@@ -36,7 +36,8 @@ class _BoundedPool:
         body = bytearray()
         try:
             limit = ERROR_BYTES if is_error else self._limit
-            reader = BodyReader(limit, response.headers.get("content-encoding"), cuts=is_error)
+            encoding = response.headers.get("content-encoding")
+            reader = BodyReader(limit, encoding, cuts=is_error, seconds=ENGINE_SECONDS)
             for piece in response.stream(1 << 16, decode_content=False):
                 body += reader.feed(piece)
                 if reader.is_full:

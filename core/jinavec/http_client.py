@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from math import inf
 from urllib.parse import urlsplit
 
 from jinavec.errors import InvalidInput, warn
@@ -18,6 +20,8 @@ ERROR_BYTES = 1 << 16
 """What is read of an answer that is no success; the rest says nothing more."""
 ENGINE_BYTES = 1 << 28
 """The largest answer of an engine, whose records may have texts of any length."""
+ENGINE_SECONDS = 600.0
+"""The longest time that it may take to arrive; each piece of it has the client's own limit."""
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
 
@@ -28,19 +32,22 @@ class BodyRefused(ValueError):
 class BodyReader:
     """Inflates a body piece by piece, and never more of it than a limit."""
 
-    def __init__(self, limit: int, encoding: str | None = None, *, cuts: bool = False) -> None:
+    def __init__(self, limit: int, encoding: str | None = None, *, cuts: bool = False, seconds: float = inf) -> None:
         """Read a body of some content encoding.
 
         Args:
             limit: bytes of the inflated body.
             encoding: the header ``Content-Encoding``.
             cuts: end the body at the limit, in place of refusing it.
+            seconds: from now, for the whole body.
 
         Raises:
             BodyRefused: an encoding that nobody asked for.
         """
         self._limit = self._left = limit
         self._cuts = cuts
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
         name = (encoding or "identity").strip().lower()
         if name not in ("identity", "gzip", "deflate"):
             raise BodyRefused(f"the answer is compressed with {name[:40]!r}, which was not asked for")
@@ -55,8 +62,10 @@ class BodyReader:
         """Return what a piece of the body inflates to.
 
         Raises:
-            BodyRefused: the body is larger than the limit, or not compressed as it says.
+            BodyRefused: the body is larger than the limit, takes too long, or is not compressed as it says.
         """
+        if time.monotonic() > self._end:
+            raise BodyRefused(f"the answer did not end within {self._seconds:g} seconds")
         try:
             data = piece if self._inflater is None else self._inflater.decompress(piece, max(1, self._left + 1))
         except zlib.error as error:
@@ -66,6 +75,18 @@ class BodyReader:
         if self.is_full and not self._cuts:
             raise BodyRefused(f"the answer is larger than {self._limit:,} bytes, more than was asked for")
         return data[: max(0, left)]
+
+
+def checked_key(key: str) -> str:
+    """Return a key without the line break at its end that files and shells leave there.
+
+    Raises:
+        InvalidInput: no header can carry it; the message does not show it.
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise InvalidInput("the API key holds a space, a line break or a character outside ASCII")
+    return key
 
 
 def warn_of_clear_text(url: str) -> None:

@@ -68,6 +68,16 @@ def test_the_key_of_embedding_servers_goes_to_no_engine(engine: str, monkeypatch
     assert "***" in message
 
 
+def test_a_key_that_no_header_can_carry(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENGINES[engine][1], "sk-secret\n")
+    _, server = refused(engine, Attack(once(b"{}"), 401))
+    assert any(b"sk-secret\r\n" in head for head in server.requests)
+    monkeypatch.setenv(ENGINES[engine][1], "sk-secret\r\nX: y")
+    with pytest.raises(InvalidInput, match="a line break") as error:
+        open_engine(f"{engine}:http://127.0.0.1:1/notes", contract=CONTRACT)
+    assert "secret" not in str(error.value)
+
+
 def test_a_key_in_clear_text_is_warned_of(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv(ENGINES[engine][1], "sk-secret")
@@ -75,6 +85,15 @@ def test_a_key_in_clear_text_is_warned_of(engine: str, monkeypatch: pytest.Monke
     with pytest.warns(JinavecWarning, match=r"key for host\.invalid is sent in clear text: use https://host\.invalid"):
         with pytest.raises(EngineError):
             open_engine(f"{engine}:http://host.invalid:1/notes", contract=CONTRACT, options=options)
+
+
+@pytest.mark.parametrize(
+    "location", ["http://h:1/x?key=secret-1", "http://h:1?key=secret-1/notes", "ftp://me:secret-1@h/notes"]
+)
+def test_a_target_is_not_shown_with_its_secrets(engine: str, location: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        open_engine(f"{engine}:{location}", contract=CONTRACT)
+    assert "secret-1" not in str(error.value)
 
 
 def test_certificates_that_are_not_there(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from jinavec.elastic_node import bounded_node
 from jinavec.errors import EngineError, InvalidTarget, InvalidType, brief
 from jinavec.extras import require
-from jinavec.http_client import ENGINE_BYTES, check_certificates, warn_of_clear_text
+from jinavec.http_client import ENGINE_BYTES, check_certificates, checked_key, shown_address, warn_of_clear_text
 from jinavec_integrations.elasticsearch.errors import reported
 from jinavec_integrations.elasticsearch.mapping import Version
 
@@ -49,13 +49,13 @@ class Place:
                 " ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
             )
         if not server or server.endswith(":/"):
-            raise InvalidTarget(f"cannot read {location!r} as the address of an index: {example}")
+            raise InvalidTarget(f"cannot read {shown_address(location)!r} as the address of an index: {example}")
         if "://" in server:
             parts = urlsplit(server)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-                raise InvalidTarget(f"cannot read {server!r} as the address of a server: {example}")
+                raise InvalidTarget(f"cannot read {shown_address(server)!r} as the address of a server: {example}")
         elif not re.fullmatch(r"[^:/\s]*:[A-Za-z0-9+/=]+", server):
-            raise InvalidTarget(f"{server!r} is neither a URL nor a cloud id: {example}")
+            raise InvalidTarget(f"{shown_address(server)!r} is neither a URL nor a cloud id: {example}")
         check_name(index)
         return cls(server, index)
 
@@ -129,7 +129,7 @@ def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
     if certificates := environment.get("ELASTICSEARCH_CA_CERTS"):
         given["ca_certs"] = certificates
     user, password = (environment.get(f"ELASTICSEARCH_{name}") for name in ("USERNAME", "PASSWORD"))
-    key = environment.get("ELASTICSEARCH_API_KEY")
+    key = checked_key(environment.get("ELASTICSEARCH_API_KEY", ""))
     if not key and user and password:
         return given | {"basic_auth": (user, password)}
     if key:
@@ -187,4 +187,4 @@ def check_name(index: str) -> None:
     elif len(index.encode(errors="replace")) > 255:
         problem = "it is longer than 255 bytes"
     if problem:
-        raise InvalidTarget(f"Elasticsearch takes no index named {index[:300]!r}: {problem}")
+        raise InvalidTarget(f"Elasticsearch takes no index named {shown_address(index)!r}: {problem}")

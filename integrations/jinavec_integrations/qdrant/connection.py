@@ -18,9 +18,11 @@ from jinavec.extras import require
 from jinavec.http_client import (
     ENCODINGS,
     ENGINE_BYTES,
+    ENGINE_SECONDS,
     ERROR_BYTES,
     BodyReader,
     BodyRefused,
+    checked_key,
     opening_client,
     warn_of_clear_text,
 )
@@ -58,7 +60,7 @@ class Connection:
         self.location = location
         self._retries = options.retries
         self._shard_key = options.shard_key
-        self._key = os.environ.get(_KEY) or None if location.url else None
+        self._key = checked_key(os.environ.get(_KEY, "")) or None if location.url else None
         self._closed = False
         require("qdrant_client", "qdrant")
         with self._own_errors(server_errors() if location.url else folder_errors()):
@@ -256,7 +258,8 @@ def _bound(response: Any) -> None:
             inner.close()
 
     try:
-        reader = BodyReader(limit, response.headers.pop("content-encoding", None), cuts=is_error)
+        encoding = response.headers.pop("content-encoding", None)
+        reader = BodyReader(limit, encoding, cuts=is_error, seconds=ENGINE_SECONDS)
     except BodyRefused as error:
         raise httpx.DecodingError(str(error)) from error
     response.stream = Bounded()

@@ -147,7 +147,7 @@ class RemoteBackend(Backend):
             address.host,
             partial(HttpTransport.open, self.codec, address, key, self.options.concurrency, self.profile.width),
             key_variable(address.url),
-            (key, *(address.user or ())),
+            (key, *(address.user or ()), address.query),
         )
 
     def _call(self, texts: Sequence[str], task: Task, role: Role, report: Report | None) -> _Call:

@@ -42,10 +42,12 @@ class Transport(Protocol):
 class Address:
     """Where a server is, without secrets."""
 
-    url: str
+    url: str = field(repr=False)
     """The whole address of the route."""
     host: str
     """Host and port, as messages and contracts show it."""
+    query: str = field(repr=False)
+    """What follows the question mark, which may hold a key."""
     user: tuple[str, str] | None = field(repr=False)
     """User name and password, where the address holds them."""
 
@@ -60,7 +62,7 @@ class ServerAccess:
     key_variable: str
     """The environment variable that may hold its key."""
     secrets: tuple[str, ...] = field(default=("",), repr=False)
-    """The key (empty without one), user name and password: what no message may show."""
+    """The key (empty without one), user name and password, query: what no message may show."""
 
 
 def read_address(url: str, path: str) -> Address:
@@ -80,7 +82,7 @@ def read_address(url: str, path: str) -> Address:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"url must be like http://host:port or https://host, not {host or parts.path!r}")
     user = (parts.username or "", parts.password or "") if "@" in parts.netloc else None
-    return Address(urlunsplit((parts.scheme, host, _route(parts.path, path), parts.query, "")), host, user)
+    return Address(urlunsplit((parts.scheme, host, _route(parts.path, path), parts.query, "")), host, parts.query, user)
 
 
 def _route(given: str, path: str) -> str:
@@ -134,6 +136,8 @@ class HttpTransport:
             raise WireError(Reason.UNAVAILABLE, f"no connection: {_words(error)}", code="no_connection") from error
         except httpx.TransportError as error:
             raise WireError(Reason.UNAVAILABLE, f"the connection broke: {_words(error)}") from error
+        except httpx.InvalidURL as error:
+            raise WireError(Reason.INVALID, f"the address cannot be used: {_words(error)}") from error
         except httpx.RequestError as error:
             raise WireError(Reason.INVALID, f"the answer cannot be read: {_words(error)}") from error
         except BodyRefused as error:

@@ -96,6 +96,16 @@ def test_redirects(headers: dict[str, str], said: str) -> None:
     assert "secret" not in str(error.value)
 
 
+def test_a_query_of_the_address_is_not_shown() -> None:
+    """Proxies repeat the address in their errors."""
+    fault = always(Reply({"error": "no route /v1/embeddings?key=secret-1"}, 404))
+    with ScriptedServer("openai", fault=fault) as server, load(server, url=f"{server.url}/v1?key=secret-1") as encoder:
+        with pytest.raises(ServerError) as error:
+            encoder.encode_documents(["a"])
+        assert server.asked[0].path == "/v1/embeddings?key=secret-1"
+    assert "secret-1" not in f"{error.value} {error.value.said} {encoder!r} {encoder.backend!r} {encoder.settings!r}"
+
+
 @pytest.mark.parametrize("backend", ["openai", "elasticsearch"])
 def test_a_key_in_clear_text_is_warned_of(backend: str) -> None:
     for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://h:1"):
