@@ -30,7 +30,7 @@ def exported(framework: str) -> list[Any]:
 
 def names_of(kind: Any) -> Iterator[str]:
     """Public methods whose interface lets any keyword in, those of the framework's base classes too."""
-    ignored = set(dir(pydantic.BaseModel)) | {"to_dict", "to_json", "construct"}
+    ignored = set(dir(pydantic.BaseModel))
     if kind.__name__ == "BinaryRetriever":
         from langchain_core.runnables import RunnableSerializable
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -601,3 +602,13 @@ def test_the_folder_is_an_index_like_any_other(filled: BinaryVectorStore, model:
         encoder = Encoder.from_settings(index.settings or pytest.fail("nothing remembered"))
         (hit,) = index.search(encoder.encode_queries(["cat"])[0], k=1, filter={"topic": "cats", "year": {"lt": 2020}})
         assert (hit.record.id, hit.record.text) == ("oven", CATS)
+
+
+def test_another_model_of_the_same_class_and_width_is_refused(tmp_path: Path) -> None:
+    """``MockEmbedding`` is LlamaIndex's own; its name stands for the model of a service."""
+    library: Any = import_module("llama_index.core")
+    large, small = (library.MockEmbedding(embed_dim=8, model_name=name) for name in ("large", "small"))
+    BinaryVectorStore(tmp_path / "index", embed_model=large).close()
+    with pytest.raises(ContractMismatch, match="MockEmbedding/large.*MockEmbedding/small"):
+        BinaryVectorStore(tmp_path / "index", embed_model=small)
+    BinaryVectorStore(tmp_path / "index", embed_model=large).close()
