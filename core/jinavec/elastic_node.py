@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 from types import SimpleNamespace
 from typing import Any
 
 from jinavec.extras import require
 from jinavec.http_client import ENCODINGS, ENGINE_SECONDS, ERROR_BYTES, BodyReader
+
+_WORDS = 1000
+"""Bytes that are kept of an error longer than any."""
 
 
 def bounded_node(limit: int) -> type[Any]:
@@ -50,10 +54,14 @@ class _BoundedPool:
                 response.close()
         finally:
             response.release_conn()
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        answered.pop("content-encoding", None)
         if is_error:
             body = _without_secrets(body, headers.get("authorization", ""))
-        headers = {name: value for name, value in response.headers.items() if name.lower() != "content-encoding"}
-        return SimpleNamespace(status=response.status, headers=headers, data=bytes(body))
+        if reader.is_full:  # an error that is cut is no JSON any more, and would lose its status with it
+            body = json.dumps({"error": body[:_WORDS].decode("utf-8", "replace")}).encode()
+            answered["content-type"] = "application/json"
+        return SimpleNamespace(status=response.status, headers=answered, data=bytes(body))
 
     def close(self) -> None:
         self._pool.close()

@@ -43,6 +43,13 @@ def test_an_attack_is_one_error(engine: str, name: str) -> None:
         assert "which was not asked for" in message
 
 
+def test_an_error_that_is_cut_keeps_its_status_and_first_words(engine: str) -> None:
+    body = b'{"error": {"type": "parsing", "reason": "no such query ' + b"x" * 100_000 + b'"}}'
+    message, _ = refused(engine, Attack(once(body), 400))
+    assert "no such query" in message
+    assert "400" in message or "bad request" in message
+
+
 @pytest.mark.slow
 def test_no_more_is_read_than_a_limit(engine: str) -> None:
     message, server = refused(engine, ENDLESS)
