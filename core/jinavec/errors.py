@@ -173,7 +173,7 @@ def brief(value: object) -> str:
     try:
         text = " ".join(repr(value).split())
     except RecursionError:
-        return f"a {type(value).__name__}, nested deeply"
+        text = f"a {type(value).__name__} nested too deeply to be shown"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

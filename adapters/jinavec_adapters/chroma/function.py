@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
-from chromadb.utils.embedding_functions import register_embedding_function  # pyright: ignore[reportUnknownVariableType]
+from chromadb.utils.embedding_functions import (
+    known_embedding_functions,  # pyright: ignore[reportUnknownVariableType]
+    register_embedding_function,  # pyright: ignore[reportUnknownVariableType]
+)
 
-from jinavec import Contract, Encoder, EncoderArguments, EncoderSettings, ModelProfile
+from jinavec import Contract, Encoder, EncoderArguments, EncoderSettings, ModelProfile, Task
 from jinavec.errors import InvalidInput
+from jinavec.models import CATALOGUE
 from jinavec.vectors import Float32
 from jinavec_adapters.shared.given import given_encoder
+
+_PLAIN = "jinavec"
 
 
 @register_embedding_function
@@ -23,7 +29,9 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
     ```
 
     Chroma stores the encoder settings, never a key, with the collection: ``client.get_collection("notes")`` restores
-    this function once ``jinavec_adapters.chroma`` has been imported.
+    this function once ``jinavec_adapters.chroma`` has been imported (and, for a ``ModelProfile`` of one's own, once a
+    function of it has been made). All that Chroma compares is the name, so it carries the contract: a collection of
+    one model cannot be opened with another.
     """
 
     def __init__(self, model: str | ModelProfile | Encoder, **arguments: Unpack[EncoderArguments]) -> None:
@@ -34,6 +42,9 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
             JinavecError: what ``Encoder.load`` refuses.
         """
         self._encoder = given_encoder(model, **arguments)
+        name = _name(self._encoder.contract)
+        vars(self)["name"] = lambda: name
+        known_embedding_functions[name] = type(self)
 
     def __call__(self, input: Documents) -> Embeddings:
         """Embed texts as documents."""
@@ -45,8 +56,8 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def name() -> str:
-        """Return the name in Chroma's registry."""
-        return "jinavec"
+        """Return the name in Chroma's registry; that of an object carries its contract."""
+        return _PLAIN
 
     def default_space(self) -> Space:
         """Return cosine: the vectors have unit length."""
@@ -83,6 +94,34 @@ class JinaV5EmbeddingFunction(EmbeddingFunction[Documents]):
             ContractMismatch: each differing field of both.
         """
         _contract(old_config).check(_contract(new_config), ours="the collection", theirs="the new configuration")
+
+
+class _Name(str):
+    """A name that equals that of collections made by jinavec 0.1 too, which carry none of a contract."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) or other == str(_PLAIN)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+def _name(contract: Contract) -> str:
+    return _Name(f"{_PLAIN}-{contract.model}-{contract.task}-{contract.dimension}-{contract.digest}")
+
+
+def _register_catalogue() -> None:
+    """Let Chroma find the function of each name that a model of the catalogue can have."""
+    for profile in CATALOGUE.values():
+        for task in [profile.task] if profile.task else Task:
+            for dimension in profile.dimensions:
+                known_embedding_functions[_name(Contract.of(profile, task, dimension))] = JinaV5EmbeddingFunction
+
+
+_register_catalogue()
 
 
 def _contract(config: dict[str, Any]) -> Contract:

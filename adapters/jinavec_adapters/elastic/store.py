@@ -14,6 +14,7 @@ from jinavec.errors import EngineError, InvalidInput
 from jinavec.extras import require
 from jinavec_adapters.elastic.embedding import AsyncJinaEmbeddingService, JinaEmbeddingService
 from jinavec_adapters.elastic.strategy import AsyncJinaRetrievalStrategy, JinaRetrievalStrategy
+from jinavec_adapters.shared.keywords import refuse_unknown
 from jinavec_integrations.elasticsearch.mapping import contract_of
 
 require("elasticsearch.helpers.vectorstore", "elasticsearch")
@@ -51,6 +52,7 @@ class JinaVectorStore(VectorStore):
             InvalidInput: neither service nor strategy has a contract.
             ContractMismatch: they have different ones.
         """
+        refuse_unknown(super().__init__, how)
         contract = embedding_service and embedding_service.contract
         strategy = retrieval_strategy or JinaRetrievalStrategy(contract=contract)
         self.contract = _one_contract(strategy.contract, contract)
@@ -58,11 +60,13 @@ class JinaVectorStore(VectorStore):
 
     def add_texts(self, texts: list[str], **how: Any) -> list[str]:
         """Store texts as ``VectorStore`` does, if the index has this contract or does not exist yet."""
+        refuse_unknown(super().add_texts, how)
         self._check()
         return super().add_texts(texts, **how)
 
     def search(self, **how: Any) -> list[dict[str, Any]]:
         """Search as ``VectorStore`` does, if the index has this contract."""
+        refuse_unknown(super().search, how)
         self._check()
         return super().search(**how)
 
@@ -84,6 +88,7 @@ class AsyncJinaVectorStore(AsyncVectorStore):
         **how: Any,
     ) -> None:
         """Use an index, as ``JinaVectorStore`` does."""
+        refuse_unknown(super().__init__, how)
         contract = embedding_service and embedding_service.contract
         strategy = retrieval_strategy or AsyncJinaRetrievalStrategy(contract=contract)
         self.contract = _one_contract(strategy.contract, contract)
@@ -91,11 +96,13 @@ class AsyncJinaVectorStore(AsyncVectorStore):
 
     async def add_texts(self, texts: list[str], **how: Any) -> list[str]:
         """Store texts as ``AsyncVectorStore`` does, if the index has this contract or does not exist yet."""
+        refuse_unknown(super().add_texts, how)
         await self._check()
         return await super().add_texts(texts, **how)
 
     async def search(self, **how: Any) -> list[dict[str, Any]]:
         """Search as ``AsyncVectorStore`` does, if the index has this contract."""
+        refuse_unknown(super().search, how)
         await self._check()
         return await super().search(**how)
 

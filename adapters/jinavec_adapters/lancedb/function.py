@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from jinavec import Contract, Encoder
 from jinavec.settings import without_user
 from jinavec_adapters.shared.fields import EncoderFields, Profile
+from jinavec_adapters.shared.keywords import refuse_unknown
 
 
 @register("jinavec")
@@ -64,12 +65,28 @@ class JinaV5EmbeddingFunction(EncoderFields, TextEmbeddingFunction):
         """Return the dimension of the vectors."""
         return self.contract.dimension
 
+    def SourceField(self, **kwargs: Any) -> Any:
+        """Return the field of the texts, with the arguments of pydantic's ``Field``."""
+        refuse_unknown(Field, kwargs)
+        return super().SourceField(**kwargs)
+
+    def VectorField(self, **kwargs: Any) -> Any:
+        """Return the field of the vectors, likewise."""
+        refuse_unknown(Field, kwargs)
+        return super().VectorField(**kwargs)
+
     def generate_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Embed texts as documents."""
+        refuse_unknown(self.generate_embeddings, [*map(repr, args), *kwargs])
         return list(self.encoder.encode_documents(texts))
+
+    def compute_source_embeddings(self, texts: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Embed a text, or several, as documents."""
+        return self.generate_embeddings(self.sanitize_input(texts), *args, **kwargs)
 
     def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Embed a text, or several, as queries."""
+        refuse_unknown(self.compute_query_embeddings, [*map(repr, args), *kwargs])
         return list(self.encoder.encode_queries(self.sanitize_input(query)))
 
     def compute_source_embeddings_with_retry(self, *args: Any, **kwargs: Any) -> list[Any]:

@@ -18,17 +18,20 @@ from langchain_core.vectorstores import VectorStore
 
 from jinavec import Hit, Record
 from jinavec.engine import check_k
-from jinavec.errors import IndexNotFound, InvalidInput, InvalidType, brief
+from jinavec.errors import IndexNotFound, InvalidFilter, InvalidInput, InvalidType, brief
 from jinavec.retrieval import mmr, search_post_filtered
 from jinavec_adapters.langchain.contract import behind_caches, check_foreign
 from jinavec_adapters.langchain.embeddings import JinaV5Embeddings
 from jinavec_adapters.langchain.retriever import BinaryRetriever
 from jinavec_adapters.shared.foreign import foreign_contract
+from jinavec_adapters.shared.keywords import refuse_unknown
 from jinavec_integrations.faiss import BinaryIndex
 
 T = TypeVar("T")
 Filter = Mapping[str, Any] | Callable[[Document], bool]
 """A filter on the metadata (see ``jinavec.filters``), or a function of the document."""
+_NONE: Any = object()
+"""No filter at all, as against an empty one."""
 
 
 class BinaryVectorStore(VectorStore):
@@ -86,6 +89,7 @@ class BinaryVectorStore(VectorStore):
         metadatas: Iterable[dict[str, Any]] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
+        batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """Add texts, replacing those with the same id; all of them, or none on an error.
@@ -94,7 +98,8 @@ class BinaryVectorStore(VectorStore):
             texts: any iterable of strings.
             metadatas: one for each text.
             ids: one for each text; None generates one.
-            kwargs: ignored (LangChain's indexing passes batch_size).
+            batch_size: changes nothing, since the encoder plans its batches; LangChain's indexing passes it.
+            kwargs: refused.
 
         Returns:
             The ids, in the order of the texts.
@@ -102,6 +107,7 @@ class BinaryVectorStore(VectorStore):
         Raises:
             InvalidInput: not one of metadatas or ids for each text, or something that cannot be stored.
         """
+        refuse_unknown(self.add_texts, kwargs)
         records = _make_records(texts, metadatas, ids)
         if records:
             self._add(records, self._embedding.embed_documents([record.text for record in records]))
@@ -113,22 +119,28 @@ class BinaryVectorStore(VectorStore):
         metadatas: Iterable[dict[str, Any]] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
+        batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[str]:
         """``add_texts`` without blocking the event loop."""
+        refuse_unknown(self.aadd_texts, kwargs)
         records = _make_records(texts, metadatas, ids)
         if records:
             vectors = await self._embedding.aembed_documents([record.text for record in records])
             await asyncio.to_thread(self._add, records, vectors)
         return [record.id for record in records]
 
-    def add_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
+    def add_documents(
+        self, documents: Iterable[Document], *, ids: Iterable[str | None] | None = None, **kwargs: Any
+    ) -> list[str]:
         """Add documents as ``add_texts`` does; ``ids`` beats the ids of the documents."""
-        return self.add_texts(**_split(documents, **kwargs))
+        return self.add_texts(**_split(documents, ids), **kwargs)
 
-    async def aadd_documents(self, documents: Iterable[Document], **kwargs: Any) -> list[str]:
+    async def aadd_documents(
+        self, documents: Iterable[Document], *, ids: Iterable[str | None] | None = None, **kwargs: Any
+    ) -> list[str]:
         """``add_documents`` without blocking the event loop."""
-        return await self.aadd_texts(**_split(documents, **kwargs))
+        return await self.aadd_texts(**_split(documents, ids), **kwargs)
 
     @classmethod
     def from_texts(
@@ -139,11 +151,13 @@ class BinaryVectorStore(VectorStore):
         *,
         ids: Iterable[str | None] | None = None,
         path: str | os.PathLike[str] | None = None,
+        batch_size: int | None = None,
         **kwargs: Any,
     ) -> Self:
         """Open or create a store and add texts to it."""
+        refuse_unknown(cls.from_texts, kwargs)
         store = cls(path, embedding=embedding)
-        store.add_texts(texts, metadatas, ids=ids, **kwargs)
+        store.add_texts(texts, metadatas, ids=ids)
         return store
 
     @classmethod
@@ -155,11 +169,13 @@ class BinaryVectorStore(VectorStore):
         *,
         ids: Iterable[str | None] | None = None,
         path: str | os.PathLike[str] | None = None,
+        batch_size: int | None = None,
         **kwargs: Any,
     ) -> Self:
         """``from_texts`` without blocking the event loop."""
+        refuse_unknown(cls.afrom_texts, kwargs)
         store = await asyncio.to_thread(cls, path, embedding=embedding)
-        await store.aadd_texts(texts, metadatas, ids=ids, **kwargs)
+        await store.aadd_texts(texts, metadatas, ids=ids)
         return store
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -170,69 +186,126 @@ class BinaryVectorStore(VectorStore):
         """``get_by_ids`` without blocking the event loop."""
         return await asyncio.to_thread(self.get_by_ids, ids)
 
-    def delete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
-        """Delete documents by id, or all of them without ids; unknown ids are skipped."""
-        if self._index is not None:
-            self._index.delete(filter={"and": []}) if ids is None else self._index.delete(ids)
+    def delete(self, ids: Iterable[str] | None = None, *, filter: Filter = _NONE, **kwargs: Any) -> bool:
+        """Delete documents by id, or those that match a filter, or all of them without either; return True.
+
+        Unknown ids are skipped.
+
+        Raises:
+            InvalidInput: both ids and a filter.
+            InvalidFilter: no filter; or an empty one, which every document matches.
+        """
+        refuse_unknown(self.delete, kwargs)
+        if filter is _NONE:
+            self._delete({"and": []}) if ids is None else self._delete_ids(ids)
+        elif ids is not None:
+            raise InvalidInput("delete takes ids or filter=, not both")
+        else:
+            self._delete(filter)
         return True
 
-    async def adelete(self, ids: Iterable[str] | None = None, **kwargs: Any) -> bool:
+    async def adelete(self, ids: Iterable[str] | None = None, *, filter: Filter = _NONE, **kwargs: Any) -> bool:
         """``delete`` without blocking the event loop."""
-        return await asyncio.to_thread(self.delete, ids, **kwargs)
+        return await asyncio.to_thread(self.delete, ids, filter=filter, **kwargs)
 
-    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+    def similarity_search(
+        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
         """Return the k documents nearest to a query, best first; ``filter`` as in the class."""
-        return _documents(self.similarity_search_with_score(query, k, **kwargs))
+        return _documents(self.similarity_search_with_score(query, k, filter=filter, **kwargs))
 
-    async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+    async def asimilarity_search(
+        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
         """``similarity_search`` without blocking the event loop."""
-        return _documents(await self.asimilarity_search_with_score(query, k, **kwargs))
+        return _documents(await self.asimilarity_search_with_score(query, k, filter=filter, **kwargs))
 
-    def similarity_search_with_score(self, query: str, k: int = 4, **kwargs: Any) -> list[tuple[Document, float]]:
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
         """Return the nearest documents with their cosine similarity in [-1, 1]."""
-        return self._search(self._embedding.embed_query(query), k, **kwargs)
+        refuse_unknown(self.similarity_search_with_score, kwargs)
+        return self._search(self._embedding.embed_query(query), k, filter)
 
     async def asimilarity_search_with_score(
-        self, query: str, k: int = 4, **kwargs: Any
+        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """``similarity_search_with_score`` without blocking the event loop."""
-        return await asyncio.to_thread(self._search, await self._embedding.aembed_query(query), k, **kwargs)
+        refuse_unknown(self.asimilarity_search_with_score, kwargs)
+        return await asyncio.to_thread(self._search, await self._embedding.aembed_query(query), k, filter)
 
-    def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
         """Return the documents nearest to the vector of a query."""
-        return _documents(self._search(embedding, k, **kwargs))
+        refuse_unknown(self.similarity_search_by_vector, kwargs)
+        return _documents(self._search(embedding, k, filter))
 
-    async def asimilarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
+    async def asimilarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
         """``similarity_search_by_vector`` without blocking the event loop."""
-        return _documents(await asyncio.to_thread(self._search, embedding, k, **kwargs))
+        return await asyncio.to_thread(self.similarity_search_by_vector, embedding, k, filter=filter, **kwargs)
 
     def max_marginal_relevance_search(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """Return k of the ``fetch_k`` nearest documents, re-ranked by MMR (see ``jinavec.retrieval.mmr``).
 
         ``lambda_mult`` goes from 0, most diverse, to 1, most relevant.
         """
-        return self._mmr(self._embedding.embed_query(query), k, fetch_k, lambda_mult, **kwargs)
+        refuse_unknown(self.max_marginal_relevance_search, kwargs)
+        return self._mmr(self._embedding.embed_query(query), k, fetch_k, lambda_mult, filter)
 
     async def amax_marginal_relevance_search(
-        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """``max_marginal_relevance_search`` without blocking the event loop."""
+        refuse_unknown(self.amax_marginal_relevance_search, kwargs)
         vector = await self._embedding.aembed_query(query)
-        return await asyncio.to_thread(self._mmr, vector, k, fetch_k, lambda_mult, **kwargs)
+        return await asyncio.to_thread(self._mmr, vector, k, fetch_k, lambda_mult, filter)
 
     def max_marginal_relevance_search_by_vector(
-        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """``max_marginal_relevance_search`` for the vector of a query."""
-        return self._mmr(embedding, k, fetch_k, lambda_mult, **kwargs)
+        refuse_unknown(self.max_marginal_relevance_search_by_vector, kwargs)
+        return self._mmr(embedding, k, fetch_k, lambda_mult, filter)
 
     async def amax_marginal_relevance_search_by_vector(
-        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,
+        **kwargs: Any,
     ) -> list[Document]:
         """``max_marginal_relevance_search_by_vector`` without blocking the event loop."""
-        return await asyncio.to_thread(self._mmr, embedding, k, fetch_k, lambda_mult, **kwargs)
+        refuse_unknown(self.amax_marginal_relevance_search_by_vector, kwargs)
+        return await asyncio.to_thread(self._mmr, embedding, k, fetch_k, lambda_mult, filter)
 
     def as_retriever(self, **kwargs: Any) -> BinaryRetriever:
         """Return a retriever: ``as_retriever(k=3)``, or LangChain's ``search_type`` and ``search_kwargs``."""
@@ -258,11 +331,26 @@ class BinaryVectorStore(VectorStore):
     def _add(self, records: list[Record], vectors: list[list[float]]) -> None:
         self._open(len(vectors[0])).add(records, vectors)
 
-    def _search(self, vector: list[float], k: int, filter: Filter | None = None) -> list[tuple[Document, float]]:
+    def _delete_ids(self, ids: Iterable[str]) -> None:
+        if self._index is not None:
+            self._index.delete(ids)
+
+    def _delete(self, filter: Filter) -> None:
+        if not callable(filter) and not filter:
+            raise InvalidFilter("an empty filter would delete every document; to do that, call delete() alone")
+        if self._index is None:
+            return
+        if callable(filter):
+            pages = self._index.iterate()
+            self._index.delete([record.id for page in pages for record in page if filter(_to_document(record))])
+        else:
+            self._index.delete(filter=filter)
+
+    def _search(self, vector: list[float], k: int, filter: Filter | None) -> list[tuple[Document, float]]:
         return [(_to_document(hit.record), hit.score) for hit in self._nearest(vector, k, filter)]
 
     def _mmr(
-        self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filter | None = None
+        self, vector: list[float], k: int, fetch_k: int, lambda_mult: float, filter: Filter | None
     ) -> list[Document]:
         hits = self._nearest(vector, max(check_k(k), fetch_k), filter)
         stored = self._open(len(vector)).vectors(hit.record.id for hit in hits)
@@ -324,7 +412,7 @@ def _listed(what: str, values: Iterable[T]) -> list[T]:
     return list(values)
 
 
-def _split(documents: Iterable[Document], *, ids: Iterable[str | None] | None = None, **kwargs: Any) -> dict[str, Any]:
+def _split(documents: Iterable[Document], ids: Iterable[str | None] | None) -> dict[str, Any]:
     """Return the arguments of ``add_texts`` for documents."""
     given = list(documents)
     return {

@@ -13,6 +13,7 @@ from jinavec import Encoder, EncoderArguments, ModelProfile
 from jinavec.errors import InvalidInput
 from jinavec_adapters.llama_index.cache import Query, RoleCache
 from jinavec_adapters.shared.fields import EncoderFields
+from jinavec_adapters.shared.keywords import refuse_unknown
 
 
 class EmbeddingArguments(EncoderArguments, total=False):
@@ -115,6 +116,20 @@ class JinaV5Embedding(EncoderFields, BaseEmbedding):
     async def aget_query_embedding(self, query: str) -> list[float]:
         """``get_query_embedding`` without blocking the event loop."""
         return await super().aget_query_embedding(Query(query))
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Embed texts as documents, ``embed_batch_size`` at once."""
+        refuse_unknown(self.get_text_embedding_batch, kwargs)
+        return super().get_text_embedding_batch(texts, show_progress)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """``get_text_embedding_batch`` without blocking the event loop."""
+        refuse_unknown(self.aget_text_embedding_batch, kwargs)
+        return await super().aget_text_embedding_batch(texts, show_progress)
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self.encoder.encode_queries([query])[0].tolist()

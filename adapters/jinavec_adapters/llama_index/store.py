@@ -24,13 +24,15 @@ from numpy.typing import ArrayLike
 
 from jinavec import Contract, Hit, Record, open_engine
 from jinavec.engine import check_k
-from jinavec.errors import InvalidInput, InvalidType, brief
+from jinavec.errors import InvalidFilter, InvalidInput, InvalidType, brief
+from jinavec.filters import FilterDict
 from jinavec.retrieval import mmr, search_post_filtered
 from jinavec_adapters.llama_index import persist
 from jinavec_adapters.llama_index.embedding import JinaV5Embedding
 from jinavec_adapters.llama_index.filters import SplitFilter, all_of, translate
 from jinavec_adapters.llama_index.nodes import DOC_ID, NODE_ID, embedding_of, read_node, write_node
 from jinavec_adapters.shared.foreign import foreign_contract
+from jinavec_adapters.shared.keywords import refuse_unknown
 from jinavec_integrations.faiss import BinaryIndex
 
 _OPTIONS = {
@@ -39,6 +41,8 @@ _OPTIONS = {
 }
 """The supported query modes, and the keyword arguments of each: LlamaIndex's ``vector_store_kwargs``."""
 _PREFETCH = 4.0
+_NONE: Any = object()
+"""No filter at all, as against an empty one."""
 
 
 class BinaryVectorStore(BasePydanticVectorStore):
@@ -105,12 +109,35 @@ class BinaryVectorStore(BasePydanticVectorStore):
             InvalidVectors: a node without an embedding, or with one of another width.
             InvalidRecord: a node that cannot be stored as JSON.
         """
+        refuse_unknown(self.add, kwargs)
         self._index.add([write_node(node) for node in nodes], [embedding_of(node) for node in nodes])
         return [node.node_id for node in nodes]
 
-    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Delete all nodes of a document; an unknown id is skipped."""
-        self._index.delete(filter={DOC_ID: ref_doc_id})
+    def delete(
+        self, ref_doc_id: str | None = None, *, filter: FilterDict | MetadataFilters = _NONE, **delete_kwargs: Any
+    ) -> None:
+        """Delete all nodes of a document, or those whose metadata match a filter; an unknown id is skipped.
+
+        Args:
+            ref_doc_id: the document.
+            filter: in its place, a filter of jinavec or of LlamaIndex.
+            delete_kwargs: refused.
+
+        Raises:
+            InvalidInput: both, or neither.
+            InvalidFilter: no filter; or an empty one, which every node matches.
+        """
+        refuse_unknown(self.delete, delete_kwargs)
+        if (ref_doc_id is None) == (filter is _NONE):
+            raise InvalidInput("delete takes ref_doc_id, or filter=; to delete everything, call clear()")
+        if filter is _NONE:
+            self._index.delete(filter={DOC_ID: cast("str", ref_doc_id)})
+        elif not (filter.filters if isinstance(filter, MetadataFilters) else filter):
+            raise InvalidFilter("an empty filter would delete every node; to do that, call clear()")
+        elif isinstance(filter, MetadataFilters):
+            self.delete_nodes(filters=filter)
+        else:
+            self._index.delete(filter=filter)
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -120,6 +147,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         Raises:
             InvalidInput: neither was given; ``clear`` deletes everything.
         """
+        refuse_unknown(self.delete_nodes, delete_kwargs)
         wanted = translate(filters)
         if node_ids is None and wanted is None:
             raise InvalidInput("delete_nodes needs node_ids or filters; to delete everything, call clear()")
@@ -149,7 +177,8 @@ class BinaryVectorStore(BasePydanticVectorStore):
                 times ``similarity_top_k`` (4), or mmr_prefetch_k.
 
         Raises:
-            InvalidInput: another mode, no embedding, or an unknown option.
+            InvalidInput: another mode, or no embedding.
+            InvalidType: an unknown option.
             InvalidFilter: filters that are not supported.
         """
         if query.mode not in _OPTIONS:
@@ -160,7 +189,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         for name in kwargs:
             if name not in (options := _OPTIONS[query.mode]):
                 has = ", ".join(options) or "none"
-                raise InvalidInput(f"the query mode {query.mode.value!r} has no option {name!r}; it has {has}")
+                raise InvalidType(f"the query mode {query.mode.value!r} has no option {name!r}; it has {has}")
         if query.mode == VectorStoreQueryMode.MMR:
             hits = self._mmr(query, **kwargs)
         else:
@@ -175,9 +204,11 @@ class BinaryVectorStore(BasePydanticVectorStore):
         """``add`` without blocking the event loop."""
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
-    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+    async def adelete(
+        self, ref_doc_id: str | None = None, *, filter: FilterDict | MetadataFilters = _NONE, **delete_kwargs: Any
+    ) -> None:
         """``delete`` without blocking the event loop."""
-        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+        await asyncio.to_thread(self.delete, ref_doc_id, filter=filter, **delete_kwargs)
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any

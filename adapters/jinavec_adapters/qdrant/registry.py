@@ -13,6 +13,7 @@ from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec_adapters.qdrant.document import DocumentOptions
 from jinavec_adapters.qdrant.loaded_models import MODELS, add_models, names
+from jinavec_adapters.shared.keywords import refuse_unknown
 
 
 def register(*encoders: Encoder) -> None:
@@ -80,21 +81,28 @@ def _model_class() -> type[Any]:
             return self._options.dimension
 
         def embed(
-            self, documents: str | Iterable[str], batch_size: int = 256, parallel: int | None = None, **_: Any
+            self, documents: str | Iterable[str], batch_size: int = 256, parallel: int | None = None, **unknown: Any
         ) -> Iterator[Float32]:
-            yield from self._encode(documents, Role.DOCUMENT)
+            refuse_unknown(self.embed, unknown)
+            return self._encode(documents, Role.DOCUMENT)
 
-        def passage_embed(self, texts: Iterable[str], **_: Any) -> Iterator[Float32]:
-            yield from self._encode(texts, Role.DOCUMENT)
+        def passage_embed(
+            self, texts: Iterable[str], batch_size: int = 256, parallel: int | None = None, **unknown: Any
+        ) -> Iterator[Float32]:
+            refuse_unknown(self.passage_embed, unknown)
+            return self._encode(texts, Role.DOCUMENT)
 
-        def query_embed(self, query: str | Iterable[str], **_: Any) -> Iterator[Float32]:
-            yield from self._encode(query, Role.QUERY)
+        def query_embed(
+            self, query: str | Iterable[str], batch_size: int = 256, parallel: int | None = None, **unknown: Any
+        ) -> Iterator[Float32]:
+            refuse_unknown(self.query_embed, unknown)
+            return self._encode(query, Role.QUERY)
 
-        def _encode(self, texts: str | Iterable[str], role: Role) -> Float32:
+        def _encode(self, texts: str | Iterable[str], role: Role) -> Iterator[Float32]:
             self._options.check_role(self._loaded.profile, role)
             if self._encoder is None:
                 self._encoder = self._loaded.encoder(self._options)
-            return self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
+            yield from self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
 
     return JinavecTextEmbedding
 

@@ -6,6 +6,7 @@ from typing import Unpack
 
 from jinavec import Encoder, EncoderArguments, ModelProfile
 from jinavec.errors import InvalidInput
+from jinavec.settings import check_arguments
 
 
 def given_encoder(model: str | ModelProfile | Encoder, **arguments: Unpack[EncoderArguments]) -> Encoder:
@@ -13,10 +14,12 @@ def given_encoder(model: str | ModelProfile | Encoder, **arguments: Unpack[Encod
 
     Raises:
         InvalidInput: an encoder, and arguments that would choose its model again.
+        InvalidType: an unknown argument.
         JinavecError: what ``Encoder.load`` refuses.
     """
     if not isinstance(model, Encoder):
         return Encoder.load(model, **arguments)
+    check_arguments(arguments)
     for name, value in arguments.items():
         if value is not None:
             raise InvalidInput(f"an encoder is given, so its {name} cannot be chosen again")

@@ -13,6 +13,10 @@ from jinavec.wire.fields import loads
 from jinavec.wire.messages import Reason, WireError
 
 LONGEST = 400
+_READ = 1 << 16
+"""Bytes of a body in which they are looked for."""
+_DEPTH = 20
+"""How deep they are looked for in its JSON."""
 """Characters of a server's words that a message repeats."""
 
 _TOO_LARGE = re.compile(
@@ -41,10 +45,16 @@ _BY_STATUS = {
 
 def read_error(status: int, body: bytes) -> WireError:
     """Read the body of an answer that is no success."""
+    body = body[:_READ]
     try:
         values = loads(body)
     except WireError:
         values = _strip_html(body.decode("utf-8", "replace"))
+    return error_of(status, values)
+
+
+def error_of(status: int, values: object) -> WireError:
+    """``read_error``, from JSON that a client has read already."""
     parts = list(_said(values))
     message = " ".join("; ".join(dict.fromkeys(part for part in parts if part)).split())[:LONGEST]
     code = _code(values)
@@ -61,39 +71,41 @@ def _reason(status: int, words: str) -> Reason:
     return Reason.INTERNAL if status >= 500 else Reason.INVALID
 
 
-def _said(values: object) -> Generator[str]:
+def _said(values: object, depth: int = _DEPTH) -> Generator[str]:
     """Find the sentences: ``error``, ``detail`` or ``message``, as a string, an object, or a list of either."""
+    if not depth:
+        return
     if isinstance(values, str):
         yield values
     elif isinstance(values, list):
         for value in cast("list[object]", values):
-            yield from _said(value)
+            yield from _said(value, depth - 1)
     elif isinstance(values, dict):
         table = cast("dict[str, Any]", values)
         for name in ("error", "detail", "message", "reason", "msg", "errors"):
-            yield from _placed(table, name)
+            yield from _placed(table, name, depth - 1)
 
 
-def _placed(table: dict[str, Any], name: str) -> Generator[str]:
+def _placed(table: dict[str, Any], name: str, depth: int) -> Generator[str]:
     """Find the sentences of one field; validation errors also say which field they are about."""
     place = table.get("field") or table.get("loc")
     where = ".".join(map(str, cast("list[object]", place))) if isinstance(place, list) else place
-    for sentence in _said(table.get(name)):
+    for sentence in _said(table.get(name), depth):
         yield f"{where}: {sentence}" if where and name in ("message", "msg") else sentence
 
 
-def _code(values: object) -> str:
+def _code(values: object, depth: int = _DEPTH) -> str:
     """Find the short name: ``code`` where it is a word, else ``type`` or ``error_type``; also inside the error."""
-    if not isinstance(values, dict):
+    if not (isinstance(values, dict) and depth):
         return ""
     table = cast("dict[str, Any]", values)
     for name in ("code", "error_type", "type"):
         if isinstance(table.get(name), str):
-            return table[name]
-    return _code(table.get("error")) or _code(table.get("detail"))
+            return table[name][:LONGEST]
+    return _code(table.get("error"), depth - 1) or _code(table.get("detail"), depth - 1)
 
 
 def _strip_html(text: str) -> str:
-    """Keep the words of an HTML page, as proxies answer."""
-    without_code = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
-    return re.sub(r"<[^>]*>", " ", without_code) if "<" in text else text
+    """Keep the words of an HTML page, as proxies answer; in one pass, whatever is left open in it."""
+    without_code = re.sub(r"<(script|style)\b.*?(?:</\1>|\Z)", " ", text, flags=re.IGNORECASE | re.DOTALL)
+    return re.sub(r"<[^<>]*>?", " ", without_code) if "<" in text else text

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from jinavec.errors import EngineError, InvalidTarget, InvalidType
+from jinavec.elastic_node import bounded_node
+from jinavec.errors import EngineError, InvalidTarget, InvalidType, brief
 from jinavec.extras import require
+from jinavec.http_client import ENGINE_BYTES, check_certificates, checked_key, shown_address, warn_of_clear_text
 from jinavec_integrations.elasticsearch.errors import reported
 from jinavec_integrations.elasticsearch.mapping import Version
 
@@ -47,13 +49,13 @@ class Place:
                 " ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
             )
         if not server or server.endswith(":/"):
-            raise InvalidTarget(f"cannot read {location!r} as the address of an index: {example}")
+            raise InvalidTarget(f"cannot read {shown_address(location)!r} as the address of an index: {example}")
         if "://" in server:
             parts = urlsplit(server)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-                raise InvalidTarget(f"cannot read {server!r} as the address of a server: {example}")
+                raise InvalidTarget(f"cannot read {shown_address(server)!r} as the address of a server: {example}")
         elif not re.fullmatch(r"[^:/\s]*:[A-Za-z0-9+/=]+", server):
-            raise InvalidTarget(f"{server!r} is neither a URL nor a cloud id: {example}")
+            raise InvalidTarget(f"{shown_address(server)!r} is neither a URL nor a cloud id: {example}")
         check_name(index)
         return cls(server, index)
 
@@ -61,28 +63,34 @@ class Place:
         return f"{self.index} at {self.server}"
 
 
-def connect(server: str, *, any_key: bool = True) -> Elasticsearch:
+def connect(server: str) -> Elasticsearch:
     """Return a client of a server, with the credentials of the environment; nothing is sent yet.
 
-    ``ELASTICSEARCH_API_KEY`` (else ``JINAVEC_API_KEY``), or ``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``;
-    ``ELASTICSEARCH_CA_CERTS`` names a file of certificates.
+    ``ELASTICSEARCH_API_KEY``, or ``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``; ``ELASTICSEARCH_CA_CERTS``
+    names a file of certificates.
 
     Args:
         server: a URL or a cloud id.
-        any_key: take ``JINAVEC_API_KEY`` too; not where that is the key of another server.
 
     Raises:
         MissingExtra: elasticsearch or orjson is not installed.
         InvalidTarget: the client does not take the address.
+        InvalidInput: the file of certificates cannot be read.
+
+    Warns:
+        JinavecWarning: the credentials go over plain HTTP to another machine.
     """
     elasticsearch = require("elasticsearch", EXTRA)
     require("orjson", EXTRA)
     where: dict[str, Any] = {"hosts": _with_port(server)} if "://" in server else {"cloud_id": server}
-    credentials, serializer = _credentials(os.environ, any_key), _serializer()
+    credentials, serializer = _credentials(os.environ), _serializer()
+    if "ca_certs" in credentials:
+        check_certificates("ELASTICSEARCH_CA_CERTS")
+    if credentials.keys() & {"api_key", "basic_auth"}:
+        warn_of_clear_text(server)
+    how = {"serializer": serializer, "request_timeout": _TIMEOUT, "retry_on_timeout": True}
     try:
-        return elasticsearch.Elasticsearch(
-            **where, **credentials, serializer=serializer, request_timeout=_TIMEOUT, retry_on_timeout=True
-        )
+        return elasticsearch.Elasticsearch(**where, **credentials, **how, node_class=bounded_node(ENGINE_BYTES))
     except ValueError as error:
         raise InvalidTarget(f"cannot connect to {server!r}: {error}") from error
 
@@ -104,26 +112,27 @@ def server_version(client: Elasticsearch, where: str) -> Version:
     library = require("elasticsearch", EXTRA)
     with reported(where):
         try:
-            version = client.info()["version"]
+            answer: Any = client.info().body
         except library.AuthorizationException:
             return (8, 19)
-    if version.get("build_flavor") == "serverless":
-        return NEWEST
-    found = re.match(r"(\d+)\.(\d+)", version["number"])
-    if found is None:
-        raise EngineError(f"{where}: cannot read the server's version {version['number']!r}")
-    return int(found[1]), int(found[2])
+    try:
+        if answer["version"].get("build_flavor") == "serverless":
+            return NEWEST
+        major, minor, *_ = answer["version"]["number"].split(".")
+        return int(major), int(minor)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise EngineError(f"{where}: cannot read the server's version in {brief(answer)}") from error
 
 
-def _credentials(environment: Mapping[str, str], any_key: bool) -> dict[str, Any]:
+def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if certificates := environment.get("ELASTICSEARCH_CA_CERTS"):
         given["ca_certs"] = certificates
     user, password = (environment.get(f"ELASTICSEARCH_{name}") for name in ("USERNAME", "PASSWORD"))
-    key = environment.get("ELASTICSEARCH_API_KEY")
+    key = checked_key(environment.get("ELASTICSEARCH_API_KEY", ""))
     if not key and user and password:
         return given | {"basic_auth": (user, password)}
-    if key := key or (environment.get("JINAVEC_API_KEY") if any_key else None):
+    if key:
         given["api_key"] = key
     return given
 
@@ -149,7 +158,10 @@ def _serializer() -> Any:
                 return JsonSerializer().json_dumps(data)
 
         def json_loads(self, data: bytes) -> Any:
-            return json.loads(data)
+            try:
+                return json.loads(data)
+            except RecursionError as error:
+                raise ValueError("it is nested too deeply") from error
 
     return Serializer()
 
@@ -175,4 +187,4 @@ def check_name(index: str) -> None:
     elif len(index.encode(errors="replace")) > 255:
         problem = "it is longer than 255 bytes"
     if problem:
-        raise InvalidTarget(f"Elasticsearch takes no index named {index[:300]!r}: {problem}")
+        raise InvalidTarget(f"Elasticsearch takes no index named {shown_address(index)!r}: {problem}")

@@ -15,8 +15,10 @@ from jinavec.errors import (
     InvalidRecord,
     JinavecError,
     Unsupported,
+    brief,
 )
 from jinavec.extras import require
+from jinavec.http_client import BodyRefused
 
 _WORDS = 500
 """Characters of the server's own words that a message repeats."""
@@ -36,17 +38,21 @@ class Fault:
         """Read the body of an answer, or the error of one item of a bulk request."""
         error: Any = _member(body, "error") or body
         if not _is_object(error):
-            return cls(status, "", str(error or "")[:_WORDS])
+            return cls(status, "", _text(error)[:_WORDS])
         causes = _member(error, "root_cause")
-        cause = causes[0] if causes else error
-        reason = str(_member(cause, "reason") or _member(error, "reason") or "")
+        cause: Any = next(iter(cast("list[Any]", causes)), error) if isinstance(causes, list) else error
+        reason = _text(_member(cause, "reason") or _member(error, "reason"))
         while (error := _member(error, "caused_by")) is not None:  # the innermost cause says most
-            if (inner := str(_member(error, "reason") or "")) not in reason:
+            if (inner := _text(_member(error, "reason"))) not in reason:
                 reason = f"{reason}: {inner}"
-        return cls(status, str(_member(cause, "type") or ""), reason[:_WORDS])
+        return cls(status, _text(_member(cause, "type"))[:_WORDS], reason[:_WORDS])
 
     def __str__(self) -> str:
         return f"{self.status} {self.kind}: {self.reason}" if self.kind else f"{self.status}: {self.reason}"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else brief(value) if value else ""
 
 
 def _is_object(value: object) -> bool:
@@ -213,6 +219,8 @@ def reported(where: str) -> Generator[None]:
     library = require("elasticsearch", "elasticsearch")
     try:
         yield
+    except BodyRefused as error:
+        raise EngineError(f"{where}: {error}") from error
     except library.UnsupportedProductError as error:
         raise EngineError(f"{where}: the server is not Elasticsearch: {error}") from error
     except library.ApiError as error:
@@ -227,6 +235,8 @@ def reported(where: str) -> Generator[None]:
     except library.ConnectionError as error:
         raise EngineError(f"{where}: cannot be reached; is the server running there? ({error.message})") from error
     except library.SerializationError as error:
-        raise EngineError(f"{where}: a request or an answer could not be read as JSON: {error.message}") from error
+        raise EngineError(
+            f"{where}: a request or an answer could not be read as JSON: {error.message[:_WORDS]}"
+        ) from error
     except library.TransportError as error:
         raise EngineError(f"{where}: {error}") from error

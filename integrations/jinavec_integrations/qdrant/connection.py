@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
@@ -14,6 +15,17 @@ from typing import Any
 
 from jinavec.errors import EngineError, warn
 from jinavec.extras import require
+from jinavec.http_client import (
+    ENCODINGS,
+    ENGINE_BYTES,
+    ENGINE_SECONDS,
+    ERROR_BYTES,
+    BodyReader,
+    BodyRefused,
+    checked_key,
+    opening_client,
+    warn_of_clear_text,
+)
 from jinavec_integrations.qdrant.errors import (
     Table,
     folder_errors,
@@ -23,11 +35,12 @@ from jinavec_integrations.qdrant.errors import (
     temporary,
     translate,
 )
+from jinavec_integrations.qdrant.local_folder import check_folder
 from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
 from jinavec_integrations.qdrant.presets import Version
 
-_KEYS = ("QDRANT_API_KEY", "JINAVEC_API_KEY")
+_KEY = "QDRANT_API_KEY"
 _OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
 """Methods that take a shard key; a query carries it in itself."""
 _LONGEST_WAIT = 30.0  # seconds, of the growing waits between tries
@@ -47,7 +60,7 @@ class Connection:
         self.location = location
         self._retries = options.retries
         self._shard_key = options.shard_key
-        self._key = next((key for name in _KEYS if (key := os.environ.get(name))), None) if location.url else None
+        self._key = checked_key(os.environ.get(_KEY, "")) or None if location.url else None
         self._closed = False
         require("qdrant_client", "qdrant")
         with self._own_errors(server_errors() if location.url else folder_errors()):
@@ -191,12 +204,65 @@ def _local(folder: str) -> Any:
         warnings.filterwarnings("ignore", "Local mode", UserWarning)
         if folder == MEMORY:
             return client(MEMORY, force_disable_check_same_thread=True)
-        return client(path=folder, force_disable_check_same_thread=True)
+        with _paused_collector():
+            check_folder(Path(folder))
+            return client(path=folder, force_disable_check_same_thread=True)
+
+
+@contextmanager
+def _paused_collector() -> Generator[None]:
+    """Open a folder faster: the garbage collector would search the many objects that come to stay, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _remote(location: Location, key: str | None, options: QdrantOptions) -> Any:
     client = require("qdrant_client", "qdrant").QdrantClient
-    return client(url=location.url, api_key=key, timeout=options.timeout, check_compatibility=False)
+    hooks = {"request": [_ask_for_encodings], "response": [_bound]}
+    if key:
+        warn_of_clear_text(location.url)
+    with opening_client(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # as just said, with a remedy
+        return client(
+            url=location.url, api_key=key, timeout=options.timeout, check_compatibility=False, event_hooks=hooks
+        )
+
+
+def _ask_for_encodings(request: Any) -> None:
+    request.headers["accept-encoding"] = ENCODINGS
+
+
+def _bound(response: Any) -> None:
+    """Let httpx read no more of an answer than a limit; it has read nothing of it yet."""
+    httpx = require("httpx", "qdrant")
+    is_error = response.status_code >= 300
+    limit = ERROR_BYTES if is_error else ENGINE_BYTES
+    inner = response.stream
+
+    class Bounded(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in inner:
+                try:
+                    yield reader.feed(piece)
+                except BodyRefused as error:
+                    raise httpx.DecodingError(str(error)) from error
+                if reader.is_full:
+                    return
+
+        def close(self) -> None:
+            inner.close()
+
+    try:
+        encoding = response.headers.pop("content-encoding", None)
+        reader = BodyReader(limit, encoding, cuts=is_error, seconds=ENGINE_SECONDS)
+    except BodyRefused as error:
+        raise httpx.DecodingError(str(error)) from error
+    response.stream = Bounded()
 
 
 def _read_version(text: str) -> Version:

@@ -46,9 +46,11 @@ def server_errors() -> Table:
         common.QdrantException: _plain,
         httpx.TimeoutException: lambda where, _: EngineError(f"{where}: no answer in time; raise timeout"),
         httpx.ConnectError: lambda where, error: EngineError(f"{where}: the server cannot be reached: {error}"),
+        httpx.DecodingError: _plain,
         httpx.HTTPError: lambda where, error: EngineError(f"{where}: the connection failed: {error!r}"),
         httpx.InvalidURL: _plain,
         json.JSONDecodeError: _not_qdrant,
+        RecursionError: lambda where, _: _not_qdrant(where, "it is nested too deeply"),
         AssertionError: _not_qdrant,  # the client asserts that an answer has a result
     }
 
@@ -117,7 +119,7 @@ def _message(content: bytes) -> str:
     """Return what a server says in an answer, which may come from anything on the way to it."""
     try:
         message = json.loads(content)["status"]["error"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         message = content.decode("utf-8", "replace")
     return " ".join(str(message).split())[:_LONGEST] or "(empty response)"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from jinavec.errors import InvalidTarget
+from jinavec.http_client import shown_address
 
 MEMORY = ":memory:"
 _FORM = "write http://HOST:6333/COLLECTION, DIR/COLLECTION or :memory:/COLLECTION"
@@ -41,10 +42,10 @@ def parse_location(given: str) -> Location:
     """
     place, slash, collection = given.rstrip("/").rpartition("/")
     if not slash or not place or given.startswith("/") and not place.strip("/"):
-        raise InvalidTarget(f"cannot read the target {_shown(given)!r} after qdrant: ; {_FORM}")
+        raise InvalidTarget(f"cannot read the target {shown_address(given)!r} after qdrant: ; {_FORM}")
     collection = unquote(collection) if "://" in place else collection
     if not collection or len(collection) > 255 or _FORBIDDEN.search(collection) or collection in (".", ".."):
-        raise InvalidTarget(f"no Qdrant collection can be named {collection[:100]!r}; {_FORM}")
+        raise InvalidTarget(f"no Qdrant collection can be named {shown_address(collection)!r}; {_FORM}")
     if place == MEMORY:
         return Location(collection, folder=MEMORY)
     if "://" in given:
@@ -57,13 +58,9 @@ def _check_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidTarget(f"not a URL: {_shown(url)!r}: {error}") from error
+        raise InvalidTarget(f"not a URL: {shown_address(url)!r}: {error}") from error
     if "@" in parts.netloc:
         raise InvalidTarget("a Qdrant URL holds no user name or password; give the key in QDRANT_API_KEY")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise InvalidTarget(f"not the URL of a Qdrant server: {url!r}; {_FORM}")
+        raise InvalidTarget(f"not the URL of a Qdrant server: {shown_address(url)!r}; {_FORM}")
     return url
-
-
-def _shown(target: str) -> str:
-    return re.sub(r"//[^/]*@", "//***@", target)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +86,42 @@ def test_mistakes_are_refused() -> None:
         JinaV5EmbeddingFunction(CORE, dimension=64)
     with pytest.raises(InvalidInput, match=r"Encoder\.load"):
         JinaV5EmbeddingFunction(Encoder(TWO_ROLES, CORE.backend)).get_config()
+
+
+def test_a_collection_is_not_opened_with_another_model(client: Any) -> None:
+    made = client.create_collection("notes", embedding_function=JinaV5EmbeddingFunction(TWO_ROLES, dimension=64))
+    made.add(ids=["a"], documents=TEXTS[:1])
+    for other in (
+        JinaV5EmbeddingFunction("lexical", dimension=64),
+        JinaV5EmbeddingFunction(TWO_ROLES, dimension=128),
+        JinaV5EmbeddingFunction(replace(TWO_ROLES, name="other"), dimension=64),
+        JinaV5EmbeddingFunction("lexical", task="clustering", dimension=64),
+    ):
+        for opened in (client.get_collection, client.get_or_create_collection):
+            with pytest.raises(
+                ValueError, match=f"new: jinavec-.* vs persisted: jinavec-{TWO_ROLES.name}-retrieval-64"
+            ):
+                opened("notes", embedding_function=other)
+    same = JinaV5EmbeddingFunction(Encoder.load(TWO_ROLES, dimension=64))
+    assert client.get_or_create_collection("notes", embedding_function=same).count() == 1
+
+
+def test_a_collection_of_0_1_still_opens(client: Any) -> None:
+    """It is stored under the name that every model had."""
+    function = JinaV5EmbeddingFunction("lexical", dimension=64)
+    vars(function)["name"] = lambda: "jinavec"
+    client.create_collection("notes", embedding_function=function).add(ids=["a", "b", "c"], documents=TEXTS)
+    assert client.get_collection("notes").query(query_texts=["ships"], n_results=1)["ids"] == [["b"]]
+    for opened in (client.get_collection, client.get_or_create_collection):
+        again = opened("notes", embedding_function=JinaV5EmbeddingFunction("lexical", dimension=64))
+        assert again.query(query_texts=["ships"], n_results=1)["ids"] == [["b"]]
+
+
+def test_a_new_process_finds_the_function_of_a_collection(tmp_path: Path) -> None:
+    code = "import chromadb, jinavec_adapters.chroma; c = chromadb.PersistentClient(PATH); "
+    made = "f = jinavec_adapters.chroma.JinaV5EmbeddingFunction('lexical', dimension=64); "
+    added = "c.create_collection('notes', embedding_function=f).add(ids=['a', 'b'], documents=['the cat', 'a ship'])"
+    found = "print(c.get_collection('notes').query(query_texts=['ship'], n_results=1)['ids'])"
+    for script, said in ((code + made + added, ""), (code + found, "[['b']]\n")):
+        command = [sys.executable, "-c", script.replace("PATH", repr(str(tmp_path)))]
+        assert subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout == said

@@ -308,6 +308,35 @@ def test_delete(store: BinaryVectorStore) -> None:
     assert [document.page_content for document in store.similarity_search("cats")] == ["a"]
 
 
+@pytest.mark.parametrize("as_function", [False, True])
+def test_delete_by_a_filter(store: BinaryVectorStore, as_function: bool) -> None:
+    def is_dog(document: Document) -> bool:
+        return document.metadata["topic"] == "dogs"
+
+    dogs: Any = is_dog if as_function else {"topic": "dogs"}
+    assert store.delete(filter=dogs) is True
+    kept = [id for id, metadata in zip(IDS, METADATAS, strict=True) if metadata["topic"] != "dogs"]
+    assert [document.id for document in store.get_by_ids(IDS)] == kept
+    assert asyncio.run(store.adelete(filter={"topic": "cats", "number": {"lt": 9}})) is True
+    assert [document.id for document in store.get_by_ids(IDS)] == [
+        id for id in kept if id not in ("id 0", "id 3", "id 6")
+    ]
+
+
+def test_an_empty_filter_deletes_nothing(store: BinaryVectorStore, tmp_path: Path) -> None:
+    empty: list[Any] = [{}, None]
+    for bad in empty:
+        with pytest.raises(InvalidFilter, match="empty filter"):
+            store.delete(filter=bad)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InvalidFilter, match="empty filter"):
+            BinaryVectorStore(tmp_path / "none", embedding=SixWide(size=6)).delete(filter=bad)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidInput, match="not both"):
+        store.delete(["id 1"], filter={"topic": "dogs"})
+    with pytest.raises(InvalidType, match="'id'; it takes: ids, filter"):
+        store.delete(id=["id 1"])
+    assert len(store.get_by_ids(IDS)) == len(IDS)
+
+
 # persistence and contracts
 
 

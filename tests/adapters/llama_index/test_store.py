@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,30 @@ def test_delete_nodes_without_a_choice_deletes_nothing(filled: BinaryVectorStore
     assert len(ids(filled)) == 3
 
 
+@pytest.mark.parametrize("filter", [{"topic": "ships"}, where("topic", "ships")])
+def test_delete_by_a_filter(filled: BinaryVectorStore, filter: Any) -> None:
+    filled.delete(filter=filter)
+    assert ids(filled) == {"oven", "milk"}
+    asyncio.run(filled.adelete(filter={"year": 2021}))
+    assert ids(filled) == {"oven"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"filter": {}},
+        {"filter": None},
+        {"filter": MetadataFilters(filters=[])},
+        {"ref_doc_id": "book", "filter": {"topic": "ships"}},
+    ],
+)
+def test_delete_without_a_choice_deletes_nothing(filled: BinaryVectorStore, choice: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"clear\(\)"):
+        filled.delete(**choice)
+    assert len(ids(filled)) == 3
+
+
 def test_clear_empties_the_store_and_leaves_it_usable(
     filled: BinaryVectorStore, nodes: list[BaseNode], model: JinaV5Embedding
 ) -> None:
@@ -296,7 +321,7 @@ def test_a_query_that_cannot_be_answered_is_refused(filled: BinaryVectorStore, m
         filled.query(VectorStoreQuery(query_embedding=[1.0] * 8))
     with pytest.raises(InvalidInput, match="k must be"):
         filled.query(ask(model, "cat", k=0))
-    with pytest.raises(InvalidInput, match="mmr_threshold"):
+    with pytest.raises(InvalidType, match="mmr_threshold"):
         filled.query(ask(model, "cat"), mmr_threshold=0.5)
 
 
@@ -382,7 +407,6 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "text": ({"mmr_prefetch_factor": "4"}, "mmr_prefetch_factor.*'4'"),
     "k": ({"mmr_prefetch_k": 0}, "at least 1"),
     "threshold": ({"mmr_threshold": 1.5}, "from 0 to 1"),
-    "unknown": ({"lambda_mult": 0.5}, "'lambda_mult'.*mmr_threshold"),
 }
 
 
@@ -393,6 +417,11 @@ def test_options_of_mmr_that_cannot_be_meant_are_refused(
     options, message = BAD_OPTIONS[bad]
     with pytest.raises(InvalidInput, match=message):
         many.query(ask(model, "cat", k=4, mode=VectorStoreQueryMode.MMR), **options)
+
+
+def test_an_option_of_mmr_that_does_not_exist_is_refused(many: BinaryVectorStore, model: JinaV5Embedding) -> None:
+    with pytest.raises(InvalidType, match="'lambda_mult'.*mmr_threshold"):
+        many.query(ask(model, "cat", k=4, mode=VectorStoreQueryMode.MMR), lambda_mult=0.5)
 
 
 BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
@@ -573,3 +602,13 @@ def test_the_folder_is_an_index_like_any_other(filled: BinaryVectorStore, model:
         encoder = Encoder.from_settings(index.settings or pytest.fail("nothing remembered"))
         (hit,) = index.search(encoder.encode_queries(["cat"])[0], k=1, filter={"topic": "cats", "year": {"lt": 2020}})
         assert (hit.record.id, hit.record.text) == ("oven", CATS)
+
+
+def test_another_model_of_the_same_class_and_width_is_refused(tmp_path: Path) -> None:
+    """``MockEmbedding`` is LlamaIndex's own; its name stands for the model of a service."""
+    library: Any = import_module("llama_index.core")
+    large, small = (library.MockEmbedding(embed_dim=8, model_name=name) for name in ("large", "small"))
+    BinaryVectorStore(tmp_path / "index", embed_model=large).close()
+    with pytest.raises(ContractMismatch, match="MockEmbedding/large.*MockEmbedding/small"):
+        BinaryVectorStore(tmp_path / "index", embed_model=small)
+    BinaryVectorStore(tmp_path / "index", embed_model=large).close()

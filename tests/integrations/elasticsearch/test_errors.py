@@ -383,7 +383,7 @@ def test_a_serverless_project_counts_as_the_newest() -> None:
     [
         ({}, None),
         ({"ELASTICSEARCH_API_KEY": "aaa", "JINAVEC_API_KEY": "bbb"}, "ApiKey aaa"),
-        ({"JINAVEC_API_KEY": "bbb"}, "ApiKey bbb"),
+        ({"JINAVEC_API_KEY": "bbb"}, None),
         ({"ELASTICSEARCH_USERNAME": "u", "ELASTICSEARCH_PASSWORD": "p", "JINAVEC_API_KEY": "bbb"}, "Basic dTpw"),
     ],
 )

@@ -74,7 +74,7 @@ def setup(server: Server, flags: SetupFlags) -> None:
         for request in wanted.requests():
             say(f"{request}\n")
         return
-    with closing(connect(server, any_key=False)) as client:  # JINAVEC_API_KEY is the service's
+    with closing(connect(server)) as client:
         set_up_inference(client, wanted, note)
     say(f"inference is set up at {server} for {wanted.contract.model}, {wanted.contract.dimension} dimensions")
 

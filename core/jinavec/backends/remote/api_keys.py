@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from jinavec.errors import InvalidInput
+from jinavec.http_client import checked_key
 
 VENDORS: Mapping[str, str] = MappingProxyType(
     {
@@ -32,8 +32,4 @@ def find_key(url: str, api_key: str | None) -> str:
     Raises:
         InvalidInput: a key that no header can carry; the message does not show it.
     """
-    given = os.environ.get(key_variable(url), "") if api_key is None else api_key
-    key = given.strip()
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise InvalidInput("the API key holds a space, a line break or a character outside ASCII")
-    return key
+    return checked_key(os.environ.get(key_variable(url), "") if api_key is None else api_key)

@@ -25,6 +25,7 @@ from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
 from jinavec.extras import require
+from jinavec.http_client import warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.options import read_options
 from jinavec.settings import EncoderSettings
@@ -140,11 +141,13 @@ class RemoteBackend(Backend):
         require("httpx2", "remote")
         address = read_address(settings.url or self.vendor, self.traits.path)
         key = find_key(address.url, api_key)
+        if key or address.user:
+            warn_of_clear_text(address.url)
         return ServerAccess(
             address.host,
-            partial(HttpTransport.open, self.codec, address, key, self.options.concurrency),
+            partial(HttpTransport.open, self.codec, address, key, self.options.concurrency, self.profile.width),
             key_variable(address.url),
-            (key, *(address.user or ())),
+            (key, *(address.user or ()), address.query),
         )
 
     def _call(self, texts: Sequence[str], task: Task, role: Role, report: Report | None) -> _Call:

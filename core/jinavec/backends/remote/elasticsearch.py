@@ -15,14 +15,19 @@ from jinavec.backends.remote.backend import RemoteBackend
 from jinavec.backends.remote.http import Answer, ServerAccess, read_address
 from jinavec.backends.remote.options import ElasticsearchInferenceOptions
 from jinavec.backends.remote.retries import read_retry_after
+from jinavec.elastic_node import bounded_node
 from jinavec.errors import InvalidInput, UnknownTask
 from jinavec.extras import require
+from jinavec.http_client import BodyRefused, warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task, prompt_name
 from jinavec.wire import elasticsearch
-from jinavec.wire.fields import dumps
+from jinavec.wire.errors import LONGEST, error_of
 from jinavec.wire.messages import EmbedRequest, Reason, WireError
+
+_TEXT = 1 << 16
+"""Bytes that a server may add for a text."""
 
 
 class ElasticsearchBackend(RemoteBackend):
@@ -68,6 +73,10 @@ class ElasticsearchBackend(RemoteBackend):
         host, how, user = _read_cloud(options.cloud_id) if options.cloud_id else _read_url(settings.url)
         key = find_key(settings.url, api_key)
         how |= {"api_key": key} if key else {"basic_auth": user} if user else {}
+        if key or user:
+            warn_of_clear_text(settings.url)
+        texts = options.batch or self.traits.batch
+        how["node_class"] = bounded_node((1 << 20) + texts * (64 * self.profile.width + 6 * _TEXT))
         return ServerAccess(host, partial(_open, library, how, options.concurrency), variable, (key, *(user or ())))
 
 
@@ -88,6 +97,8 @@ class InferenceTransport:
         library = self._library
         try:
             body = await asyncio.get_running_loop().run_in_executor(self._threads, self._perform, request, timeout)
+        except (BodyRefused, RecursionError) as error:
+            raise WireError(Reason.INVALID, f"the answer cannot be read: {error}") from error
         except library.UnsupportedProductError as error:
             raise WireError(Reason.INVALID, "the server is not Elasticsearch") from error
         except library.ApiError as error:
@@ -97,7 +108,9 @@ class InferenceTransport:
         except library.ConnectionError as error:
             raise WireError(Reason.UNAVAILABLE, f"no connection: {error.message}", code="no_connection") from error
         except library.SerializationError as error:
-            raise WireError(Reason.INVALID, f"the answer is not JSON: {error.message}", code="not_json") from error
+            raise WireError(
+                Reason.INVALID, f"the answer is not JSON: {error.message[:LONGEST]}", code="not_json"
+            ) from error
         except library.TransportError as error:
             raise WireError(Reason.INVALID, f"the answer cannot be read: {error.message}") from error
         return Answer(elasticsearch.read_reply(body, request))
@@ -149,6 +162,6 @@ async def _borrow(client: Any, connections: int) -> AsyncGenerator[InferenceTran
 
 
 def _refusal(error: Any) -> WireError:
-    refusal = elasticsearch.CODEC.decode_error(error.meta.status, dumps(error.body))
+    refusal = error_of(error.meta.status, error.body)
     refusal.retry_after = read_retry_after(error.meta.headers.get("retry-after"))
     return refusal

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from jinavec.backends.remote.retries import read_retry_after
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
+from jinavec.http_client import ENCODINGS, ERROR_BYTES, BodyReader, BodyRefused, opening_client, shown_address
 from jinavec.wire.codec import Codec
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
 
@@ -41,10 +42,12 @@ class Transport(Protocol):
 class Address:
     """Where a server is, without secrets."""
 
-    url: str
+    url: str = field(repr=False)
     """The whole address of the route."""
     host: str
     """Host and port, as messages and contracts show it."""
+    query: str = field(repr=False)
+    """What follows the question mark, which may hold a key."""
     user: tuple[str, str] | None = field(repr=False)
     """User name and password, where the address holds them."""
 
@@ -59,7 +62,7 @@ class ServerAccess:
     key_variable: str
     """The environment variable that may hold its key."""
     secrets: tuple[str, ...] = field(default=("",), repr=False)
-    """The key (empty without one), user name and password: what no message may show."""
+    """The key (empty without one), user name and password, query: what no message may show."""
 
 
 def read_address(url: str, path: str) -> Address:
@@ -79,7 +82,7 @@ def read_address(url: str, path: str) -> Address:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"url must be like http://host:port or https://host, not {host or parts.path!r}")
     user = (parts.username or "", parts.password or "") if "@" in parts.netloc else None
-    return Address(urlunsplit((parts.scheme, host, _route(parts.path, path), parts.query, "")), host, user)
+    return Address(urlunsplit((parts.scheme, host, _route(parts.path, path), parts.query, "")), host, parts.query, user)
 
 
 def _route(given: str, path: str) -> str:
@@ -93,48 +96,71 @@ def _route(given: str, path: str) -> str:
 class HttpTransport:
     """Speaks a codec's protocol over connections that are kept open."""
 
-    def __init__(self, client: Any, codec: Codec, url: str) -> None:
+    def __init__(self, client: Any, codec: Codec, url: str, width: int) -> None:
         self._client = client
         self._codec = codec
         self._url = url
+        self._width = width
         self._reading = asyncio.Lock()
 
     @staticmethod
     @asynccontextmanager
-    async def open(codec: Codec, address: Address, key: str, connections: int) -> AsyncGenerator[HttpTransport]:
+    async def open(
+        codec: Codec, address: Address, key: str, connections: int, width: int
+    ) -> AsyncGenerator[HttpTransport]:
         """Open a client; a key wins over the address's user name and password."""
         httpx = require("httpx2", "remote")
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "jinavec"}
+        headers["Accept-Encoding"] = ENCODINGS
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        client = httpx.AsyncClient(
-            headers=headers,
-            auth=None if key or address.user is None else httpx.BasicAuth(*address.user),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            timeout=None,  # one limit for the whole answer, below
-        )
+        with opening_client():
+            client = httpx.AsyncClient(
+                headers=headers,
+                auth=None if key or address.user is None else httpx.BasicAuth(*address.user),
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+                timeout=None,  # one limit for the whole answer, below
+            )
         async with client:
-            yield HttpTransport(client, codec, address.url)
+            yield HttpTransport(client, codec, address.url, width)
 
     async def post(self, request: EmbedRequest, timeout: float) -> Answer:
         """Send a request."""
         httpx = require("httpx2", "remote")
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._client.post(self._url, content=self._codec.encode_requests([request]))
+                answer, body = await self._exchange(request)
         except TimeoutError as error:
             raise WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds") from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
             raise WireError(Reason.UNAVAILABLE, f"no connection: {_words(error)}", code="no_connection") from error
         except httpx.TransportError as error:
             raise WireError(Reason.UNAVAILABLE, f"the connection broke: {_words(error)}") from error
+        except httpx.InvalidURL as error:
+            raise WireError(Reason.INVALID, f"the address cannot be used: {_words(error)}") from error
         except httpx.RequestError as error:
             raise WireError(Reason.INVALID, f"the answer cannot be read: {_words(error)}") from error
+        except BodyRefused as error:
+            raise WireError(Reason.INVALID, str(error)) from error
         if answer.status_code == 200:
             async with self._reading:  # of replies that arrive together one is read at a turn of the loop, and the
                 # next requests go out in between
-                return self._read(answer.content, request, _server(answer.headers))
-        raise self._refusal(answer)
+                return self._read(body, request, _server(answer.headers))
+        raise self._refusal(answer, body)
+
+    async def _exchange(self, request: EmbedRequest) -> tuple[Any, bytes]:
+        """Send a request; of an answer no more is read, and inflated, than its vectors can take."""
+        sent = self._codec.encode_requests([request])
+        async with self._client.stream("POST", self._url, content=sent) as answer:
+            succeeded = answer.status_code == 200
+            limit = largest_reply(request, self._width) if succeeded else ERROR_BYTES
+            reader = BodyReader(limit, answer.headers.get("content-encoding"), cuts=not succeeded)
+            body = bytearray()
+            async for piece in answer.aiter_raw():
+                body += reader.feed(piece)
+                if reader.is_full:
+                    break
+            return answer, bytes(body)
 
     def _read(self, body: bytes, request: EmbedRequest, server: str) -> Answer:
         try:
@@ -144,12 +170,26 @@ class HttpTransport:
             raise
         return Answer(reply, server)
 
-    def _refusal(self, answer: Any) -> WireError:
-        error = self._codec.decode_error(answer.status_code, answer.content)
+    def _refusal(self, answer: Any, body: bytes) -> WireError:
+        error = self._codec.decode_error(answer.status_code, body)
         error.retry_after = read_retry_after(answer.headers.get("retry-after"))
-        if answer.is_redirect:
-            error.message = f"it redirects to {answer.headers.get('location')}; give that address"
+        if answer.status_code in _REDIRECTS:
+            place = answer.headers.get("location")
+            error.message = (
+                f"it redirects to {shown_address(place)}; give that address"
+                if place
+                else f"it redirects (status {answer.status_code}), but its answer has no header Location"
+            )
         return error
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def largest_reply(request: EmbedRequest, width: int) -> int:
+    """Return more bytes than any reply to a request has, its vectors as indented JSON and its texts repeated."""
+    texts = sum(len(text.encode("utf-8", "replace")) for text in request.texts)
+    return (1 << 20) + 64 * width * len(request.texts) + 6 * texts
 
 
 def _server(headers: Mapping[str, str]) -> str:

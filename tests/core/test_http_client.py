@@ -1,0 +1,80 @@
+"""Bodies are read within their limits, whatever they are packed in."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import zlib
+
+import pytest
+
+from jinavec.errors import InvalidInput
+from jinavec.http_client import BodyReader, BodyRefused, check_certificates, opening_client, shown_address
+
+BODY = random.Random(7).randbytes(5000) + bytes(95_000)
+PACKED = {
+    None: BODY,
+    "identity": BODY,
+    "gzip": gzip.compress(BODY),
+    " GZIP ": gzip.compress(BODY),
+    "deflate": zlib.compress(BODY),
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+@pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
+def test_a_body_in_pieces(encoding: str | None, size: int) -> None:
+    packed = PACKED[encoding]
+    pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
+    reader = BodyReader(len(BODY), encoding)
+    assert b"".join(map(reader.feed, pieces)) == BODY
+    assert not reader.is_full
+    reader = BodyReader(len(BODY) - 1, encoding)
+    with pytest.raises(BodyRefused, match="larger than 99,999 bytes"):
+        for piece in pieces:
+            reader.feed(piece)
+    reader = BodyReader(6000, encoding, cuts=True)
+    cut = bytearray()
+    for piece in pieces:
+        cut += reader.feed(piece)
+        if reader.is_full:
+            break
+    assert cut == BODY[:6000]
+
+
+def test_what_cannot_be_read() -> None:
+    with pytest.raises(BodyRefused, match="compressed with 'br', which was not asked for"):
+        BodyReader(10, "br")
+    with pytest.raises(BodyRefused, match="cannot be inflated"):
+        BodyReader(10, "gzip").feed(b"{}")
+    with pytest.raises(BodyRefused, match="did not end within -1 seconds"):
+        BodyReader(10, seconds=-1).feed(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://h/x", "http://h/x"),
+        ("https://me:pw@h:1/x?key=pw#pw", "https://h:1/x?***"),
+        ("/v1?a=pw", "/v1?***"),
+        ("//me:pw@h/" + "x" * 900, "//h/" + "x" * 196),
+    ],
+)
+def test_addresses_are_shown_without_secrets(url: str, shown: str) -> None:
+    assert shown_address(url) == shown
+
+
+def test_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "socks5://me:pw@h:1")
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/not/there")
+    with pytest.raises(InvalidInput, match="SSL_CERT_FILE=/not/there.*HTTPS_PROXY=socks5://h:1"), opening_client():
+        raise ImportError("no socks")
+
+
+def test_a_file_of_certificates(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CERTIFICATES", f"{tmp_path}/junk.pem")
+    with pytest.raises(InvalidInput, match="CERTIFICATES=.*junk.pem is no file of certificates"):
+        check_certificates("CERTIFICATES")
+    monkeypatch.delenv("CERTIFICATES")
+    assert check_certificates("CERTIFICATES") is None
