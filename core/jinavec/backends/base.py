@@ -95,7 +95,14 @@ class Backend(ABC):
 
     async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
         """Embed without blocking the event loop; in a thread, where the backend has no better way."""
-        return await asyncio.to_thread(self.embed, texts, task=task, role=role, report=report)
+
+        def embed() -> Float32:
+            try:
+                return self.embed(texts, task=task, role=role, report=report)
+            except StopIteration as error:  # which no future carries: whoever awaits it would wait for ever
+                raise RuntimeError("the backend raised StopIteration") from error
+
+        return await asyncio.to_thread(embed)
 
     def close(self) -> None:
         """Release resources. Idempotent."""
