@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from jinavec_adapters.server.middleware import STATUS
 
 LARGEST_HEAD = 64 * 1024
 """Bytes of a request line and its headers; also of what stands around a body: sizes of its chunks, and trailers."""
@@ -19,7 +22,7 @@ SLICE = 16 * 1024
 
 
 class Refused(Exception):
-    """A request over a limit, or of no one meaning; raised where the parser calls, it becomes a 400."""
+    """Ends the parser, which makes uvicorn answer 400 and close."""
 
 
 class LimitedConnection(HttpToolsProtocol):
@@ -34,6 +37,7 @@ class LimitedConnection(HttpToolsProtocol):
         """Take what uvicorn gives, the seconds that a client has each time, and how many connections there may be."""
         super().__init__(*arguments, **more)
         self._patience = patience
+        self._keep_alive: int = self.timeout_keep_alive
         self._most = most
         self._reading: asyncio.TimerHandle | None = None
         """Runs while the client must send something in time."""
@@ -44,8 +48,12 @@ class LimitedConnection(HttpToolsProtocol):
         self._answering = False
         self._in_message = False
         self._in_head = False
+        self._deaf = False
+        """Whether a request asked for another protocol: it is answered, and what follows is not read."""
         self._around = 0
         """Bytes since the last one of a body."""
+        self._reason = ""
+        """Why a request is refused."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Wait for the first head."""
@@ -67,7 +75,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self._reading is None and not self._in_message and self._is_answered():
             self._await(LARGEST_HEAD)  # also where only empty lines come
         for start in range(0, len(data), SLICE):
-            if self.transport.is_closing():
+            if self._deaf or self.transport.is_closing():
                 return
             piece, awaited = data[start : start + SLICE], self._reading
             self._around += len(piece)
@@ -77,10 +85,14 @@ class LimitedConnection(HttpToolsProtocol):
             if self._left < 0 or (self._in_message and not self._in_head and self._around > LARGEST_HEAD):
                 self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        """Say why."""
+        super().send_400_response(self._reason or msg)
+
     def on_message_begin(self) -> None:
         """Wait for the head that begins, unless it is awaited already."""
         if len(self.pipeline) >= MOST_PIPELINED:
-            raise Refused
+            self._refuse("too many requests wait on this connection")
         super().on_message_begin()
         self._in_message = self._in_head = True
         if self._reading is None:
@@ -91,20 +103,25 @@ class LimitedConnection(HttpToolsProtocol):
         if not self._in_head:
             self.cycle.keep_alive = False
         elif len(self.headers) >= MOST_HEADERS:
-            raise Refused
+            self._refuse(f"the request has more than {MOST_HEADERS} headers")
         else:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Wait no longer; refuse a request that does not say whom it is for, once."""
-        hosts = [name for name, _ in self.headers if name == b"host"]
+        """Wait no longer; refuse a request without one Host, and a body in a protocol that is spoken nowhere here."""
         assert self.parser is not None
-        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            raise Refused
+        names = [name for name, _ in self.headers]
+        if names.count(b"host") > 1 or (b"host" not in names and self.parser.get_http_version() == "1.1"):
+            self._refuse("a request needs one Host header")
+        self._deaf = self.parser.should_upgrade()
+        if self._deaf and (b"content-length" in names or b"transfer-encoding" in names):
+            self._refuse("no other protocol is spoken here: send no Upgrade header")  # the parser would drop the body
         self._reading = _cancelled(self._reading)
         self._in_head = False
         self._around = 0
         super().on_headers_complete()
+        if self._deaf:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -125,8 +142,10 @@ class LimitedConnection(HttpToolsProtocol):
             )
 
     def on_response_complete(self) -> None:
-        """Wait for the rest of the request, if its answer came before it."""
+        """Wait for the rest of the request, if its answer came before it; rest no longer after a refusal."""
         self._answering = False
+        refused = self.cycle.scope.get(STATUS, 200) >= 400
+        self.timeout_keep_alive = min(math.ceil(self._patience), self._keep_alive) if refused else self._keep_alive
         if not self.flow.write_paused:
             self._writing = _cancelled(self._writing)
         super().on_response_complete()
@@ -145,6 +164,10 @@ class LimitedConnection(HttpToolsProtocol):
         super().resume_writing()
         if not self._answering:
             self._writing = _cancelled(self._writing)
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self._reason = reason
+        raise Refused(reason)
 
     def _is_answered(self) -> bool:
         return not self.cycle or self.cycle.response_complete
