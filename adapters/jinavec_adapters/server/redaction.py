@@ -15,6 +15,8 @@ from jinavec.settings import without_user
 HIDDEN = "(not shown)"
 SHORTEST = 4
 """Characters of a secret: a shorter one would take letters out of other words."""
+LONG_WORD = 8
+"""Characters of a word in a secret that is one by itself, as behind Bearer."""
 
 _OURS = (ElasticsearchInferenceOptions, LexicalOptions, OnnxOptions, StaticOptions, TorchOptions)
 _SHOWN = {f.name for kind in _OURS for f in fields(kind)} - {"client"}
@@ -80,5 +82,6 @@ def _texts(value: object) -> Generator[str]:
         for part in cast("Iterable[object]", value):
             yield from _texts(part)
     elif value is not None and not isinstance(value, bool):
-        yield str(value)
-        yield from _parts(str(value))
+        text = str(value)
+        yield from (text, *(word for word in text.split() if len(word) >= LONG_WORD))
+        yield from _parts(text)

@@ -99,8 +99,11 @@ class Backend(ABC):
         def embed() -> Float32:
             try:
                 return self.embed(texts, task=task, role=role, report=report)
-            except StopIteration as error:  # which no future carries: whoever awaits it would wait for ever
-                raise RuntimeError("the backend raised StopIteration") from error
+            except (
+                StopIteration,
+                GeneratorExit,
+            ) as error:  # no future carries the one, no coroutine lives on with the other
+                raise RuntimeError(f"the backend raised {type(error).__name__}") from error
 
         return await asyncio.to_thread(embed)
 
