@@ -82,7 +82,10 @@ class Handler:
             error = refusal(raised)
             if error.reason in (Reason.INTERNAL, Reason.UNAVAILABLE):
                 _log_failure(raised)
-        return error_response(protocol, error)
+        try:
+            return error_response(protocol, error)
+        finally:
+            del error  # its traceback holds this frame, and the body
 
     async def _body(self, request: Request, protocol: Protocol) -> bytes:
         """Return the body of whoever has a key. An ``Authorization`` decides alone, and before the body is read.

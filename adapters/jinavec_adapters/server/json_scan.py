@@ -21,9 +21,15 @@ WINDOW = 64 * 1024
 LONGEST = 16 * 1024
 """Bytes of a value that is looked for; a longer one is none."""
 
-_QUOTE, _BACKSLASH, _COLON, _COMMA, _OPEN, _CLOSE = b'"\\:,{}'
+_QUOTE, _BACKSLASH, _COLON, _COMMA, _OPEN, _CLOSE, _SPACE = b'"\\:,{} '
 _BRACE = 0x20
 """The bit that makes a brace of a bracket."""
+_LONGEST_LETTER = 6
+"""Bytes of a letter that is written as an escape."""
+_HEX = np.full(256, 16, np.uint8)
+"""The value of a hexadecimal digit; 16 of what is none."""
+_HEX[list(b"0123456789")] = range(10)
+_HEX[list(b"abcdef")] = _HEX[list(b"ABCDEF")] = range(10, 16)
 _EVEN = int.from_bytes(b"\x55" * (WINDOW // 8 + 1), "little")
 """The bits of even places."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -59,24 +65,65 @@ def top_level_text(text: bytes, name: str) -> str | None:
 
     As to every reader, the last of repeated names counts, and letters may be written as escapes.
     """
-    top = b"".join(np.compress(depths <= 1, window).tobytes() for window, _, depths in _windows(text))
-    found = _last(name).match(top)
-    value = found and _STRING.match(top[found.end() : found.end() + LONGEST])
+    found, tail = None, b""
+    for window, outside, depths in _windows(text):
+        top = np.compress((depths <= 1) & ~(outside & (window <= _SPACE)), window)
+        if len(top):
+            part = tail + top.tobytes()
+            place = _behind_last(part, name)
+            found = found if place is None else _string(part[place : place + LONGEST])
+            tail = part[-LONGEST - _LONGEST_LETTER * len(name) - 4 :]  # a value cut off here is read with the next part
+    return found
+
+
+def _behind_last(part: bytes, name: str) -> int | None:
+    """Return where the value of the last such name begins, in a top level without spaces.
+
+    There a string that ends before a colon is a name. A quote behind a backslash begins none.
+    """
+    letters, places = np.frombuffer(part, np.uint8), None
+    if b"\\u00" in part:
+        letters, places = _without_letter_escapes(letters, name)
+    wanted = f'"{name}":'.encode()
+    count = len(letters) - len(wanted) + 1
+    if count < 1:
+        return None
+    same = letters[:count] == wanted[0]
+    for shift in range(1, len(wanted)):
+        same &= letters[shift : shift + count] == wanted[shift]
+    same[1:] &= letters[: count - 1] != _BACKSLASH
+    hits = np.flatnonzero(same)
+    if not len(hits):
+        return None
+    end = int(hits[-1]) + len(wanted)
+    return end if places is None else int(places[end - 1]) + 1
+
+
+def _without_letter_escapes(text: NDArray[np.uint8], name: str) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+    """Write the letters of a name as themselves; return the text, and where each of its bytes stood."""
+    count = max(0, len(text) - _LONGEST_LETTER + 1)
+    found = text[:count] == _BACKSLASH
+    for shift, byte in enumerate(b"u00", 1):
+        found &= text[shift : shift + count] == byte
+    high, low = (np.take(_HEX, text[shift : shift + count]) for shift in (4, 5))
+    codes = high << 4 | low
+    letters = np.zeros(256, np.bool_)
+    letters[list(name.encode())] = True
+    found &= np.take(letters, codes) & (high < 16) & (low < 16)
+    kept = np.ones(len(text), np.bool_)
+    for shift in range(1, _LONGEST_LETTER):
+        kept[shift : shift + count] &= ~found
+    plain = text.copy()
+    np.copyto(plain[:count], codes, where=found)
+    return np.compress(kept, plain), np.flatnonzero(kept)
+
+
+def _string(text: bytes) -> str | None:
+    match = _STRING.match(text)
     try:
-        return loads(value[0]) if value else None
+        return loads(match[0]) if match else None
     except WireError:
         return None
-
-
-def _last(name: str) -> re.Pattern[bytes]:
-    """Match up to the value of the last such name.
-
-    No quote that begins a string follows a backslash, and none that ends one is followed by a letter, so that a match
-    is a whole string; and what is left of the top level shows no value of another level as a name, since of that value
-    its last bracket stays.
-    """
-    letters = "".join(rf"(?:{letter}|\\u(?i:{ord(letter):04x}))" for letter in name)
-    return re.compile(rf'.*"(?<!\\"){letters}"[ \t\r\n]*+:[ \t\r\n]*+'.encode(), re.DOTALL)
 
 
 def _windows(text: bytes) -> Generator[tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int32]]]:
