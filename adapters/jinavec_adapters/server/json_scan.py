@@ -67,7 +67,8 @@ def top_level_text(text: bytes, name: str) -> str | None:
     """
     found, tail = None, b""
     for window, outside, depths in _windows(text):
-        top = np.compress((depths <= 1) & ~(outside & (window <= _SPACE)), window)
+        kept = (depths <= 1) & ~(outside & (window <= _SPACE))
+        top = window if kept.all() else np.compress(kept, window)
         if len(top):
             part = tail + top.tobytes()
             place = _behind_last(part, name)
@@ -105,16 +106,17 @@ def _without_letter_escapes(text: NDArray[np.uint8], name: str) -> tuple[NDArray
     found = text[:count] == _BACKSLASH
     for shift, byte in enumerate(b"u00", 1):
         found &= text[shift : shift + count] == byte
-    high, low = (np.take(_HEX, text[shift : shift + count]) for shift in (4, 5))
-    codes = high << 4 | low
+    at = np.flatnonzero(found)
+    high, low = _HEX[text[at + 4]], _HEX[text[at + 5]]
     letters = np.zeros(256, np.bool_)
     letters[list(name.encode())] = True
-    found &= np.take(letters, codes) & (high < 16) & (low < 16)
+    ours = np.flatnonzero(letters[high << 4 | low] & (high < 16) & (low < 16))
+    at, codes = at[ours], (high << 4 | low)[ours]
+    plain = text.copy()
+    plain[at] = codes
     kept = np.ones(len(text), np.bool_)
     for shift in range(1, _LONGEST_LETTER):
-        kept[shift : shift + count] &= ~found
-    plain = text.copy()
-    np.copyto(plain[:count], codes, where=found)
+        kept[at + shift] = False
     return np.compress(kept, plain), np.flatnonzero(kept)
 
 
