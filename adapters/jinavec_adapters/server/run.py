@@ -43,7 +43,7 @@ _FAILURE = "failure"
 
 
 def serve(settings: ServerSettings) -> None:
-    """Serve until SIGTERM or SIGINT; shuts down gracefully: accepted requests are answered first.
+    """Serve until SIGTERM, SIGINT or SIGHUP; shuts down gracefully: accepted requests are answered first.
 
     Raises:
         JinavecError: a model cannot be loaded, or the address cannot be had; nothing listens then.

@@ -109,8 +109,8 @@ class ConfigFlags:
 def serve(models: ModelFlags, server: ServerFlags, more: ConfigFlags) -> None:
     """Serve models over HTTP.
 
-    Clients may speak EIS, Qdrant inference, Jina, OpenAI, TEI or Cohere. Shuts down gracefully on SIGTERM. See --check
-    for every setting.
+    Clients may speak EIS, Qdrant inference, Jina, OpenAI, TEI or Cohere. Shuts down gracefully on SIGTERM and SIGHUP.
+    See --check for every setting.
     """
     from jinavec_adapters.server import ServerSettings, serve
 
