@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from jinavec.backends import ElasticsearchInferenceOptions, LexicalOptions, OnnxOptions, StaticOptions, TorchOptions
@@ -29,14 +29,17 @@ def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_address(text: str) -> str:
-    """Return an address without user, password, query and fragment; any other text as it is."""
-    return re.split("[?#]", without_user(text), maxsplit=1)[0] if "://" in text else text
+    """Return an address without user, password, query and fragment."""
+    return re.split("[?#]", without_user(text), maxsplit=1)[0]
 
 
 def hidden_texts(options: Mapping[str, Any], addresses: Iterable[str]) -> Generator[str]:
     """Yield all that ``shown_options`` and ``shown_address`` leave out."""
     for name, value in options.items():
-        yield from _texts(value) if name not in _SHOWN else _parts(str(value))
+        if name not in _SHOWN:
+            yield from _texts(value)
+        elif _is_address(value):
+            yield from _parts(value)
     for address in addresses:
         yield from _parts(address)
 
@@ -56,15 +59,17 @@ class Redaction:
 
 
 def _shown(value: object) -> object:
-    return shown_address(value) if isinstance(value, str) else value
+    return shown_address(value) if _is_address(value) else value
+
+
+def _is_address(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and "://" in value
 
 
 def _parts(address: str) -> Generator[str]:
     """Yield user, password, query and fragment of an address, whole and in parts."""
-    if "://" not in address:
-        return
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(address if "//" in address else f"//{address}")
     except ValueError:
         yield address
         return
@@ -84,4 +89,5 @@ def _texts(value: object) -> Generator[str]:
     elif value is not None and not isinstance(value, bool):
         text = str(value)
         yield from (text, *(word for word in text.split() if len(word) >= LONG_WORD))
-        yield from _parts(text)
+        if _is_address(text):
+            yield from _parts(text)

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic import field_serializer as serializer
 from pydantic_settings import (
     BaseSettings,
@@ -37,6 +46,8 @@ def _split(value: object) -> object:
 
 def _named(values: object) -> object:
     """Take a bare name for a model."""
+    if isinstance(values, str) and values.lstrip().startswith(("[", "{")):
+        raise ValueError("models are names with commas between them; tables of models stand in the file of --config")
     values = _split(values)
     return [{"name": v} if isinstance(v, str) else v for v in values] if isinstance(values, list) else values  # pyright: ignore[reportUnknownVariableType]
 
@@ -66,8 +77,8 @@ class ServedModel(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     @serializer("url", "source", when_used="json")
-    def _show_address(self, address: str) -> str:
-        return shown_address(address)
+    def _show_address(self, address: str, info: FieldSerializationInfo) -> str:
+        return shown_address(address) if info.field_name == "url" or "://" in address else address
 
     @serializer("options", when_used="json")
     def _show_options(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +87,8 @@ class ServedModel(BaseModel):
     @property
     def secrets(self) -> list[str]:
         """What nobody shall read of the options and addresses."""
-        return list(hidden_texts(self.options, (self.url, self.source)))
+        addresses = (self.url, self.source if "://" in self.source else "")
+        return list(hidden_texts(self.options, addresses))
 
     @property
     def accelerator(self) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from jinavec.wire import cohere, eis, openai, qdrant, tei
 from jinavec_adapters.cli import main
 from jinavec_adapters.server import ServerSettings
 
-from .conftest import Server, free_port
+from .conftest import COMMAND, Server, free_port
 
 KEY, OTHER = "a-secret-key-of-ours", "another-secret-key"
 BODIES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -148,6 +149,24 @@ def test_secrets_of_a_model_are_in_no_log(server: Server, start: Any, tmp_path: 
         assert own.stop() == 0
     printed = b"".join(own.lines).decode()
     assert "hide" not in printed and "(not shown)" in printed
+
+
+@pytest.mark.parametrize("url", ["hide-user:hide-word@host:1", "ftp://hide-user:hide-word@host?a=hide-query"])
+def test_an_address_that_is_refused_hides_its_secrets(tmp_path: Path, url: str) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text(
+        SECRETS.format(port=free_port(), url=url).replace("?access=hide-query#hide-fragment", ""), "utf-8"
+    )
+    code, shown, _ = check("--config", config)
+    assert code == 0 and "hide" not in json.dumps(shown)
+    ended = subprocess.run([COMMAND, "serve", "--config", config], capture_output=True, text=True, check=False)
+    assert ended.returncode and "jinavec: error" in ended.stderr and "hide" not in ended.stdout + ended.stderr
+
+
+def test_tables_of_models_in_the_environment_are_refused_unread() -> None:
+    models = '[{"options": {"api_key": "hide-key"}, "name": "lexical"}]'
+    code, _, said = check(JINAVEC_SERVE_MODELS=models)
+    assert code == 2 and "--config" in said and "hide" not in said
 
 
 def test_options_that_may_be_secret_are_not_shown(tmp_path: Path) -> None:
