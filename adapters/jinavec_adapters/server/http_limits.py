@@ -155,7 +155,8 @@ class LimitedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Give the client its time to read, from the first byte of the answer that it has not taken."""
         super().pause_writing()
-        self._answering = True
+        begun = not self._is_answered() and self.cycle.response_started
+        self._answering = begun or bool(self.pipeline)  # else it is the word to continue, or a refusal
         if self._writing is None:
             self._writing = self.loop.call_later(self._patience, self.transport.abort)
 
