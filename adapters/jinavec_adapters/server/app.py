@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 
 import jinavec
@@ -14,6 +15,7 @@ from jinavec.tasks import Role
 from jinavec.wire import eis
 from jinavec.wire.fields import dumps
 from jinavec.wire.messages import Reason, WireError
+from jinavec_adapters.server.admission import Admission
 from jinavec_adapters.server.auth import ApiKeys, sent_keys
 from jinavec_adapters.server.embedding import Embedding
 from jinavec_adapters.server.handler import Handler, error_response, note
@@ -32,16 +34,27 @@ def create_app(settings: ServerSettings, models: Models, metrics: Metrics) -> Fa
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
+        handler.close()
         models.close()
 
-    app = FastAPI(title="jinavec", version=jinavec.__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="jinavec",
+        version=jinavec.__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,  # which would name the host that the request names
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
     keys = ApiKeys(settings.keys())
     handler = Handler(settings, keys, Embedding(models, settings), metrics)
     for path, (protocol, role) in ROUTES.items():
         app.add_api_route(path, _embed(handler, protocol, role), methods=["POST"], **_described(protocol))
     _add_metadata(app, keys, models, settings)
     _add_operations(app, keys, models, metrics)
+    _add_public(app, ApiKeys(()) if settings.public_info else keys, models)
     app.add_exception_handler(HTTPException, _http_error)  # pyright: ignore[reportArgumentType]
+    app.add_middleware(Admission, metrics=metrics)
     app.add_middleware(AccessLog, metrics=metrics)
     return app
 
@@ -72,13 +85,10 @@ def _add_metadata(app: FastAPI, keys: ApiKeys, models: Models, settings: ServerS
 
 
 def _add_operations(app: FastAPI, keys: ApiKeys, models: Models, metrics: Metrics) -> None:
-    """Add what operators ask; whether the server lives, and is ready, needs no key."""
+    """Add what operators ask; whether the server lives needs no key."""
 
     async def health(request: Request) -> Response:
         return _json(dumps({"status": "ok"}))
-
-    async def ready(request: Request) -> Response:
-        return _json(dumps({"status": "ready", "models": models.describe()}))
 
     async def show_metrics(request: Request) -> Response:
         response = _guarded(OPENAI, keys, request, metrics.render)
@@ -86,8 +96,30 @@ def _add_operations(app: FastAPI, keys: ApiKeys, models: Models, metrics: Metric
             response.headers["content-type"] = "text/plain; version=0.0.4; charset=utf-8"
         return response
 
-    for path, endpoint in (("/health", health), ("/ready", ready), ("/metrics", show_metrics)):
+    for path, endpoint in (("/health", health), ("/metrics", show_metrics)):
         app.add_api_route(path, endpoint, response_class=Response, tags=["operators"])
+
+
+def _add_public(app: FastAPI, keys: ApiKeys, models: Models) -> None:
+    """Add what tells of the server and its models; whether it is ready needs no key, what is ready does."""
+
+    async def ready(request: Request) -> Response:
+        listed = {"models": models.describe()} if keys.know(sent_keys(request.headers)) else {}
+        return _json(dumps({"status": "ready", **listed}))
+
+    async def document(request: Request) -> Response:
+        return _guarded(OPENAI, keys, request, lambda: dumps(app.openapi()))
+
+    async def docs(request: Request) -> Response:
+        page = get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
+        response = _guarded(OPENAI, keys, request, lambda: bytes(page.body))
+        if response.status_code == 200:
+            response.headers["content-type"] = "text/html; charset=utf-8"
+        return response
+
+    app.add_api_route("/ready", ready, response_class=Response, tags=["operators"])
+    app.add_api_route("/openapi.json", document, include_in_schema=False)
+    app.add_api_route("/docs", docs, include_in_schema=False)
 
 
 def _guarded(protocol: Protocol, keys: ApiKeys, request: Request, answer: Callable[[], bytes]) -> Response:

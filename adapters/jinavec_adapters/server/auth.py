@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import Headers
 
@@ -17,20 +17,20 @@ class ApiKeys:
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]
 
-    def check(self, sent: Iterable[str]) -> None:
-        """Refuse whoever shows no key that is ours; how long that takes says nothing about the keys.
+    def know(self, sent: Iterable[str]) -> bool:
+        """Return whether one of some keys is ours, or none is needed; how long that takes says nothing about them."""
+        same = [hmac.compare_digest(_digest(key), own) for key in sent for own in self._digests]
+        return any(same) or not self._digests
+
+    def check(self, sent: Sequence[str]) -> None:
+        """Refuse whoever shows no key that is ours.
 
         Raises:
             WireError: no key, or an unknown one.
         """
-        if not self._digests:
-            return
-        digests = [_digest(key) for key in sent]
-        if not digests:
-            raise WireError(Reason.UNAUTHORIZED, "missing API key: send Authorization: Bearer KEY")
-        same = [hmac.compare_digest(digest, own) for digest in digests for own in self._digests]
-        if not any(same):
-            raise WireError(Reason.UNAUTHORIZED, "invalid API key")
+        if not self.know(sent):
+            words = "invalid API key" if sent else "missing API key: send Authorization: Bearer KEY"
+            raise WireError(Reason.UNAUTHORIZED, words)
 
 
 def sent_keys(headers: Headers) -> list[str]:

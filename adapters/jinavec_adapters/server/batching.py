@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jinavec import Encoder
-from jinavec.errors import ServerError
+from jinavec.errors import ModelError, ServerError
 from jinavec.settings import Overflow
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
@@ -177,7 +177,12 @@ class Batcher:
         for request, row in batch:
             groups.setdefault(request.key, []).append((request, row))
         started = time.perf_counter()
-        await asyncio.gather(*(self._embed(key, items) for key, items in groups.items()))
+        try:
+            await asyncio.gather(*(self._embed(key, items) for key, items in groups.items()))
+        except BaseException as error:
+            for request, _ in batch:
+                self._fail(request, error)
+            raise
         self._metrics.texts.inc(len(batch))
         self._metrics.batch.observe(len(batch))
         rate = sum(request.tokens[row] for request, row in batch) / max(1e-6, time.perf_counter() - started)
@@ -195,11 +200,13 @@ class Batcher:
         counts: list[int] = []
         try:
             vectors = await self._encoder(key).aencode(texts, role=key.role, counted=counts.extend)
-        except Exception as error:  # whatever it is, each request is told, and none waits for ever
+        except BaseException as error:  # whatever it is, each request is told, and none waits for ever
             requests = list(rows)
-            if len(requests) == 1 or _is_outage(error):
+            if len(requests) == 1 or _is_outage(error) or _is_cancelled():
                 for request in requests:
                     self._fail(request, error)
+                if _is_cancelled():
+                    raise
                 return
             for half in (requests[: len(requests) // 2], requests[len(requests) // 2 :]):
                 await self._embed(key, [(request, row) for request in half for row in rows[request]])
@@ -210,9 +217,12 @@ class Batcher:
             request.fill(own, vectors[part], counts[part])
             start += len(own)
 
-    def _fail(self, request: QueuedRequest, error: Exception) -> None:
+    def _fail(self, request: QueuedRequest, error: BaseException) -> None:
+        """End a request; what is no Exception would end who waits for it too, a SystemExit even the loop."""
         if not request.done.done():
-            request.done.set_exception(error)
+            failure = error if isinstance(error, Exception) else ModelError(f"the model failed: {type(error).__name__}")
+            failure.__cause__ = error.__cause__ if failure is error else error
+            request.done.set_exception(failure)
         self.cancel(request)
 
     def _encoder(self, key: BatchKey) -> Encoder:
@@ -226,6 +236,12 @@ class Batcher:
         return self._encoders[view]
 
 
-def _is_outage(error: Exception) -> bool:
+def _is_cancelled() -> bool:
+    """Return whether the task that asks is being cancelled, as against a model that raises CancelledError."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _is_outage(error: BaseException) -> bool:
     """Return whether no text can be the reason."""
     return isinstance(error, ServerError) and (error.status in (0, 401, 403, 429) or error.status >= 500)

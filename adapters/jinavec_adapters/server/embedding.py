@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from jinavec.errors import InvalidInput, InvalidVectors, JinavecError, ServerError, TextTooLong
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
+from jinavec.wire.fields import loads
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
 from jinavec_adapters.server.batching import BatchKey, QueuedRequest
+from jinavec_adapters.server.json_scan import outline
 from jinavec_adapters.server.models import Models, Served
-from jinavec_adapters.server.protocols import Protocol
+from jinavec_adapters.server.protocols import Protocol, dialect
 from jinavec_adapters.server.roles import agreed, carried, knows_roles
 from jinavec_adapters.server.settings import ServerSettings
+
+DEEPEST = 64
+"""Objects and arrays in one another that a body may have; no protocol needs ten."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class Embedding:
     models: Models
     settings: ServerSettings
 
-    async def answer(
+    def resolve(
         self, protocol: Protocol, requests: Sequence[EmbedRequest], bound: Role | None, header: Role | None
-    ) -> list[EmbedReply]:
-        """Embed the requests of one body, all of them or none.
+    ) -> list[Resolved]:
+        """Settle how the requests of one body are embedded.
 
         Args:
             protocol: the one they came in.
@@ -40,11 +44,18 @@ class Embedding:
             header: the role that a header names; it counts where the body names none.
 
         Raises:
-            WireError: refused.
-            JinavecError: the model failed.
+            WireError: one of them is refused.
         """
         self._check_limits(requests)
-        resolved = [self._resolve(protocol, request, bound, header) for request in requests]
+        return [self._resolve(protocol, request, bound, header) for request in requests]
+
+    async def embed(self, requests: Sequence[EmbedRequest], resolved: Sequence[Resolved]) -> list[EmbedReply]:
+        """Embed the requests of one body, all of them or none.
+
+        Raises:
+            WireError: too many texts wait.
+            JinavecError: the model failed.
+        """
         parts = _merge(resolved)
         submitted: list[tuple[Served, QueuedRequest]] = []
         try:
@@ -163,25 +174,35 @@ def refusal(error: Exception) -> WireError:
             return WireError(Reason.INTERNAL, "the server failed on this request")
 
 
-def decode(protocol: Protocol, body: bytes) -> tuple[EmbedRequest, ...]:
-    """Read a body; most protocols put one request into it.
+def examine(protocol: Protocol, body: bytes, most: int) -> tuple[Protocol, bool]:
+    """Return the dialect of a body, and whether an object in it holds a field twice.
 
     Raises:
-        WireError: not such a request, or one that says something twice.
+        WireError: no JSON, nested too deeply, or of more than ``most`` values.
     """
-    requests = protocol.codec.decode_requests(body)
-    _check_names(body)
-    return requests
+    measured = outline(body)
+    if measured.depth > DEEPEST:
+        raise WireError(Reason.INVALID, f"the body is nested {measured.depth} deep; at most {DEEPEST}")
+    if measured.values > most:
+        raise WireError(Reason.TOO_LARGE, f"the body has more than {most} JSON values; send fewer texts")
+    values = loads(body)
+    return dialect(protocol, values), _names(values) != measured.names
 
 
-def _check_names(body: bytes) -> None:
-    """Refuse objects that hold a field twice, of which every reader takes another one."""
+def decode(protocol: Protocol, body: bytes, repeated: bool) -> tuple[EmbedRequest, ...]:
+    """Read a body that was examined; most protocols put one request into it.
 
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        if len(pairs) > 1 and len(dict(pairs)) != len(pairs):
-            raise WireError(Reason.INVALID, "a field of the body is there twice")
+    Raises:
+        WireError: not such a request, or one that says something twice, of which every reader takes another one.
+    """
+    if repeated:
+        raise WireError(Reason.INVALID, "a field of the body is there twice")
+    return protocol.codec.decode_requests(body)
 
-    try:
-        json.loads(body, object_pairs_hook=check)
-    except RecursionError as error:
-        raise WireError(Reason.INVALID, "the body is nested too deeply") from error
+
+def _names(values: Any) -> int:
+    """Count the fields of all objects; each of those that were repeated counts once."""
+    if isinstance(values, dict):
+        own = cast("dict[str, Any]", values)
+        return len(own) + sum(map(_names, own.values()))
+    return sum(map(_names, cast("list[Any]", values))) if isinstance(values, list) else 0

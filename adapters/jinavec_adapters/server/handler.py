@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 import traceback
-from collections.abc import Awaitable, Generator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.datastructures import Headers
@@ -16,11 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from jinavec.tasks import Role
-from jinavec.wire.messages import Reason, WireError
+from jinavec.wire.messages import EmbedRequest, Reason, WireError
+from jinavec_adapters.server.admission import Account, Pool, account_of
 from jinavec_adapters.server.auth import ApiKeys, sent_keys
-from jinavec_adapters.server.embedding import Embedding, decode, refusal
+from jinavec_adapters.server.embedding import Embedding, decode, examine, refusal
+from jinavec_adapters.server.json_scan import top_level_text
 from jinavec_adapters.server.metrics import Metrics
-from jinavec_adapters.server.protocols import Protocol, dialect
+from jinavec_adapters.server.protocols import Protocol
 from jinavec_adapters.server.settings import ServerSettings
 
 T = TypeVar("T")
@@ -30,91 +33,117 @@ _JSON = ("application/json", "application/x-www-form-urlencoded")
 """Kinds of JSON bodies; the second is what curl says of any body."""
 CLIENT_LEFT = 499
 """The status that logs show where nobody was there to read one (nginx's)."""
+SMALL = 64 * 1024
+"""Bytes that are read or written in less time than a thread takes to start on them."""
+VALUES = 100
+"""JSON values that a text may come with, all that surrounds it included."""
+NUMBER = 16
+"""Bytes that a number of an answer takes at most, as text or as float32."""
 
 
-@dataclass
 class Handler:
     """Handles requests: key, limits, body; and turns whatever goes wrong into the protocol's own error."""
 
-    settings: ServerSettings
-    keys: ApiKeys
-    embedding: Embedding
-    metrics: Metrics
-    _requests: int = field(default=0, init=False)
-    _held: int = field(default=0, init=False)
+    def __init__(self, settings: ServerSettings, keys: ApiKeys, embedding: Embedding, metrics: Metrics) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._embedding = embedding
+        self._metrics = metrics
+        self._known = Pool(settings.max_requests, settings.max_held)
+        self._strangers = Pool(max(1, settings.max_requests // 4), settings.max_body)
+        """Requests whose key is still in their body: all together, they hold no more than one body."""
+        self._thread = ThreadPoolExecutor(1, "codec")
+
+    def close(self) -> None:
+        """Release the thread. Idempotent."""
+        self._thread.shutdown()
 
     async def handle(self, request: Request, protocol: Protocol, bound: Role | None) -> Response:
         """Answer one request."""
-        body = bytearray()
         try:
-            with self._admitted(body):
-                async with asyncio.timeout(self.settings.timeout):
-                    if not protocol.key_in_body:
-                        self.keys.check(sent_keys(request.headers))
-                    _check_headers(request.headers)
-                    await self._read(request, body)
-                    content = bytes(body)
-                    protocol = dialect(protocol, content)
-                    return await self._answer(request, protocol, bound, content)
+            async with asyncio.timeout(self._settings.timeout):
+                body = await self._body(request, protocol)
+                most = self._settings.max_inputs * VALUES
+                protocol, repeated = await self._off_loop(len(body), partial(examine, protocol, body, most))
+                requests = await self._off_loop(len(body), partial(decode, protocol, body, repeated))
+                del body
+                return await self._answer(request, protocol, bound, requests)
         except (ClientDisconnect, _ClientLeft):
-            self.metrics.left.inc()
+            self._metrics.left.inc()
             return Response(status_code=CLIENT_LEFT)
         except _ClientDawdles:
-            seconds = f"{self.settings.receive_timeout:g} seconds"
+            seconds = f"{self._settings.receive_timeout:g} seconds"
             response = error_response(protocol, WireError(Reason.INVALID, f"the body did not come within {seconds}"))
             response.headers["Connection"] = "close"
             return response
         except TimeoutError:
-            error = WireError(Reason.UNAVAILABLE, f"no answer within {self.settings.timeout:g} seconds", retry_after=5)
+            error = WireError(Reason.UNAVAILABLE, f"no answer within {self._settings.timeout:g} seconds", retry_after=5)
         except Exception as raised:
             error = refusal(raised)
             if error.reason in (Reason.INTERNAL, Reason.UNAVAILABLE):
                 _log_failure(raised)
-        return error_response(protocol, error)
-
-    async def _answer(self, request: Request, protocol: Protocol, bound: Role | None, body: bytes) -> Response:
-        requests = decode(protocol, body)
-        if protocol.key_in_body:
-            self.keys.check([*sent_keys(request.headers), *filter(None, {one.user for one in requests})])
-        note(request, protocol=protocol.name, texts=sum(len(one.texts) for one in requests))
-        header = None if all(one.role for one in requests) else protocol.header_role(request.headers)
-        replies = await _while_present(request, self.embedding.answer(protocol, requests, bound, header))
-        return Response(protocol.codec.encode_replies(replies), media_type="application/json")
-
-    @contextmanager
-    def _admitted(self, body: bytearray) -> Generator[None]:
-        if self._requests >= self.settings.max_requests:
-            raise _busy("too many requests are under way")
-        self._requests += 1
-        self.metrics.under_way.set(self._requests)
         try:
-            yield
+            return error_response(protocol, error)
         finally:
-            self._requests -= 1
-            self.metrics.under_way.set(self._requests)
-            self._held -= len(body)
+            del error  # its traceback holds this frame, and the body
 
-    async def _read(self, request: Request, body: bytearray) -> None:
+    async def _body(self, request: Request, protocol: Protocol) -> bytes:
+        """Return the body of whoever has a key. An ``Authorization`` decides alone, and before the body is read.
+
+        Raises:
+            WireError: no key that is ours, a body that is no JSON or too large, or a server that is full.
+        """
+        account, sent = account_of(request.scope), sent_keys(request.headers)
+        if not protocol.key_field or "authorization" in request.headers:
+            self._keys.check(sent)
+        known = self._keys.know(sent)
+        account.enter(self._known if known else self._strangers)
+        _check_headers(request.headers)
+        body = await self._read(request, account)
+        if not known:
+            token = await self._off_loop(len(body), partial(top_level_text, body, protocol.key_field))
+            self._keys.check([*sent, token] if token else sent)
+            account.enter(self._known)
+        return body
+
+    async def _read(self, request: Request, account: Account) -> bytes:
         """Read the body piece by piece, and no further than the limits.
 
         Raises:
             WireError: it is larger, or the server holds too many others.
             _ClientDawdles: it does not come.
         """
+        body, most = bytearray(), self._settings.max_body
         try:
-            async with asyncio.timeout(self.settings.receive_timeout):
+            async with asyncio.timeout(self._settings.receive_timeout):
                 async for piece in request.stream():
-                    self._take(piece, body)
+                    if len(body) + len(piece) > most:
+                        raise WireError(Reason.TOO_LARGE, f"the body exceeds {most} bytes; send fewer texts")
+                    account.hold(len(piece))
+                    body += piece
         except TimeoutError as error:
             raise _ClientDawdles from error
+        return bytes(body)
 
-    def _take(self, piece: bytes, body: bytearray) -> None:
-        if len(body) + len(piece) > self.settings.max_body:
-            raise WireError(Reason.TOO_LARGE, f"the body exceeds {self.settings.max_body} bytes; send fewer texts")
-        if self._held + len(piece) > self.settings.max_held:
-            raise _busy("too many bytes are under way")
-        body += piece
-        self._held += len(piece)
+    async def _answer(
+        self, request: Request, protocol: Protocol, bound: Role | None, requests: Sequence[EmbedRequest]
+    ) -> Response:
+        note(request, protocol=protocol.name, texts=sum(len(one.texts) for one in requests))
+        header = None if all(one.role for one in requests) else protocol.header_role(request.headers)
+        resolved = self._embedding.resolve(protocol, requests, bound, header)
+        room = NUMBER * sum(key.dimension for one in resolved for key, _ in one.texts)
+        account = account_of(request.scope)
+        account.hold(room)
+        replies = await _while_present(request, self._embedding.embed(requests, resolved))
+        content = await self._off_loop(room, partial(protocol.codec.encode_replies, replies))
+        account.hold(len(content) - room)
+        return Response(content, media_type="application/json")
+
+    async def _off_loop(self, size: int, work: Callable[[], T]) -> T:
+        """Return what work on so many bytes gives, without blocking the event loop where they are many."""
+        if size <= SMALL:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 def error_response(protocol: Protocol, error: WireError) -> Response:
@@ -178,10 +207,6 @@ def _check_headers(headers: Headers) -> None:
         raise WireError(Reason.INVALID, "the body must be JSON: send Content-Type: application/json")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise WireError(Reason.INVALID, "a compressed body is not read here: send no Content-Encoding")
-
-
-def _busy(message: str) -> WireError:
-    return WireError(Reason.RATE_LIMITED, f"{message}; try again later", retry_after=1)
 
 
 def _log_failure(error: Exception) -> None:

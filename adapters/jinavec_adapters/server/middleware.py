@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jinavec_adapters.server.metrics import Metrics
 
 HEADER = "X-Request-Id"
+STATUS = "jinavec.status"
+"""The scope's name for the status of the answer."""
 log = logging.getLogger("jinavec.access")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -42,7 +44,7 @@ class AccessLog:
         async def send_noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = scope[STATUS] = message["status"]
                 MutableHeaders(scope=message)[HEADER] = id
             await send(message)
 

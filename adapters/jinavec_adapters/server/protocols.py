@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from starlette.datastructures import Headers
 
@@ -12,8 +12,6 @@ from jinavec.tasks import Role
 from jinavec.wire import cohere, eis, jina, openai
 from jinavec.wire.codec import Codec
 from jinavec.wire.codecs import CODECS
-from jinavec.wire.fields import loads
-from jinavec.wire.messages import WireError
 from jinavec_adapters.server.roles import agreed
 
 _TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
@@ -46,8 +44,8 @@ class Protocol:
     """JSON schema of a request, for ``/docs``."""
     reads_prefix: bool = False
     """Whether a text's own prefix may say the role."""
-    key_in_body: bool = False
-    """Whether clients send the API key in the body, as the user of a request; else in a header alone."""
+    key_field: str = ""
+    """The field of the body in which clients send the API key; empty where they do so in a header alone."""
     header_role: Callable[[Headers], Role | None] = lambda headers: None
 
     @property
@@ -131,7 +129,7 @@ QDRANT = Protocol(
         inference={"type": "string", "enum": ["search", "update"]},
         token=_STRING,
     ),
-    key_in_body=True,
+    key_field="token",
 )
 
 ROUTES: Mapping[str, tuple[Protocol, Role | None]] = {
@@ -151,14 +149,9 @@ ROUTES: Mapping[str, tuple[Protocol, Role | None]] = {
 _JINA_ONLY = ("task", "embedding_type", "normalized", "late_chunking")
 
 
-def dialect(protocol: Protocol, body: bytes) -> Protocol:
+def dialect(protocol: Protocol, values: object) -> Protocol:
     """Tell Jina's requests from OpenAI's, which share an address, by the fields that only Jina's have."""
-    if protocol is not OPENAI or not any(name.encode() in body for name in _JINA_ONLY):
+    if protocol is not OPENAI or not isinstance(values, dict):
         return protocol
-    try:
-        values = loads(body)
-    except WireError:
-        return protocol
-    if not isinstance(values, dict) or all(values.get(name) is None for name in _JINA_ONLY):  # pyright: ignore[reportUnknownMemberType]
-        return protocol
-    return JINA
+    fields = cast("dict[str, Any]", values)
+    return protocol if all(fields.get(name) is None for name in _JINA_ONLY) else JINA

@@ -5,11 +5,21 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic import field_serializer as serializer
 from pydantic_settings import (
     BaseSettings,
@@ -23,8 +33,9 @@ from pydantic_settings import (
 from jinavec.errors import InvalidInput, brief
 from jinavec.limits import read_toml
 from jinavec.models import ModelProfile, find_model
-from jinavec.settings import Overflow, without_user
+from jinavec.settings import Overflow
 from jinavec.tasks import Role, Task
+from jinavec_adapters.server.redaction import Redaction, hidden_texts, shown_address, shown_options
 
 PREFIX = "JINAVEC_SERVE_"
 """Environment variables: ``JINAVEC_SERVE_PORT`` is ``port``."""
@@ -37,6 +48,8 @@ def _split(value: object) -> object:
 
 def _named(values: object) -> object:
     """Take a bare name for a model."""
+    if isinstance(values, str) and values.lstrip().startswith(("[", "{")):
+        raise ValueError("models are names with commas between them; tables of models stand in the file of --config")
     values = _split(values)
     return [{"name": v} if isinstance(v, str) else v for v in values] if isinstance(values, list) else values  # pyright: ignore[reportUnknownVariableType]
 
@@ -58,16 +71,26 @@ class ServedModel(BaseModel):
     default_role: OneRole | None = None
     """The role of texts whose request names none; without one they are refused."""
     backend: str | None = None
-    source: str = ""
+    source: str = Field("", repr=False)
     revision: str = ""
-    url: str = ""
+    url: str = Field("", repr=False)
     served_as: str = ""
     """The model's name on the server behind ``url``."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
-    @serializer("url", when_used="json")
-    def _without_password(self, url: str) -> str:
-        return without_user(url)
+    @serializer("url", "source", when_used="json")
+    def _show_address(self, address: str, info: FieldSerializationInfo) -> str:
+        return shown_address(address) if info.field_name == "url" or "://" in address else address
+
+    @serializer("options", when_used="json")
+    def _show_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return shown_options(options)
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody shall read of the options and addresses."""
+        addresses = (self.url, self.source if "://" in self.source else "")
+        return list(hidden_texts(self.options, addresses))
 
     @property
     def accelerator(self) -> str:
@@ -110,9 +133,11 @@ class ServerSettings(BaseSettings):
     tls_key: Path | None = None
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = ()
     api_keys_file: Path | None = None
-    """One key a line."""
+    """One key a line; blank lines, and those that begin with #, are skipped."""
     no_auth: bool = False
     """Whether authentication is disabled on an address that is not loopback."""
+    public_info: bool = False
+    """Whether ``/ready``, ``/docs`` and ``/openapi.json`` tell of models and routes without a key, too."""
 
     max_body: int = Field(32 * 2**20, ge=1)
     """Bytes of a request."""
@@ -121,9 +146,11 @@ class ServerSettings(BaseSettings):
     max_characters: int = Field(500_000, ge=1)
     """Characters of a text."""
     max_requests: int = Field(1024, ge=1)
-    """Requests under way; more are answered 429."""
+    """Requests under way, until their answers are read; more are answered 429."""
     max_held: int = Field(256 * 2**20, ge=1)
-    """Bytes of all bodies under way; more are answered 429."""
+    """Bytes of all bodies and answers under way; more are answered 429."""
+    max_connections: int = Field(2048, ge=1)
+    """Open connections; more are closed at once."""
     queue_tokens: int = Field(1_000_000, ge=1)
     """Tokens that wait for one model and task; more are answered 429. Guessed at four bytes each."""
     batch_tokens: int | None = Field(None, ge=1)
@@ -135,7 +162,7 @@ class ServerSettings(BaseSettings):
     timeout: float = Field(300.0, gt=0)
     """Seconds for a request, its body included."""
     receive_timeout: float = Field(60.0, gt=0)
-    """Seconds in which the head of a request must come, and again its body."""
+    """Seconds in which the head of a request must come, again its body, and again its answer be read."""
     shutdown_timeout: int = Field(60, ge=0)
     """Seconds in which accepted requests may finish after SIGTERM."""
 
@@ -179,6 +206,8 @@ class ServerSettings(BaseSettings):
     def _check(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
+        if self.tls_certificate is not None and self.tls_key is not None:
+            _check_tls(self.tls_certificate, self.tls_key)
         for model in self.models:
             model.offered(model.profile)
             if self.workers > 1 and model.accelerator:
@@ -205,10 +234,10 @@ class ServerSettings(BaseSettings):
         keys = [key.get_secret_value().strip() for key in self.api_keys]
         if self.api_keys_file is not None:
             try:
-                lines = self.api_keys_file.read_text("utf-8").splitlines()
+                lines = self.api_keys_file.read_text("utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"cannot read {self.api_keys_file}: {type(error).__name__}") from None
-            found = [line.strip() for line in lines if line.strip()]
+            found = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
             if not found:
                 raise ValueError(f"there is no key in {self.api_keys_file}")
             keys += found
@@ -217,6 +246,11 @@ class ServerSettings(BaseSettings):
             if not (key.isascii() and key.isprintable()):
                 raise ValueError(f"API key {number} of {len(keys)} cannot be sent in a header: it is not plain ASCII")
         return tuple(keys)
+
+    @property
+    def redaction(self) -> Redaction:
+        """What takes keys, and the secrets of models, out of texts."""
+        return Redaction([*self.keys(), *(text for model in self.models for text in model.secrets)])
 
     def hand_on(self) -> str:
         """Return the settings as JSON, keys and passwords included, for ``taken_over``."""
@@ -241,6 +275,31 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _check_tls(certificate: Path, key: Path) -> None:
+    """Make sure that a server can use both files.
+
+    Raises:
+        ValueError: it cannot; names the file.
+    """
+    for file in (certificate, key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"cannot read the TLS file {file}: {error.strerror}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_verify_locations(certificate)
+    except ssl.SSLError as error:
+        raise ValueError(f"{certificate} holds no PEM certificate: {error.reason or error}") from None
+    try:
+        context.load_cert_chain(certificate, key, password="")  # asked for none, OpenSSL would ask the terminal
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ValueError(
+            f"{key} holds no PEM key, without a password, of the certificate {certificate}: {reason}"
+        ) from None
 
 
 def _explain(error: Any) -> str:

@@ -95,7 +95,17 @@ class Backend(ABC):
 
     async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
         """Embed without blocking the event loop; in a thread, where the backend has no better way."""
-        return await asyncio.to_thread(self.embed, texts, task=task, role=role, report=report)
+
+        def embed() -> Float32:
+            try:
+                return self.embed(texts, task=task, role=role, report=report)
+            except (
+                StopIteration,
+                GeneratorExit,
+            ) as error:  # no future carries the one, no coroutine lives on with the other
+                raise RuntimeError(f"the backend raised {type(error).__name__}") from error
+
+        return await asyncio.to_thread(embed)
 
     def close(self) -> None:
         """Release resources. Idempotent."""

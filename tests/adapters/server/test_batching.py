@@ -198,3 +198,66 @@ async def test_texts_of_a_client_that_left_are_not_embedded() -> None:
     await asyncio.gather(running.done, stays.done)
     assert [text for call in backend.calls for text in call] == ["a", "d"]
     batcher.cancel(running)  # once more does no harm
+
+
+class PanicException(BaseException):
+    """As tokenizers raises one, of pyo3's."""
+
+
+RAISED: list[BaseException] = [
+    ModelError("poison"),
+    PanicException("poison"),
+    SystemExit(1),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    StopIteration(),
+    StopAsyncIteration(),
+    MemoryError(),
+    BaseExceptionGroup("poison", [PanicException()]),
+]
+
+
+class Poisonous(Backend):
+    """The lexical model, which raises something at the word poison, in a thread or on the loop."""
+
+    name = "poisonous"
+
+    def __init__(self, raised: BaseException, threaded: bool) -> None:
+        self._raised = raised
+        self._threaded = threaded
+        self._lexical = LexicalBackend(768)
+
+    def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        if "poison" in texts:
+            raise self._raised
+        return self._lexical.embed(texts, task=task, role=role, report=report)
+
+    async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
+        if self._threaded:
+            return await super().aembed(texts, task=task, role=role, report=report)
+        return self.embed(texts, task=task, role=role, report=report)
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+@pytest.mark.parametrize("raised", RAISED, ids=lambda raised: type(raised).__name__)
+async def test_a_poisoned_text_fails_alone_whatever_it_raises(raised: BaseException, threaded: bool) -> None:
+    served = Served(batcher_over(Poisonous(raised, threaded), batch_tokens=1000), None)
+    app = create_app(ServerSettings.read(models=["lexical"], timeout=3600), Models([served]), Metrics())
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client:
+        texts = ["a", "b", "poison", "c", "d"]
+        replies = await asyncio.gather(*(client.post("/embed", json={"inputs": text}) for text in texts))
+        assert [reply.status_code for reply in replies] == [200, 200, 424, 200, 200]
+        assert "poison" not in replies[2].text  # 424 is how TEI says that the model failed
+        assert (await client.post("/embed", json={"inputs": "e"})).status_code == 200
+
+
+async def test_a_batch_that_is_cancelled_ends_its_requests() -> None:
+    backend = Gated()
+    batcher = batcher_over(backend)
+    jobs = [batcher.submit(KEY, ["a"]), batcher.submit(KEY, ["b"])]
+    await settle()
+    (running,) = [task for task in asyncio.all_tasks() if "Batcher._run" in repr(task)]
+    running.cancel()
+    results = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
+    assert all(isinstance(result, ModelError) for result in results)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,15 @@ def test_the_systemd_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     kill, stop = re.findall(r"KillSignal=(\w+)|TimeoutStopSec=(\d+)", unit)
     assert kill[0] == "SIGTERM" and int(stop[1]) > ServerSettings.model_fields["shutdown_timeout"].default
+
+
+def test_the_source_distribution_is_the_repository() -> None:
+    """Which holds what the README, the tests and the container file name."""
+    git = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=False)
+    if git.returncode:
+        pytest.skip("not a checkout")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    always = ["pyproject.toml", ".gitignore"]
+    tops = {name.partition("/")[0] for name in git.stdout.splitlines()}
+    assert tops <= {*included, *always}

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import pytest
 
 from jinavec.wire import cohere, eis, openai, qdrant, tei
 from jinavec_adapters.cli import main
+from jinavec_adapters.server import ServerSettings
 
-from .conftest import Server
+from .conftest import COMMAND, Server, free_port
 
 KEY, OTHER = "a-secret-key-of-ours", "another-secret-key"
 BODIES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -76,10 +78,15 @@ def test_statuses(server: Server) -> None:
 
 
 def test_keys(start: Any, tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text(f"{OTHER}\n\n", "utf-8")
+    (tmp_path / "keys").write_text(f"# ours\n\n{OTHER}\n \n  #commented-out\n", "utf-8-sig")
     flags = ("--model", "lexical", "--api-keys-file", tmp_path / "keys")
     with start(*flags, JINAVEC_SERVE_API_KEYS=f"{KEY},third") as own:
         for path, (codec, body) in BODIES.items():
+            for wrong in ("wrong", "# ours", "#commented-out", "commented-out", "\ufeff".encode().decode("latin-1")):
+                assert (
+                    own.post(path, body, headers={"Authorization": f"Bearer {wrong}".encode("latin-1")}).status_code
+                    == 401
+                )
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}):
                 reply = own.post(path, body, headers=headers)
                 assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer"
@@ -91,12 +98,88 @@ def test_keys(start: Any, tmp_path: Path) -> None:
             assert own.get(other).status_code == 401
             assert own.get(other, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
         assert (own.get("/health").status_code, own.get("/ready").status_code) == (200, 200)
+        assert own.get("/ready").json() == {"status": "ready"}
+        assert own.get("/ready", headers={"Authorization": f"Bearer {KEY}"}).json()["models"][0]["id"] == "lexical"
+        for told in ("/docs", "/openapi.json"):
+            assert own.get(told).status_code == 401
+            assert own.get(told, headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
         path, body = "/qdrant/inference", BODIES["/qdrant/inference"][1]
         assert own.post(path, body | {"token": KEY}).status_code == 200
         assert own.post(path, body | {"token": "wrong"}).status_code == 401
         assert own.stop() == 0
     printed = b"".join(own.lines).decode()
     assert KEY not in printed and OTHER not in printed
+
+
+def test_public_info(start: Any) -> None:
+    with start("--model", "lexical", "--public-info", JINAVEC_SERVE_API_KEYS=KEY) as own:
+        assert own.get("/ready").json()["models"][0]["id"] == "lexical"
+        assert (own.get("/docs").status_code, own.get("/openapi.json").status_code) == (200, 200)
+        assert own.get("/v1/models").status_code == 401
+
+
+def test_a_file_of_comments_holds_no_key(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# one\n\n#two\n", "utf-8")
+    code, _, said = check("--model", "lexical", "--api-keys-file", tmp_path / "keys")
+    assert code == 2 and "there is no key in" in said
+
+
+SECRETS = """
+port = {port}
+[[models]]
+name = "lexical"
+backend = "openai"
+url = "{url}?access=hide-query#hide-fragment"
+source = "https://hide-source@host/model?sig=hide-source-query"
+[models.options]
+batch = 7
+"""
+
+
+def test_secrets_of_a_model_are_in_no_log(server: Server, start: Any, tmp_path: Path) -> None:
+    config, port = tmp_path / "server.toml", free_port()
+    url = server.url.replace("//", "//hide-user:hide%2Dpassword@")
+    config.write_text(SECRETS.format(port=port, url=url), "utf-8")
+    code, shown, _ = check("--config", config)
+    assert code == 0 and "hide" not in json.dumps(shown)
+    assert (shown["models"][0]["url"], shown["models"][0]["options"]) == (server.url, {"batch": 7})
+    config.write_text(SECRETS.format(port=port, url=url).split("source")[0], "utf-8")
+    with start("--config", config, port=port) as own:
+        assert own.post("/v1/embeddings", {"input": "a"}).status_code == 200
+        assert own.stop() == 0
+    printed = b"".join(own.lines).decode()
+    assert "hide" not in printed and "(not shown)" in printed
+
+
+@pytest.mark.parametrize("url", ["hide-user:hide-word@host:1", "ftp://hide-user:hide-word@host?a=hide-query"])
+def test_an_address_that_is_refused_hides_its_secrets(tmp_path: Path, url: str) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text(
+        SECRETS.format(port=free_port(), url=url).replace("?access=hide-query#hide-fragment", ""), "utf-8"
+    )
+    code, shown, _ = check("--config", config)
+    assert code == 0 and "hide" not in json.dumps(shown)
+    ended = subprocess.run([COMMAND, "serve", "--config", config], capture_output=True, text=True, check=False)
+    assert ended.returncode and "jinavec: error" in ended.stderr and "hide" not in ended.stdout + ended.stderr
+
+
+def test_tables_of_models_in_the_environment_are_refused_unread() -> None:
+    models = '[{"options": {"api_key": "hide-key"}, "name": "lexical"}]'
+    code, _, said = check(JINAVEC_SERVE_MODELS=models)
+    assert code == 2 and "--config" in said and "hide" not in said
+
+
+def test_options_that_may_be_secret_are_not_shown(tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    more = 'api_key = "hide-key"\nheaders = {Authorization = "Bearer hide-header"}\npin = [12345]\nclient = "hide-it"\n'
+    config.write_text(SECRETS.format(port=1, url="http://host") + more, "utf-8")
+    code, shown, _ = check("--config", config)
+    assert code == 0 and "hide" not in json.dumps(shown) and "12345" not in json.dumps(shown)
+    settings = ServerSettings.read(config)
+    assert "hide" not in repr(settings) and "12345" not in repr(settings)
+    hidden = settings.redaction
+    for text in ("hide-key", "hide-header", "hide-query", "hide-source", "hide-source-query", "12345"):
+        assert text not in hidden(f"cannot use {text!r}") and text not in hidden(json.dumps({"a": [text]}))
 
 
 def test_the_log_names_the_request_and_nothing_of_its_content(start: Any) -> None:

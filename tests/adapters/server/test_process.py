@@ -45,7 +45,8 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def test_sigterm_finishes_what_was_accepted(start: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_finishes_what_was_accepted(start: Any, number: int) -> None:
     with start("--model", "lexical", "--set", "batch_tokens=100") as own, ThreadPoolExecutor(8) as threads:
 
         def ask(number: int) -> httpx2.Response:
@@ -53,7 +54,7 @@ def test_sigterm_finishes_what_was_accepted(start: Any) -> None:
 
         answers = [threads.submit(ask, number) for number in range(8)]
         wait_for(lambda: metric(own, "jinavec_requests_under_way") == 8)
-        assert own.stop() == 0
+        assert own.stop(number) == 0
         for number, answer in enumerate(answers):
             reply = answer.result()
             assert reply.status_code == 200

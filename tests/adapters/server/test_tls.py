@@ -13,27 +13,22 @@ import httpx2
 import pytest
 
 from .conftest import COMMAND, Server, free_port
+from .test_limits import check
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def make_pair(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for the loopback, and its key."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+@needs_openssl
 def test_tls(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    make = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        key,
-        "-out",
-        certificate,
-    ]
-    subprocess.run([*make, "-keyout", key, "-out", certificate, *names], check=True, capture_output=True)
+    certificate, key = make_pair(tmp_path)
     port = free_port()
     files = ["--tls-certificate", certificate, "--tls-key", key]
     command = [COMMAND, "serve", "--model", "lexical", "--port", str(port), *files]
@@ -51,6 +46,30 @@ def test_tls(tmp_path: Path) -> None:
         finally:
             process.terminate()
         assert process.wait() == 0
+
+
+@needs_openssl
+def test_a_tls_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (certificate, key), (_, foreign) = make_pair(tmp_path), make_pair(tmp_path / "other")
+    text, locked, gone = tmp_path / "text", tmp_path / "locked", tmp_path / "gone"
+    text.write_text("no PEM", "utf-8")
+    subprocess.run(["openssl", "pkey", "-aes256", "-passout", "pass:p", "-in", key, "-out", locked], check=True)
+    for files, named, words in [
+        ((gone, key), gone, "No such file"),
+        ((certificate, gone), gone, "No such file"),
+        ((tmp_path, key), tmp_path, "directory"),
+        ((text, key), text, "holds no PEM certificate"),
+        ((key, key), key, "holds no PEM certificate"),
+        ((certificate, text), text, "holds no PEM key"),
+        ((certificate, certificate), certificate, "holds no PEM key"),
+        ((certificate, foreign), foreign, "holds no PEM key"),
+        ((certificate, locked), locked, "without a password"),
+    ]:
+        code, shown, said = check("--model", "lexical", "--tls-certificate", files[0], "--tls-key", files[1])
+        assert (code, shown) == (2, None)
+        assert f"{named} " in said.replace(":", " ") and words in said, said
+    assert check("--model", "lexical", "--tls-certificate", certificate, "--tls-key", key)[0] == 0
 
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/qdrant/inference"])

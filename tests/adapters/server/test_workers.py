@@ -87,6 +87,16 @@ def test_two_workers_are_one_server(start: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_several_workers_end_when_they_are_hung_up(start: Any) -> None:
+    with start("--model", "lexical", "--workers", 2) as own:
+        wait_for(lambda: len(started(own)) == 2)
+        for worker in workers_of(own):
+            os.kill(worker, signal.SIGHUP)  # as a terminal does, which tells them all
+        assert own.stop(signal.SIGHUP) == 0
+        assert len([line for line in own.log if line["message"].startswith("Finished server process")]) == 2
+
+
+@pytest.mark.slow
 def test_a_model_that_no_worker_can_load_ends_the_start(start: Any, tmp_path: Path) -> None:
     flags = ("--model", "jina-embeddings-v5-text-nano", "--backend", "onnx", "--source", tmp_path, "--workers", 2)
     with pytest.raises(RuntimeError, match="jinavec: error: there is no model.onnx"):

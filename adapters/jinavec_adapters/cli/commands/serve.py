@@ -64,10 +64,21 @@ class ServerFlags:
     ] = None
     api_keys_file: Annotated[
         str | None,
-        Option(metavar="FILE", help="API keys, one a line. [default: those in JINAVEC_SERVE_API_KEYS, with commas]"),
+        Option(
+            metavar="FILE",
+            help="API keys, one a line; # begins a comment. [default: those in JINAVEC_SERVE_API_KEYS, with commas]",
+        ),
     ] = None
     no_auth: Annotated[
         bool, Option("--no-auth", help="Disable authentication. [default: only on a loopback address]")
+    ] = False
+    public_info: Annotated[
+        bool,
+        Option(
+            "--public-info",
+            help="Tell of models and routes (/ready, /docs, /openapi.json) without a key, too."
+            " [default: without a key, only that the server is ready]",
+        ),
     ] = False
     tls_certificate: Annotated[str | None, Option(metavar="FILE", help="PEM certificate. [default: no TLS]")] = None
     tls_key: Annotated[str | None, Option(metavar="FILE", help="Its PEM key. [default: no TLS]")] = None
@@ -98,8 +109,8 @@ class ConfigFlags:
 def serve(models: ModelFlags, server: ServerFlags, more: ConfigFlags) -> None:
     """Serve models over HTTP.
 
-    Clients may speak EIS, Qdrant inference, Jina, OpenAI, TEI or Cohere. Shuts down gracefully on SIGTERM. See --check
-    for every setting.
+    Clients may speak EIS, Qdrant inference, Jina, OpenAI, TEI or Cohere. Shuts down gracefully on SIGTERM and SIGHUP.
+    See --check for every setting.
     """
     from jinavec_adapters.server import ServerSettings, serve
 
