@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import sys
+from importlib.resources import files
 
 from jinavec.errors import MissingExtra
 
@@ -15,8 +16,11 @@ for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
         try:
             importlib.import_module(name)
         except MissingExtra:
-            if not name.startswith(("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")):
+            if not name.startswith(
+                ("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")
+            ):
                 raise
             missing += 1
     imported += 1 + len(names)
+assert files("jinavec_integrations.faiss").joinpath("FORMAT.md").is_file(), "the wheel lacks FORMAT.md"
 sys.stdout.write(f"imported {imported - missing} modules from {sys.prefix}; {missing} need an extra\n")

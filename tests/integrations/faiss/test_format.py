@@ -84,13 +84,21 @@ CASES: dict[str, tuple[Contract, dict[str, Any], Callable[[BinaryIndex], None]]]
 }
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of every kind, in a folder of its name."""
+    folder = tmp_path_factory.mktemp("built")
+    for name, (contract, options, change) in CASES.items():
+        with BinaryIndex.create(folder / name, contract, options=options) as index:
+            add(index, {str(id): 1 for id in range(40)})
+            change(index)
+    return folder
+
+
 @pytest.fixture(params=CASES)
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    contract, options, change = CASES[request.param]
-    with BinaryIndex.create(tmp_path / "index", contract, options=options) as index:
-        add(index, {str(id): 1 for id in range(40)})
-        change(index)
-    return tmp_path / "index"
+def folder(request: pytest.FixtureRequest, built: Path, tmp_path: Path) -> Path:
+    """A copy of one of them."""
+    return shutil.copytree(built / request.param, tmp_path / "index")
 
 
 def check(folder: Path) -> None:
