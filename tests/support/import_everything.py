@@ -8,6 +8,8 @@ from importlib.resources import files
 from jinavec.errors import MissingExtra
 
 imported, missing = 0, 0
+OPTIONAL = ("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")
+
 for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
     package = importlib.import_module(root)
     names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{root}.")]
@@ -16,11 +18,9 @@ for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
         try:
             importlib.import_module(name)
         except MissingExtra:
-            if not name.startswith(
-                ("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")
-            ):
+            if not name.startswith(OPTIONAL):
                 raise
             missing += 1
     imported += 1 + len(names)
-assert files("jinavec_integrations.faiss").joinpath("FORMAT.md").is_file(), "the wheel lacks FORMAT.md"
+assert files("jinavec_integrations.faiss").joinpath("FORMAT.md").is_file(), "the distribution lacks FORMAT.md"
 sys.stdout.write(f"imported {imported - missing} modules from {sys.prefix}; {missing} need an extra\n")
