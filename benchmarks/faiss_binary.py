@@ -28,8 +28,10 @@ import numpy as np
 
 from jinavec import Contract, Encoder, ModelProfile, Progress, Role
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
-from jinavec_integrations.faiss.hamming import nearest, nearest_of_batch
-from jinavec_integrations.faiss.rowfile import VectorFile
+from jinavec_integrations.faiss.search.hamming import nearest, nearest_of_batch
+from jinavec_integrations.faiss.search.ivf import ivf_of
+from jinavec_integrations.faiss.storage.folder import Folder
+from jinavec_integrations.faiss.storage.rowfile import VectorFile
 
 faiss: Any = import_module("faiss")
 WIDTH, LATENT, BLOCK = 1024, 256, 100_000
@@ -201,7 +203,7 @@ def memory(kind: str) -> int:
 # the contestants
 
 
-def build_in_process(work: Path, count: int, width: int, kind: str, lists: int) -> None:
+def build_in_process(work: Path, count: int, width: int, kind: str, nlist: int) -> None:
     """Build an index from the vectors on disk, and print times and memory (in a process of its own)."""
     vectors = np.memmap(work / "vectors.f32", np.float32, "r", shape=(count, width))
     phases: dict[str, float] = {}
@@ -214,7 +216,7 @@ def build_in_process(work: Path, count: int, width: int, kind: str, lists: int) 
 
     faiss.Kmeans(8, 2, niter=1).train(np.random.default_rng(0).random((100, 8), dtype=np.float32))
     before, begin = memory("RssAnon"), time.perf_counter()
-    options = {"plan": "flat"} if kind == "flat" else {"lists": lists} if lists else {"plan": "lists"}
+    options = {"plan": "flat"} if kind == "flat" else {"nlist": nlist} if nlist else {"plan": "lists"}
     with BinaryIndexBuilder(
         work / f"index-{kind}", contract=contract(width), options=options, progress=watch
     ) as builder:
@@ -259,43 +261,43 @@ class Peers:
         bits = np.unpackbits(np.stack([self.codes.reconstruct(int(row)) for row in rows]), axis=1).astype(int)
         return rows[np.argsort(-np.einsum("ij,j->i", bits, query))[:10]]
 
-    def rabitq(self, lists: int) -> Any:
+    def rabitq(self, nlist: int) -> Any:
         """Return IVF + RaBitQ fast scan over floats, trained as our lists are."""
-        path = self.work / f"rabitq-{lists}.faiss"
+        path = self.work / f"rabitq-{nlist}.faiss"
         if not path.exists():
-            index = faiss.index_factory(self.width, f"IVF{lists},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(self.width, f"IVF{nlist},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
             index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 8, 39, 1
-            index.train(np.array(self.vectors[self._sample(lists)]))
+            index.train(np.array(self.vectors[self._sample(nlist)]))
             for start in range(0, self.count, BLOCK):
                 index.add(np.array(self.vectors[start : start + BLOCK]))
             faiss.write_index(index, str(path))
         return faiss.read_index(str(path))
 
-    def native(self, lists: int) -> Any:
+    def native(self, nlist: int) -> Any:
         """Return FAISS's own binary IVF, trained on as many codes."""
-        path = self.work / f"bivf-{lists}.faiss"
+        path = self.work / f"bivf-{nlist}.faiss"
         if not path.exists():
             codes = faiss.vector_to_array(self.codes.xb).reshape(-1, self.width // 8)
-            index = faiss.IndexBinaryIVF(quantizer := faiss.IndexBinaryFlat(self.width), self.width, lists)
+            index = faiss.IndexBinaryIVF(quantizer := faiss.IndexBinaryFlat(self.width), self.width, nlist)
             index.cp.niter, index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 8, 39, 1
-            index.train(codes[self._sample(lists)])
+            index.train(codes[self._sample(nlist)])
             index.add(codes)
             faiss.write_index_binary(index, str(path))
             del quantizer
         return faiss.read_index_binary(str(path))
 
-    def _sample(self, lists: int) -> Any:
-        return np.sort(np.random.default_rng(0).choice(self.count, min(self.count, 39 * lists), replace=False))
+    def _sample(self, nlist: int) -> Any:
+        return np.sort(np.random.default_rng(0).choice(self.count, min(self.count, 39 * nlist), replace=False))
 
-    def refined(self, index: Any, probes: int, m: int) -> Callable[[Any], Any]:
+    def refined(self, index: Any, nprobe: int, m: int) -> Callable[[Any], Any]:
         """RaBitQ candidates, then int8."""
         parameters = (
-            faiss.IVFRaBitQSearchParameters(nprobe=probes) if hasattr(faiss, "IVFRaBitQSearchParameters") else None
+            faiss.IVFRaBitQSearchParameters(nprobe=nprobe) if hasattr(faiss, "IVFRaBitQSearchParameters") else None
         )
 
         def search(query: Any) -> Any:
             if parameters is None:
-                index.nprobe = probes
+                index.nprobe = nprobe
                 rows = index.search(query[None], m)[1][0]
             else:
                 rows = index.search(query[None], m, params=parameters)[1][0]
@@ -313,23 +315,23 @@ def ours(folder: Path, **options: Any) -> Callable[[Any], list[str]]:
 # the parts of the report
 
 
-def compare_recall(peers: Peers, work: Path, lists: int, queries: Any, truth: Any) -> list[dict[str, Any]]:
+def compare_recall(peers: Peers, work: Path, nlist: int, queries: Any, truth: Any) -> list[dict[str, Any]]:
     """Measure recall and time of one warm query: the recipes and RaBitQ on one core, jinavec on those it takes."""
     faiss.omp_set_num_threads(1)
     searches: dict[str, Callable[[Any], Any]] = {
         f"IndexBinaryFlat {m}, int8 memory map": lambda query, m=m: peers.recipe(query, m) for m in (10, 20, 40, 100)
     }
     searches["sentence-transformers bit rescoring, 40"] = peers.bit_rescoring
-    rabitq = peers.rabitq(lists)
-    shares = [max(1, lists * part // 256) for part in (1, 2, 4, 6, 8, 12, 16, 24, 32)]
-    for probes in shares:
+    rabitq = peers.rabitq(nlist)
+    shares = [max(1, nlist * part // 256) for part in (1, 2, 4, 6, 8, 12, 16, 24, 32)]
+    for nprobe in shares:
         for m in (40, 100):
-            searches[f"RaBitQfs probes {probes}, int8 {m}"] = peers.refined(rabitq, probes, m)
-    for rows in (40, 100):
-        searches[f"jinavec flat, rows {rows}"] = ours(work / "index-flat", rows=rows)
-        for probes in shares:
-            searches[f"jinavec lists, probes {probes}, rows {rows}"] = ours(
-                work / "index-lists", probes=probes, rows=rows
+            searches[f"RaBitQfs nprobe {nprobe}, int8 {m}"] = peers.refined(rabitq, nprobe, m)
+    for rescore in (40, 100):
+        searches[f"jinavec flat, rescore {rescore}"] = ours(work / "index-flat", rescore=rescore)
+        for nprobe in shares:
+            searches[f"jinavec lists, nprobe {nprobe}, rescore {rescore}"] = ours(
+                work / "index-lists", nprobe=nprobe, rescore=rescore
             )
     measured = timed(searches, queries)
     return [{"search": name, "recall": recall(found, truth), "ms": ms} for name, (ms, found) in measured.items()]
@@ -337,25 +339,25 @@ def compare_recall(peers: Peers, work: Path, lists: int, queries: Any, truth: An
 
 def compare_scanned(work: Path, native: Any, queries: Any, truth: Any) -> list[dict[str, Any]]:
     """Measure the share of codes scanned, and of the exact ten best among 100 candidates, here and in FAISS's BIVF."""
-    with BinaryIndex.open(work / "index-lists")._look() as (snapshot, layout):  # pyright: ignore[reportPrivateUsage]
-        lists = layout.lists
-        assert lists is not None
-        codes, count, order = layout.codes.rows(snapshot.places), snapshot.places, np.array(layout.order)
+    with BinaryIndex.open(work / "index-lists")._disk.read() as (snapshot, layout):  # pyright: ignore[reportPrivateUsage]
+        ivf, count = ivf_of(layout), snapshot.slots
+        codes, order = layout.codes.rows(count), np.array(layout.compacted_docids)
     rows: list[dict[str, Any]] = []
-    for probes in [max(1, len(lists.centroids) * part // 512) for part in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)]:
-        native.nprobe = probes
+    for nprobe in [max(1, ivf.nlist * part // 512) for part in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)]:
+        native.nprobe = nprobe
         faiss.cvar.indexIVF_stats.reset()
         theirs = native.search(np.packbits(queries > 0, axis=1), 100)[1]
         scanned = faiss.cvar.indexIVF_stats.ndis / len(queries) / count
-        rows.append({"index": "BIVF", "probes": probes, "scanned": scanned, "cand@100": recall(list(theirs), truth)})
+        rows.append({"index": "BIVF", "nprobe": nprobe, "scanned": scanned, "cand@100": recall(list(theirs), truth)})
         mine: list[Any] = []
         seen = 0
         for query in queries:
-            bounds = [(lists.bounds[n], lists.bounds[n + 1]) for n in lists.route(query, probes).tolist()]
+            chosen: list[int] = ivf.route(query, nprobe).tolist()
+            bounds = [(ivf.bounds[n], ivf.bounds[n + 1]) for n in chosen]
             seen += sum(end - start for start, end in bounds)
             mine.append(order[nearest(np.packbits(query > 0), [(codes[a:b], a) for a, b in bounds], 100)])
         share = seen / len(queries) / count
-        rows.append({"index": "jinavec", "probes": probes, "scanned": share, "cand@100": recall(mine, truth)})
+        rows.append({"index": "jinavec", "nprobe": nprobe, "scanned": share, "cand@100": recall(mine, truth)})
     return rows
 
 
@@ -373,7 +375,7 @@ def compare_cold(work: Path, count: int, width: int) -> dict[str, float]:
         del mapped
         (path,) = (work / "index-flat").glob("vectors*.int8")
         _drop(path)
-        file = VectorFile(work / "index-flat", width)
+        file = VectorFile(Folder(work / "index-flat"), width)
         stored = file.rows(count)
         begin = time.perf_counter()
         file.prefetch(rows)
@@ -449,8 +451,8 @@ def report(result: dict[str, Any]) -> str:
         lines += ["", f"| {name} | |", "|---|---|"] + [
             f"| {key} | {value:,.3f} |" for key, value in result[name].items()
         ]
-    lines += ["", "| index | probes | scanned | cand@100 |", "|---|---|---|---|"]
-    lines += [f"| {r['index']} | {r['probes']} | {r['scanned']:.4f} | {r['cand@100']:.3f} |" for r in result["scanned"]]
+    lines += ["", "| index | nprobe | scanned | cand@100 |", "|---|---|---|---|"]
+    lines += [f"| {r['index']} | {r['nprobe']} | {r['scanned']:.4f} | {r['cand@100']:.3f} |" for r in result["scanned"]]
     lines += ["", "```json", json.dumps(result["building"], indent=1), "```"]
     return "\n".join(lines) + "\n"
 
@@ -472,14 +474,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--work", type=Path, required=True, help="a folder for vectors and indexes, kept between runs")
     parser.add_argument("--out", type=Path, default=Path("."))
-    parser.add_argument("--lists", type=int, default=0, help="inverted lists of all contestants; by default our plan's")
+    parser.add_argument("--nlist", type=int, default=0, help="inverted lists of all contestants; by default our plan's")
     parser.add_argument("--only", choices=["prepare", "build"], help="stop after a part")
     parser.add_argument("--build", choices=["flat", "lists"], help=argparse.SUPPRESS)
     parser.add_argument("--width", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     if asked.build:
-        build_in_process(asked.work, asked.count, asked.width, asked.build, asked.lists)
+        build_in_process(asked.work, asked.count, asked.width, asked.build, asked.nlist)
         return
     data = Texts(asked.texts, asked.work) if asked.texts else Synthetic(asked.count)
     count, width = data.count, data.width
@@ -504,16 +506,16 @@ def main() -> None:
                 str(asked.work),
                 "--build",
                 kind,
-                "--lists",
-                str(asked.lists),
+                "--nlist",
+                str(asked.nlist),
             ]
             known.write_text(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         building[kind] = json.loads(known.read_text())
     with BinaryIndex.open(asked.work / "index-lists") as index:
-        lists = int(index.info()["plan"].split()[0])
+        nlist = int(index.info()["plan"].split()[0])
     peers = Peers(asked.work, count, width)
-    peers.rabitq(lists)
-    peers.native(lists)
+    peers.rabitq(nlist)
+    peers.native(nlist)
     if asked.only == "build":
         return
     result: dict[str, Any] = {"count": count, "width": width, "queries": asked.queries, "machine": machine()}
@@ -521,13 +523,13 @@ def main() -> None:
     del peers.int8  # pages that somebody maps stay in memory
     result["cold"] = compare_cold(asked.work, count, width)
     peers.int8 = np.load(asked.work / "int8.npy", mmap_mode="r")
-    result["scanned"] = compare_scanned(asked.work, peers.native(lists), queries, truth)
-    result["searches"] = compare_recall(peers, asked.work, lists, queries, truth)
+    result["scanned"] = compare_scanned(asked.work, peers.native(nlist), queries, truth)
+    result["searches"] = compare_recall(peers, asked.work, nlist, queries, truth)
     result["cores"] = compare_cores(peers, asked.work, queries)
     result["opening"] = {kind: measure_opening(asked.work / f"index-{kind}") for kind in ("flat", "lists")}
     result["memory"] = {
         "MB of codes": count * width / 8e6,
-        "MB of IVF, RaBitQfs": (asked.work / f"rabitq-{lists}.faiss").stat().st_size / 1e6,
+        "MB of IVF, RaBitQfs": (asked.work / f"rabitq-{nlist}.faiss").stat().st_size / 1e6,
     }
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "faiss_binary.json").write_text(json.dumps(result, indent=1) + "\n")

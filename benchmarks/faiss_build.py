@@ -40,7 +40,7 @@ def generate(work: Path, count: int, queries: int) -> None:
     scores, rows = np.empty((queries, 0), np.float32), np.empty((queries, 0), np.int64)
     for block in data.blocks():
         x = data.documents(block)
-        sys.stdout.buffer.write(memoryview(x).cast("B"))
+        sys.stdout.buffer.write(x.data.cast("B"))
         numbers = np.broadcast_to(np.arange(block * BLOCK, block * BLOCK + len(x)), (queries, len(x)))
         scores, rows = np.concatenate([scores, asked @ x.T], axis=1), np.concatenate([rows, numbers], axis=1)
         kept = np.argpartition(-scores, 9, axis=1)[:, :10]
@@ -96,14 +96,14 @@ def build(work: Path, count: int, queries: int) -> Phases:
     return phases
 
 
-def one_default_iteration(work: Path, lists: int) -> float:
+def one_default_iteration(work: Path, nlist: int) -> float:
     """Return the seconds of one iteration of ten, of the clustering of a stock ``IndexBinaryIVF``: 256 points a list."""
     (path,) = (work / "index").glob("codes*.faiss")
     codes = faiss.read_index_binary(str(path), faiss.IO_FLAG_MMAP_IFC)
     rows = np.memmap(path, np.uint8, "r", 33, (codes.ntotal, WIDTH // 8))
-    chosen = np.sort(np.random.default_rng(0).choice(len(rows), min(len(rows), 256 * lists), replace=False))
+    chosen = np.sort(np.random.default_rng(0).choice(len(rows), min(len(rows), 256 * nlist), replace=False))
     quantizer = faiss.IndexBinaryFlat(WIDTH)
-    index = faiss.IndexBinaryIVF(quantizer, WIDTH, lists)
+    index = faiss.IndexBinaryIVF(quantizer, WIDTH, nlist)
     index.cp.niter = 1
     begin = time.perf_counter()
     index.train(rows[chosen])
@@ -113,7 +113,7 @@ def one_default_iteration(work: Path, lists: int) -> float:
 def searched(work: Path) -> Iterator[tuple[str, float, float]]:
     """Yield a setting, its recall@10, and the median milliseconds of one warm query."""
     queries, truth = np.load(work / "queries.npy"), np.load(work / "truth.npy")
-    for setting in ({}, *({"probes": probes} for probes in (32, 64, 256, 512, 1024))):
+    for setting in ({}, *({"nprobe": nprobe} for nprobe in (32, 64, 256, 512, 1024))):
         with BinaryIndex.open(work / "index", options=setting) as index:
             found: list[Any] = []
             times: list[float] = []
@@ -146,8 +146,8 @@ def main() -> None:
         print(f"| {name} | {seconds:,.1f} | {phases.peak.get(name, 0) / _MIB:,.0f} |")
     with BinaryIndex.open(asked.work / "index") as index:
         plan = str(index.info()["plan"])
-        lists = int(plan.split()[0])
-    codes, sample = asked.count * WIDTH // 8, min(asked.count, 39 * lists) * WIDTH * 4
+        nlist = int(plan.split()[0])
+    codes, sample = asked.count * WIDTH // 8, min(asked.count, 39 * nlist) * WIDTH * 4
     allowed = _BATCH * WIDTH * 4 + sample + codes // 10
     print(
         f"\nPlan: {plan}. Peak {max(phases.peak.values()) / _MIB:,.0f} MiB; one batch, the training sample and a tenth"
@@ -156,7 +156,7 @@ def main() -> None:
     print("| setting | recall@10 | ms a query |\n|---|---|---|", flush=True)
     for name, found, ms in searched(asked.work):
         print(f"| {name} | {found:.3f} | {ms:.2f} |", flush=True)
-    default = 10 * one_default_iteration(asked.work, lists)
+    default = 10 * one_default_iteration(asked.work, nlist)
     ours = phases.seconds["training"]
     print(f"\nTraining: {ours:,.0f} s; ten iterations of FAISS's default, from one of them: {default:,.0f} s.")
     print(f"Ratio 1/{default / ours:.1f}, on {os.cpu_count()} cores.")

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from jinavec_integrations.faiss.rowfile import VectorFile
+from jinavec_integrations.faiss.storage.folder import Folder
+from jinavec_integrations.faiss.storage.rowfile import VectorFile
 
 WIDTH = 1024
 
@@ -27,26 +28,26 @@ def cold_rows(folder: Path, rows: int, rounds: int = 15, picked: int = 40) -> di
 
     Each round evicts the file (synced, mapped by nobody), opens it anew and reads rows that no round before has read.
     """
-    file = VectorFile(folder, WIDTH)
-    file.create()
+    file = VectorFile.create(Folder(folder), WIDTH)
+    path = folder / file.name
     block = np.random.default_rng(0).integers(-127, 128, (10_000, WIDTH), np.int8)
     file.append(0, (block for _ in range(rows // len(block))))
     ways: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
-        "numpy memory map": lambda places: np.memmap(file.path, np.int8, "r", 4096, (rows, WIDTH))[places],
-        "row file": lambda places: _through_row_file(folder, rows, places),
+        "numpy memory map": lambda slots: np.memmap(path, np.int8, "r", 4096, (rows, WIDTH))[slots],
+        "row file": lambda slots: _through_row_file(folder, rows, slots),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     read: dict[str, list[int]] = {name: [] for name in ways}
     random = np.random.default_rng(1)
     for _ in range(rounds):
         for name, gather in ways.items():
-            places = np.sort(random.choice(rows, picked, replace=False))
-            _evict(file.path)
+            slots = np.sort(random.choice(rows, picked, replace=False))
+            _evict(path)
             before, start = _bytes_read(), time.perf_counter()
-            found = gather(places)
+            found = gather(slots)
             times[name].append((time.perf_counter() - start) * 1e3)
             read[name].append(_bytes_read() - before)
-            assert np.array_equal(found, block[places % len(block)])
+            assert np.array_equal(found, block[slots % len(block)])
             del found
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {
@@ -58,12 +59,12 @@ def cold_rows(folder: Path, rows: int, rounds: int = 15, picked: int = 40) -> di
     }
 
 
-def _through_row_file(folder: Path, rows: int, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _through_row_file(folder: Path, rows: int, slots: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Read as rescoring does: ask for all pages at once, then gather."""
-    file = VectorFile(folder, WIDTH)
+    file = VectorFile(Folder(folder), WIDTH)
     mapped = file.rows(rows)
-    file.prefetch(places)
-    return mapped[places]
+    file.prefetch(slots)
+    return mapped[slots]
 
 
 def _evict(path: Path) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import sys
+from importlib.resources import files
 
 from jinavec.errors import MissingExtra
 
@@ -21,4 +22,5 @@ for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
                 raise
             missing += 1
     imported += 1 + len(names)
+assert files("jinavec_integrations.faiss").joinpath("FORMAT.md").is_file(), "the distribution lacks FORMAT.md"
 sys.stdout.write(f"imported {imported - missing} modules from {sys.prefix}; {missing} need an extra\n")
