@@ -98,6 +98,15 @@ def written(folder: Path) -> BinaryIndex:
     return index
 
 
+def unflushed(folder: Path) -> BinaryIndex:
+    """An index whose last addition counts or not: its COMMIT is in the log, but could not be flushed."""
+    index = opened(folder)
+    add(index, {"6": 1})  # the next one goes behind it in the log
+    add_again = partial(add, index, {"6": 2})
+    assert Shim(folder).attempt(add_again, 3, FAILURES["EIO syncing"]).is_unknown  # codes and vectors are flushed
+    return index
+
+
 def given(revisions: State) -> tuple[list[Record], list[Float32]]:
     records = [Record(id, str(revision), {"revision": revision}) for id, revision in revisions.items()]
     return records, [vector(id, revision) for id, revision in revisions.items()]
@@ -131,6 +140,12 @@ ACTIONS = {
     "delete": Action(opened, lambda index: index.delete(["2", "3"]), DELETED),
     "delete again": Action(writing, lambda index: index.delete(["2", "3"]), DELETED),
     "delete by filter": Action(writing, lambda index: index.delete(filter={"revision": 1}), {}),
+    "delete after an unknown outcome": Action(
+        unflushed,
+        lambda index: index.delete(["2", "3"]),
+        {**DELETED, "6": 1},
+        ({**BEFORE, "6": 1}, {**BEFORE, "6": 2}),
+    ),
     "compact": Action(opened, lambda index: index.compact(), BEFORE, template="flat"),
     "compact again": Action(writing, lambda index: index.compact(), BEFORE),
     "merge": Action(opened, merge, AFTER),

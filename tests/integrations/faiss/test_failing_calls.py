@@ -57,6 +57,10 @@ def test_a_commit_that_cannot_be_flushed(library: Path, tmp_path: Path, action: 
     check(library, tmp_path, action, 1, SYNCING)
 
 
+def test_what_may_still_count_is_kept_when_the_next_write_fails(library: Path, tmp_path: Path) -> None:
+    check(library, tmp_path, "delete after an unknown outcome", 1, ["EIO", "ENOSPC"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("action", [name for name in ACTIONS if name not in ("search", "open")])
 def test_nothing_that_is_flushed_can_be(library: Path, tmp_path: Path, action: str) -> None:

@@ -135,12 +135,15 @@ class Store:
             self._check_open()
             with self._write_lock.held():
                 self._check_folder()
+                prepared = False  # before it is, rows behind those that count may be of a COMMIT of unknown outcome
                 try:
                     with self._writer.transaction() as transaction:
-                        yield transaction, self._prepare(transaction)
+                        layout = self._prepare(transaction)
+                        prepared = True
+                        yield transaction, layout
                 except BaseException as error:
                     self._is_swept = False
-                    if not isinstance(error, UnknownOutcome):  # else what is in the files stays, since it may count
+                    if prepared and not isinstance(error, UnknownOutcome):  # else what is in the files may count
                         with suppress(OSError, sqlite3.Error, EngineError):  # else the next write does it
                             self._undo()
                     raise
