@@ -271,9 +271,12 @@ def _refuse_zero(directed: NDArray[np.bool_] | np.bool_, first: int = 0) -> None
 
 
 def _array_kind(vectors: object) -> str:
-    """Return the type of an array, a tensor, or a list of such rows: int8; of anything else nothing."""
+    """Return the type of an array of bytes, of a tensor, or of a list of such rows: int8; of anything else nothing."""
     rows = cast("list[object]", vectors) if isinstance(vectors, (list, tuple)) else [vectors]
-    return str(getattr(rows[0], "dtype", "")).removeprefix("torch.") if rows else ""
+    kind = getattr(rows[0], "dtype", "") if rows else ""
+    if isinstance(kind, np.dtype):
+        return kind.name if kind.itemsize == 1 else ""  # a name is not quickly made, and only those of bytes are asked
+    return str(kind).removeprefix("torch.")
 
 
 def _bytes(bits: ArrayLike) -> Bits:

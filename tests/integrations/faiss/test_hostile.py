@@ -88,6 +88,7 @@ ABSURD: list[tuple[str, Any]] = [
     ("members", []),
     ("members.tuned", 5),
     ("vectors", "pickle"),
+    ("bits", {"order": "lsb", "one": "> 0"}),
     ("vectors", ["int8"]),
     ("checksums", {"../../../etc/passwd": 1}),
     ("checksums", {"/dev/zero": 1}),

@@ -67,6 +67,7 @@ class Folder:
             OSError: there is none, or it cannot be read.
         """
         self.path = path
+        self._address = str(path)
         self._descriptor: int | None = None
         if _DESCRIPTORS:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -89,7 +90,7 @@ class Folder:
             EngineError: it does not.
         """
         try:
-            here = os.stat(self.path)
+            here = os.stat(self._address)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise EngineError(f"{self} {_REPLACED}") from error
         if (here.st_dev, here.st_ino) != self._identity or self._inode(RECORDS) != self._database:

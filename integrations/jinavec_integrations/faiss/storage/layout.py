@@ -79,8 +79,8 @@ class Layout:
         """The centroids (nlist, bits) of the lists."""
         return self.arrays["centroids.float32"].values
 
-    def map(self, slots: int) -> None:
-        """Make sure that all files hold what they should for so many rows, and map the row files.
+    def check_sizes(self, slots: int) -> None:
+        """Make sure that all files are as large as so many rows need.
 
         Raises:
             IndexDamaged: one does not, or fewer rows are said to be there than were compacted.
@@ -90,15 +90,15 @@ class Layout:
         for array in self.arrays.values():
             array.check()
         for file in self.row_files:
-            file.rows(slots)
+            file.check_size(file.offset(slots))
 
     def check(self, slots: int) -> None:
-        """Make sure that the row files are what they should be, besides what ``map`` looks at.
+        """Make sure that the row files are what they should be, sizes included.
 
         Raises:
             IndexDamaged: they are not.
         """
-        self.map(slots)
+        self.check_sizes(slots)
         for file in self.row_files:
             file.check(slots)
 

@@ -19,6 +19,7 @@ from jinavec_integrations.faiss.storage.rowfile import code_width
 
 FORMAT = "jinavec-faiss"
 VERSION = 4
+_BITS = {"order": "msb", "one": "> 0"}
 _MOST = 2**62
 _LARGEST = 2**24
 """Bytes; a manifest has some thousand."""
@@ -63,7 +64,7 @@ class Manifest:
             "format": FORMAT,
             "version": VERSION,
             "id": self.id,
-            "bits": {"order": "msb", "one": "> 0"},
+            "bits": _BITS,
             "contract": self.contract.to_json(),
             "encoder": None if self.settings is None else self.settings.to_json(),
             "vectors": "int8" if self.keeps_vectors else "none",
@@ -140,6 +141,8 @@ def _from_version_3(content: dict[str, Any]) -> dict[str, Any]:
 
 def _read_content(content: dict[str, Any]) -> Manifest:
     settings, members = content["encoder"], {**content["members"]}
+    if content["bits"] != _BITS:
+        raise InvalidInput(f"bits of another kind: {brief(content['bits'])}")
     contract, generation = Contract.from_json(content["contract"]), _whole(content["generation"])
     code_width(contract.dimension)
     most = _MOST if generation else 0  # before the first compaction there is nothing that one could have arranged

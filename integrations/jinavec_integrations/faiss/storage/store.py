@@ -43,8 +43,11 @@ class _Opened:
     layout: Layout
     file: MappedFile
     """Kept open, so that no other file can get its inode."""
+    inode: tuple[int, int]
     changed: int
     """When the file was changed last: jinavec never changes one, it puts another in its place."""
+    is_current: bool = True
+    """Whether no other manifest has been put in its place since."""
 
 
 class Store:
@@ -115,7 +118,7 @@ class Store:
             with self.snapshot() as snapshot:
                 try:
                     layout = self._layout_of(snapshot)
-                    layout.map(snapshot.slots)
+                    layout.check_sizes(snapshot.slots)
                 except IndexDamaged:
                     if attempt == _ATTEMPTS - 1:
                         raise
@@ -212,8 +215,13 @@ class Store:
             EngineError: it does not, or it is.
         """
         self.folder.check()
-        if self._opened is not None:
-            self._is_current(self._opened)
+        opened, found = self._opened, self.folder.stat(MANIFEST)
+        if opened is None:
+            return
+        if found is None or (found.st_dev, found.st_ino) != opened.inode:
+            self._opened = replace(opened, is_current=False)
+        elif found.st_ctime_ns != opened.changed:
+            raise EngineError(f"{self.path / MANIFEST} was written over or got other permissions; reopen the index")
 
     @property
     def _known(self) -> _Opened:
@@ -228,7 +236,7 @@ class Store:
             EngineError: the manifest was written over.
         """
         opened = self._opened  # read once: another thread may replace it
-        if opened is not None and self._is_current(opened) and opened.layout.manifest.generation == state.generation:
+        if opened is not None and opened.is_current and opened.layout.manifest.generation == state.generation:
             return opened.layout
         file = MappedFile(self.folder, MANIFEST)
         manifest = read_manifest(self.folder, state.generation)
@@ -240,23 +248,8 @@ class Store:
             layout = replace(opened.layout, manifest=manifest)
         else:
             layout = Layout.open(self.folder, manifest)
-        self._opened = _Opened(layout, file, file.status.st_ctime_ns)
+        self._opened = _Opened(layout, file, (file.status.st_dev, file.status.st_ino), file.status.st_ctime_ns)
         return layout
-
-    def _is_current(self, opened: _Opened) -> bool:
-        """Return whether the manifest is still the file that was read.
-
-        Raises:
-            EngineError: it is the same file with another content: a copy of an index was restored over this one.
-        """
-        now, then = self.folder.stat(MANIFEST), opened.file.status
-        if now is None or (now.st_dev, now.st_ino) != (then.st_dev, then.st_ino):
-            return False
-        if now.st_ctime_ns != opened.changed:
-            raise EngineError(
-                f"{self.folder.path / MANIFEST} was written over or got other permissions; reopen the index"
-            )
-        return True
 
     def _prepare(self, transaction: Transaction) -> Layout:
         """Return the layout to write to, with nothing in its row files beyond the rows that count."""
