@@ -23,6 +23,7 @@ from jinavec.records import Record
 from jinavec.vector_rows import read_blocks
 from jinavec_integrations.faiss.index import BinaryIndex
 from jinavec_integrations.faiss.parameters import FaissOptions, Plan
+from jinavec_integrations.faiss.search.foreign import BitOrder, ForeignIndex, Source
 from jinavec_integrations.faiss.storage.create import has_index, require_vacant
 from jinavec_integrations.faiss.storage.folder import locate
 
@@ -143,6 +144,29 @@ class BinaryIndexBuilder:
             first = self._done
             pairs = (([replace(r, id=str(first + int(r.id))) for r in records], block) for records, block in pairs)
         return self._ingest_given(*unzip(pairs))
+
+    def add_faiss(
+        self,
+        source: Source,
+        *,
+        ids: Iterable[str] | None = None,
+        records: Iterable[Record] | None = None,
+        bit_order: BitOrder = "msb",
+    ) -> int:
+        """Store the vectors of a FAISS index, batch by batch; return how many.
+
+        Args:
+            source: as for ``BinaryIndex.import_faiss``: a path, whose file is mapped, or an index object.
+            ids: one for each vector, in the order of the FAISS index; by default its own, else as by ``add_vectors``.
+            records: the same with texts and metadata.
+            bit_order: as for ``BinaryIndex.import_faiss``.
+
+        Raises:
+            InvalidInput, InvalidVectors: something in the FAISS index that cannot be stored: nothing of it is. Or not
+                one id for each vector, or one twice; the batches before it are stored.
+        """
+        foreign = ForeignIndex(source, self.contract.dimension, bit_order)
+        return self._ingest_given(*unzip(foreign.batches(ids, records, self._done)))
 
     def finish(self) -> BinaryIndex:
         """Optimize the index for the number of its records, and return it.

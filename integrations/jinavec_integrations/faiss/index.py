@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,8 +23,9 @@ from jinavec.vectors import Bits, Float32, normalize, to_int8
 from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_out
 from jinavec_integrations.faiss.compaction import compact
 from jinavec_integrations.faiss.parameters import FaissOptions, Plan, SearchParameters, default_parameters, make_plan
+from jinavec_integrations.faiss.search.foreign import BitOrder, ForeignIndex, Source
 from jinavec_integrations.faiss.search.pipeline import Scan, View, best_of_batch, pack, search_range
-from jinavec_integrations.faiss.storage.create import created, has_index
+from jinavec_integrations.faiss.storage.create import created, drafted, has_index
 from jinavec_integrations.faiss.storage.filters import select
 from jinavec_integrations.faiss.storage.folder import locate
 from jinavec_integrations.faiss.storage.iteration import iterate, read_cursor
@@ -93,8 +94,7 @@ class BinaryIndex(Engine):
             ContractMismatch: the encoder has another contract.
             EngineError: something is there already, or it cannot be written.
         """
-        if not isinstance(contract, Contract):
-            raise InvalidType(f"contract must be a Contract, not {type(contract).__name__}")
+        _check_contract(contract)
         _check_encoder(contract, encoder, ours="the contract")
         folder, chosen = locate(path), read_options(FaissOptions, options)
         settings = None if encoder is None else encoder.settings
@@ -135,6 +135,56 @@ class BinaryIndex(Engine):
             index.close()
             raise
         return index
+
+    @classmethod
+    def import_faiss(
+        cls,
+        source: Source,
+        path: str | os.PathLike[str],
+        *,
+        contract: Contract,
+        ids: Iterable[str] | None = None,
+        records: Iterable[Record] | None = None,
+        bit_order: BitOrder = "msb",
+        options: FaissOptions | Mapping[str, Any] | None = None,
+        progress: ReportProgress | None = None,
+    ) -> Self:
+        """Make an index of what a FAISS index holds, and open it. The whole is moved to its path at the end.
+
+        Args:
+            source: the path of a FAISS file, or an index object: IndexBinaryFlat, IndexBinaryIVF or IndexBinaryHNSW,
+                of which bits alone are kept; IndexFlatIP or IndexFlatL2; any of them also in an IDMap or IDMap2.
+            path: a folder that is new or empty.
+            contract: what the vectors were made under; FAISS does not know.
+            ids: one for each vector: in the order of the FAISS index, of an IVF in the order of its ids. By default
+                the ids of an IDMap or IVF, else positions.
+            records: the same with texts and metadata.
+            bit_order: which bit of a byte of a binary index is its first dimension, which FAISS does not know either:
+                "msb" for the most significant one (numpy.packbits, sentence-transformers), "lsb" for the least
+                significant one (faiss.fvec2bitvec). Hamming distances are right with a wrong one, other scores are not.
+            options: as for ``create``.
+            progress: called as batches are stored, and as by ``optimize``.
+
+        Raises:
+            InvalidInput: no such index, a damaged one, or an id twice; nothing is left.
+            InvalidVectors: vectors of another width than the contract's, or without a direction.
+            EngineError: something is there already, or it cannot be written.
+        """
+        _check_contract(contract)
+        folder, chosen = locate(path), read_options(FaissOptions, options)
+        foreign = ForeignIndex(source, contract.dimension, bit_order)
+        if foreign.is_packed:
+            if chosen.vectors == "int8":
+                raise InvalidInput(f"{foreign.name} holds packed bits: no int8 vectors can be made of them")
+            chosen = replace(chosen, vectors="none")
+        done = 0
+        with drafted(folder) as draft, cls.create(draft, contract, options=chosen) as index:
+            for batch, vectors in foreign.batches(ids, records):
+                done += index.add(batch, vectors)
+                if progress is not None:
+                    progress(Progress("ingest", done, len(foreign), done))
+            index.optimize(progress)
+        return cls.open(folder, options=options)
 
     @classmethod
     def open_target(cls, location: str, *, contract: Contract | None, encoder: Encoder | None, options: object) -> Self:
@@ -418,6 +468,11 @@ def _hits(snapshot: Snapshot, docids: DocIds, scores: Float32) -> list[Hit]:
 
 def _silent(_: Progress) -> None:
     pass
+
+
+def _check_contract(contract: object) -> None:
+    if not isinstance(contract, Contract):
+        raise InvalidType(f"contract must be a Contract, not {type(contract).__name__}")
 
 
 def _check_encoder(contract: Contract, encoder: Encoder | None, ours: str = "this index") -> None:

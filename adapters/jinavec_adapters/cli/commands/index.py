@@ -31,15 +31,16 @@ class IndexFlags:
         Option(
             metavar="FIELD",
             help="The field of a vector that --model made already: a list of floats, in Parquet also packed bits as"
-            " uint8. [default: texts are embedded; an .npy file, or a Parquet file without texts, holds vectors]",
+            " uint8. [default: texts are embedded; an .npy or .faiss file, or a Parquet file without texts, holds"
+            " vectors]",
         ),
     ] = None
     vectors: Annotated[
         str | None,
         Option(
-            metavar="FILE.npy",
-            help="The vectors that --model made already: one for each record, in their order, as encode writes them."
-            " [default: none, texts are embedded]",
+            metavar="FILE",
+            help="The vectors that --model made already: one for each record, in their order; an .npy file, as encode"
+            " writes it, or a .faiss file. [default: none, texts are embedded]",
         ),
     ] = None
     resume: Annotated[

@@ -1,4 +1,4 @@
-"""What the command line reads: JSON lines, CSV, Parquet, NumPy and folders of text, as one stream of records."""
+"""What the command line reads: JSON lines, CSV, Parquet, NumPy, FAISS and folders of text, as one stream of records."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jinavec.limits import TEXT_FILE
 from jinavec_adapters.cli.sources.alike import alike
 from jinavec_adapters.cli.sources.delimited import read_delimited
 from jinavec_adapters.cli.sources.duplicates import Distinct
+from jinavec_adapters.cli.sources.faiss import read_faiss
 from jinavec_adapters.cli.sources.fields import Fields, Item, Row
 from jinavec_adapters.cli.sources.files import (
     BINARY,
@@ -238,6 +239,8 @@ class Sources:
             return read_parquet(stream, name, self.rejects, self._fields)
         if file.format == "npy":
             return read_vectors(stream, name)
+        if file.format == "faiss":
+            return read_faiss(file)
         delimiter = "\t" if file.format == "tsv" else ","
         return read_delimited(stream, name, self.rejects, self._fields, delimiter, strings=self._how.strings)
 

@@ -25,13 +25,14 @@ FORMATS = {
     ".tsv": "tsv",
     ".parquet": "parquet",
     ".npy": "npy",
+    ".faiss": "faiss",
     ".txt": "text",
     ".md": "markdown",
     ".markdown": "markdown",
 }
 TABLES = ("csv", "tsv")
 TEXTS = ("text", "markdown")
-BINARY = ("parquet", "npy")
+BINARY = ("parquet", "npy", "faiss")
 COMPRESSIONS = (".gz", ".zst")
 _IN_MEMORY = 2**23  # bytes of a copy that are not worth a file
 _SPOOLED = 2**30
@@ -51,7 +52,7 @@ class File(NamedTuple):
 
 
 def find_file(name: str, *, allow_empty: bool = False) -> File:
-    """Decide by the suffixes of a path how to read it; ``~`` is expanded.
+    """Decide by the suffixes of a path how to read it, or by its first bytes if FAISS wrote it; ``~`` is expanded.
 
     Raises:
         InvalidInput: there is no such file, it is empty, or its suffix is unknown.
@@ -59,7 +60,8 @@ def find_file(name: str, *, allow_empty: bool = False) -> File:
     path = Path(os.path.expanduser(name))
     with reading(str(path)):
         size = path.stat().st_size
-    if (format := format_of(path)) is None:
+        format = format_of(path) or ("faiss" if _is_faiss(path) else None)
+    if format is None:
         raise InvalidInput(
             f"cannot tell the format of {path}; known suffixes: {', '.join(FORMATS)}, each also with"
             f" {' or '.join(COMPRESSIONS)}; standard input (-) is JSON lines"
@@ -72,6 +74,13 @@ def find_file(name: str, *, allow_empty: bool = False) -> File:
 def format_of(path: Path) -> str | None:
     """Return a value of ``FORMATS`` by the suffixes of a path, or None."""
     return FORMATS.get((path.with_suffix("") if _compression(path) else path).suffix.lower())
+
+
+def _is_faiss(path: Path) -> bool:
+    """Return whether a file is an index of FAISS, which users name as they like."""
+    from jinavec_integrations.faiss.storage.foreign_file import faiss_file
+
+    return faiss_file(path) is not None
 
 
 def decompressed(file: File, raw: BinaryIO) -> BinaryIO:

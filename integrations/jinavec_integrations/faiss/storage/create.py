@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jinavec.errors import EngineError, IndexDamaged, IndexNotFound
 from jinavec_integrations.faiss.storage import records
 from jinavec_integrations.faiss.storage.errors import reported
 from jinavec_integrations.faiss.storage.folder import COMPACTION_LOCK, HOLDER, MANIFEST, RECORDS, WRITE_LOCK, Folder
+from jinavec_integrations.faiss.storage.foreign_file import faiss_file
 from jinavec_integrations.faiss.storage.lock import Lock
 from jinavec_integrations.faiss.storage.manifest import Manifest
 from jinavec_integrations.faiss.storage.rowfile import CodeFile, RowFile, VectorFile, code_width
@@ -37,6 +39,7 @@ def require_index(path: Path) -> None:
         return
     if not path.exists() or (path.is_dir() and _is_vacant(path)):
         raise IndexNotFound(f"there is no index at {path}; create it with a contract or an encoder")
+    _refuse_faiss_file(path)
     what = f"it holds no {MANIFEST}" if path.is_dir() else "it is not a folder"
     raise IndexDamaged(f"{path} is not a jinavec index: {what}")
 
@@ -77,6 +80,29 @@ def created(path: Path, manifest: Manifest, lock_timeout: float) -> Generator[No
             folder.close()
 
 
+@contextmanager
+def drafted(path: Path) -> Generator[Path]:
+    """Yield where to make an index, which is moved to its path when the context ends; on an error nothing is left.
+
+    Raises:
+        EngineError: something is there already, or it cannot be written.
+    """
+    undone = "no index was made"
+    with ExitStack() as resources:
+        with reported(path, undone):
+            require_vacant(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
+            draft = Path(resources.enter_context(beside), path.name)
+        yield draft
+        with reported(path, undone):
+            if path.exists():
+                path.rmdir()
+            draft.rename(path)
+            with closing(Folder(path.parent)) as parent:
+                parent.sync()
+
+
 def _write(folder: Folder, manifest: Manifest) -> None:
     folder.unlink(*_PARTS)
     CodeFile.create(folder, code_width(manifest.contract.dimension))
@@ -97,11 +123,20 @@ def require_vacant(path: Path) -> None:
     if not path.exists():
         return
     if not path.is_dir():
+        _refuse_faiss_file(path)
         raise EngineError(f"{path} is not a folder")
     if has_index(path):
         raise EngineError(f"{path} already holds an index; open it instead")
     if not _is_vacant(path):
         raise EngineError(f"{path} is not empty, and what is in it is not a jinavec index")
+
+
+def _refuse_faiss_file(path: Path) -> None:
+    if faiss_file(path) is not None:
+        raise IndexDamaged(
+            f"{path} is an index file of FAISS, not a jinavec index, which is a folder; import it: jinavec index"
+            f" {path} --to faiss:DIR --model MODEL (in Python: BinaryIndex.import_faiss)"
+        )
 
 
 def _is_vacant(path: Path) -> bool:
