@@ -53,9 +53,9 @@ class Checked:
 
     def check(self, query: Float32, k: int, filter: Any, passes: Any, radius: int) -> None:
         rows = np.flatnonzero(self.alive & passes(np.arange(COUNT)))
-        self._check_hits(self.index.search(query, k, filter), query, k, rows)
+        self.check_hits(self.index.search(query, k, filter), query, k, rows)
         other, _ = self.index.search_batch([query, -query], k, filter)
-        self._check_hits(other, query, k, rows)
+        self.check_hits(other, query, k, rows)
         distances = hamming(binarize(query), BITS[rows])
         near = {int(row): int(d) for row, d in zip(rows, distances, strict=True) if d <= radius}
         found = self.index.range_search(query, radius, filter)
@@ -63,7 +63,7 @@ class Checked:
         assert len(found) == len(near)
         assert [distance for _, distance in found] == sorted(near.values())
 
-    def _check_hits(self, hits: Any, query: Float32, k: int, rows: NDArray[np.int64]) -> None:
+    def check_hits(self, hits: Any, query: Float32, k: int, rows: NDArray[np.int64]) -> None:
         scores = INT8 @ query if self.vectors == "int8" else asymmetric(query, BITS)
         found = [int(hit.record.id) for hit in hits]
         assert len(set(found)) == len(found) == min(k, len(rows))
@@ -142,3 +142,22 @@ def test_any_changes_k_and_filters(
     finally:
         checked.index.close()
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("vectors", ["int8", "none"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_packed_bits_as_queries(tmp_path: Path, template: Callable[[str, str], Path], shape: str, vectors: str) -> None:
+    """They stand for the direction of +1 and -1, in every search."""
+    bits = binarize(normalize(VECTORS[:8] + np.random.default_rng(0).standard_normal((8, DIMENSION)) / 8))
+    directions = normalize(np.unpackbits(bits, axis=1).astype(np.float32) * 2 - 1)
+    checked = Checked(template(shape, vectors), tmp_path / "index", shape, vectors)
+    with checked.index as index:
+        batch = index.search_batch(bits, 10)
+        for packed, direction, hits in zip(bits, directions, batch, strict=True):
+            checked.check_hits(hits, direction, 10, np.arange(COUNT))
+            checked.check_hits(index.search(packed, 10), direction, 10, np.arange(COUNT))
+            distances = np.sort(hamming(packed, BITS))
+            near = index.range_search(packed, int(distances[9]))
+            assert [distance for _, distance in near] == distances[distances <= distances[9]].tolist()
+            if vectors == "none":  # the cosine of two directions
+                np.testing.assert_allclose([hit.score for hit in hits], 1 - 2 * distances[:10] / DIMENSION, atol=1e-5)

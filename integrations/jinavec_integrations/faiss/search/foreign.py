@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class ForeignIndex:
             bit_order: that of packed bits.
 
         Raises:
-            InvalidInput: no index that can be imported, a damaged one, or one with an id twice.
+            InvalidInput: no index that can be imported, or a damaged one.
             InvalidVectors: vectors of another width, or zero, NaN or infinity in one.
             InvalidType: neither a path nor an index.
         """
@@ -83,7 +84,6 @@ class ForeignIndex:
         self._labels = rows.labels if self._order is None else rows.labels[self._order]
         if dimension is not None:
             self._check_width(dimension)
-        self._check_labels()
         if not self.is_packed:
             for block in self._blocks():
                 del block
@@ -112,7 +112,7 @@ class ForeignIndex:
             first: the number of the first vector, where there are no ids.
 
         Raises:
-            InvalidInput: not one id for each vector, or one twice.
+            InvalidInput: not one id for each vector, or one twice, among its own too if they count.
         """
         given = self._named(ids, records, first)
         met, count = IdSet(), 0
@@ -129,6 +129,8 @@ class ForeignIndex:
     def _named(self, ids: Iterable[str] | None, records: Iterable[Record] | None, first: int) -> Iterator[Record]:
         if ids is not None and records is not None:
             raise InvalidInput("give ids= or records=, which have ids, not both")
+        if (ids is None and records is None) or self._order is not None:
+            self._check_labels()
         if records is not None:
             return iter(only_records(records))
         if ids is None:
@@ -203,7 +205,14 @@ class ForeignIndex:
         return _Rows(inner.dtype, inner.pieces, ids[inner.labels])
 
     def _view(self, pointer: Any, size: int, dtype: type[Any]) -> NDArray[Any]:
-        return self._faiss.rev_swig_ptr(pointer, size) if size else np.empty(0, dtype)
+        if not size:
+            return np.empty(0, dtype)
+        view: NDArray[Any] = self._faiss.rev_swig_ptr(pointer, size)
+        if self._map is not None:
+            start = view.ctypes.data - np.frombuffer(self._map, np.uint8).ctypes.data
+            if 0 <= start < len(self._map) < start + view.nbytes:  # of a list FAISS looks at whole bytes only
+                raise InvalidInput(f"{self.name} is damaged: it ends within a list")
+        return view
 
     def _check_width(self, dimension: int) -> None:
         if self._width == (-(-dimension // 8) if self.is_packed else 4 * dimension):
@@ -218,7 +227,10 @@ class ForeignIndex:
         labels = np.sort(self._labels)
         twice = labels[1:][labels[1:] == labels[:-1]]
         if len(twice):
-            raise InvalidInput(f"{self.name} holds more than one vector with the id {twice[0]}: remove all but one")
+            raise InvalidInput(
+                f"{self.name} holds more than one vector with the id {twice[0]}: remove all but one, or give each of an"
+                " IDMap an id of its own (ids=)"
+            )
 
     def _directed(self, vectors: Float32, start: int) -> Float32:
         is_finite = np.isfinite(vectors)
@@ -235,11 +247,9 @@ def _positions(count: int) -> Labels:
 
 
 def _check_new(ids: list[str], met: IdSet) -> None:
-    distinct = dict.fromkeys(ids)
-    if len(distinct) < len(ids):
-        raise InvalidInput(f"the id {next(id for id in distinct if ids.count(id) > 1)!r} is given more than once")
-    for id, is_new in zip(ids, met.add(ids), strict=True):
-        if not is_new:
+    counts = Counter(ids)
+    for (id, count), is_new in zip(counts.items(), met.add(counts), strict=True):
+        if count > 1 or not is_new:
             raise InvalidInput(f"the id {id!r} is given more than once")
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jinavec import open_engine
+from jinavec import Record, open_engine
 from jinavec.extras import require
 from jinavec.vectors import binarize, normalize, to_int8
 from jinavec_integrations.faiss import BinaryIndex
@@ -134,7 +136,7 @@ def test_vectors_beside_their_records(run: Run, write_jsonl: WriteJsonl) -> None
         (lambda: save("v.npy", VECTORS[:4]), "v.npy holds more vectors than the 3 records"),
         (lambda: save("v.npy", VECTORS[:3, :32]), "a vector of 32 float32; 64 are expected"),
         (lambda: "absent.npy", "no such file or folder: absent.npy"),
-        (lambda: "notes.jsonl", "--vectors takes an .npy file, not notes.jsonl"),
+        (lambda: "notes.jsonl", "--vectors takes an .npy or .faiss file, not notes.jsonl"),
     ],
 )
 def test_vectors_that_are_not_the_records(
@@ -152,6 +154,48 @@ def test_vectors_given_twice(run: Run) -> None:
     assert done.code == 1 and "v.npy, row 1 has a vector already" in done.err
     done = run("index", "-", *FLAGS, "--vectors", "v.npy")
     assert done.code == 2 and "needs records from files" in done.err
+
+
+def faiss_file(name: str, ids: list[int]) -> str:
+    library: Any = import_module("faiss")
+    index = library.IndexBinaryIDMap2(library.IndexBinaryFlat(64))
+    index.add_with_ids(binarize(VECTORS[: len(ids)]), np.array(ids))
+    library.write_index_binary(index, name)
+    return name
+
+
+def test_a_file_of_faiss(run: Run) -> None:
+    """By its suffix, or its first bytes; ids are kept, and an index of the file itself is refused with the remedy."""
+    for name in ("a.faiss", "a.index"):
+        done = run("index", faiss_file(name, [7, 4]), "--to", f"faiss:of-{name}", *FLAGS[2:])
+        assert done.code == 0 and done.out.startswith("indexed 2 records"), done.err
+        with open_engine(f"faiss:of-{name}") as index:
+            assert isinstance(index, BinaryIndex)
+            np.testing.assert_array_equal(index.reconstruct(["7", "4"]), binarize(VECTORS[:2]))
+    for command in (("search", "faiss:a.faiss", "a question"), ("info", "faiss:a.faiss")):
+        done = run(*command)
+        assert done.code == 1 and "a.faiss --to faiss:DIR --model MODEL" in done.err
+    np.save("v.npy", VECTORS)
+    Path("b.faiss").write_bytes(Path("v.npy").read_bytes())
+    assert "b.faiss is not an index file of FAISS" in run("index", "b.faiss", *FLAGS).err
+    Path("a.faiss.gz").write_bytes(gzip.compress(Path("a.faiss").read_bytes()))
+    assert "decompress it first" in run("index", "a.faiss.gz", *FLAGS).err
+    assert not Path("index").exists()
+
+
+def test_a_file_of_faiss_beside_its_records(run: Run, write_jsonl: WriteJsonl) -> None:
+    notes = write_jsonl("notes.jsonl", [{"id": id, "text": f"note {id}"} for id in (7, 4)])
+    done = run("index", notes, "--vectors", faiss_file("a.faiss", [4, 7]), *FLAGS)
+    assert done.code == 1 and "has the id '7', but its vector in a.faiss has '4'" in done.err
+    assert not Path("index").exists()
+    assert run("index", notes, "--vectors", faiss_file("a.faiss", [7, 4]), *FLAGS).code == 0
+    with open_engine("faiss:index") as index:
+        assert isinstance(index, BinaryIndex)
+        assert index.get("4") == Record("4", "note 4")
+        np.testing.assert_array_equal(index.reconstruct(["7", "4"]), binarize(VECTORS[:2]))
+    plain = write_jsonl("plain.jsonl", [{"id": id, "text": f"note {id}"} for id in "xy"])
+    done = run("index", plain, "--vectors", faiss_file("a.faiss", [0, 1]), "--to", "faiss:plain", *FLAGS[2:])
+    assert done.code == 0, done.err
 
 
 def test_a_dry_run_writes_nothing(run: Run) -> None:
