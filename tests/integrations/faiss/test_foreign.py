@@ -253,12 +253,16 @@ REFUSED: list[tuple[str, Callable[[], Any], str]] = [
     ("floats", lambda: filled(faiss.IndexFlatL2(32), VECTORS[:, :32].copy()), "32 dimensions; .* says 64 dimensions"),
     ("twice", twice, "more than one vector with the id -29"),
     ("ivf twice", lambda: ivf(GAPS // 14), "more than one vector with the id -4"),
-    ("hnsw", lambda: factory("HNSW8"), "IndexHNSWFlat, which cannot be imported; IndexBinaryFlat, .* IDMap2$"),
-    ("pq", lambda: factory("PQ4x4"), "IndexPQ, which"),
-    ("ivf", lambda: factory("IVF2,Flat"), "IndexIVFFlat, which"),
-    ("pca", lambda: factory("PCA32,Flat"), "IndexPreTransform, which"),
-    ("refine", lambda: factory("PQ4x4,RFlat"), "IndexRefineFlat, which"),
-    ("map of hnsw", lambda: mapped(faiss.IndexHNSWFlat(DIMENSION, 8), VECTORS, "IndexIDMap2"), "IndexHNSWFlat, which"),
+    ("hnsw", lambda: factory("HNSW8"), "the type IndexHNSWFlat cannot be imported; .* IndexBinaryFlat, .* IDMap2$"),
+    ("pq", lambda: factory("PQ4x4"), "IndexPQ cannot be imported"),
+    ("ivf", lambda: factory("IVF2,Flat"), "IndexIVFFlat cannot be imported"),
+    ("pca", lambda: factory("PCA32,Flat"), "IndexPreTransform cannot be imported"),
+    ("refine", lambda: factory("PQ4x4,RFlat"), "IndexRefineFlat cannot be imported"),
+    (
+        "map of hnsw",
+        lambda: mapped(faiss.IndexHNSWFlat(DIMENSION, 8), VECTORS, "IndexIDMap2"),
+        "IndexHNSWFlat cannot be imported",
+    ),
     (
         "map of ivf",
         lambda: removed(mapped(removed(ivf(), np.arange(COUNT)), BITS, "IndexBinaryIDMap2"), GAPS[5:6]),
@@ -341,7 +345,7 @@ def test_a_file_that_is_cut(tmp_path: Path, name: str) -> None:
 def test_damaged_files_never_crash(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     files = [written(make(), tmp_path / "whole").read_bytes() for make, _ in [*BINARY.values(), *FLOAT.values()]]
-    for _ in range(300):
+    for _ in range(150):
         content = bytearray(files[random.integers(len(files))])
         start = int(random.integers(4, min(len(content) - 8, 400)))
         number = int(random.choice([2**63 - 1, 2**61, 2**40, 2**31, 37, 0, -1]))

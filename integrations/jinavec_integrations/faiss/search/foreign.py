@@ -32,9 +32,7 @@ Source = str | os.PathLike[str] | Any
 Labels = NDArray[np.int64]
 _MAPS = ("IndexIDMap", "IndexIDMap2", "IndexBinaryIDMap", "IndexBinaryIDMap2")
 _FLOATS = ("IndexFlat", "IndexFlatIP", "IndexFlatL2")
-_SUPPORTED = (
-    "IndexBinaryFlat, IndexBinaryIVF, IndexBinaryHNSW, IndexFlatIP and IndexFlatL2 can, also inside an IDMap or IDMap2"
-)
+_SUPPORTED = "IndexBinaryFlat, IndexBinaryIVF, IndexBinaryHNSW, IndexFlatIP, IndexFlatL2; these in an IDMap or IDMap2"
 _ROWS, _BYTES = 16_384, 2**23
 """The most rows, and the most bytes, of a batch."""
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), axis=1)[:, 0]
@@ -176,7 +174,7 @@ class ForeignIndex:
             return _Rows(np.uint8, [self._flat(index.xb, index.ntotal, index.code_size)], _positions(index.ntotal))
         if kind in _FLOATS:
             return _Rows(np.float32, [self._flat(index.codes, index.ntotal, 4 * index.d)], _positions(index.ntotal))
-        raise InvalidInput(f"{self.name} is, or contains, an {kind}, which cannot be imported; {_SUPPORTED}")
+        raise InvalidInput(f"{self.name}: the type {kind} cannot be imported; supported are {_SUPPORTED}")
 
     def _flat(self, codes: Any, count: int, width: int) -> Bits:
         if codes.size() != count * width:
@@ -186,7 +184,10 @@ class ForeignIndex:
     def _listed(self, lists: Any, width: int) -> _Rows:
         """Return what is in inverted lists; what was removed is in none of them."""
         if type(lists) is not self._faiss.ArrayInvertedLists:
-            raise InvalidInput(f"{self.name} has its lists in a file of their own ({type(lists).__name__}): merge them")
+            kind = type(lists).__name__
+            raise InvalidInput(
+                f"{self.name}: its lists are {kind}: copy them into ArrayInvertedLists first (merge_from)"
+            )
         sizes: list[int] = [lists.list_size(number) for number in range(lists.nlist)]
         codes = (self._view(lists.get_codes(number), size * width, np.uint8) for number, size in enumerate(sizes))
         labels = (self._view(lists.get_ids(number), size, np.int64) for number, size in enumerate(sizes))
