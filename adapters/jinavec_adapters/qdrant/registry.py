@@ -100,8 +100,7 @@ def _model_class() -> type[Any]:
 
         def _encode(self, texts: str | Iterable[str], role: Role) -> Iterator[Float32]:
             self._options.check_role(self._loaded.profile, role)
-            if self._encoder is None:
-                self._encoder = self._loaded.encoder(self._options)
+            self._encoder = self._encoder or self._loaded.encoder(self._options)
             yield from self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
 
     return JinavecTextEmbedding

@@ -90,8 +90,6 @@ def index(
     from jinavec_adapters.cli.sources import Distinct, Fields, Rejects, Sources
     from jinavec_adapters.cli.stale import Stale
 
-    if flags.force and not flags.sync:
-        raise UsageError("--force goes with --sync")
     engine_options(flags.to, engine_flags.option)  # so that a mistake in them is found before anything is opened
     existing = find_existing(flags.to)
     settings = choose_settings(asked, existing)
@@ -99,11 +97,7 @@ def index(
     fields = Fields(read.id_field, read.text_field, flags.vector_field)
     how = replace(read.reading(), allow_blank=flags.sync, allow_missing=flags.force)
     files = Sources(sources, fields, rejects, how)
-    if flags.sync and files.others:
-        raise UsageError(
-            f"--sync takes folders and text files; records of {files.others[0]} do not say where they are from: index"
-            " it by itself, without --sync"
-        )
+    _check_sync(flags, files)
     given = files if flags.vectors is None else _with_vectors(sources, fields, flags.vectors, files, how)
     with Distinct(given, rejects) as distinct:
         with progress_bar(files) as show:
@@ -132,6 +126,16 @@ def index(
     kind = ", a new index" if flags.dry_run and existing is None else ""
     verb = "would index" if flags.dry_run else "indexed"
     say(f"{verb} {done.stored} records into {flags.to}{kind} ({'; '.join(described)})")
+
+
+def _check_sync(flags: IndexFlags, files: Sources) -> None:
+    if flags.force and not flags.sync:
+        raise UsageError("--force goes with --sync")
+    if flags.sync and files.others:
+        raise UsageError(
+            f"--sync takes folders and text files; records of {files.others[0]} do not say where they are from: index"
+            " it by itself, without --sync"
+        )
 
 
 def _with_vectors(names: list[str], fields: Fields, vectors: str, files: Sources, how: Reading) -> Iterable[Item]:
