@@ -476,12 +476,14 @@ def _in_fork_while_read(index: BinaryIndex) -> None:
     """Fork while a thread is in the middle of a merge: the child is told so, and everything goes on."""
 
     def use() -> None:
-        try:
-            index.count()
-        except EngineError as error:
-            assert "in use by another thread when this process was forked" in str(error)
-        else:
-            raise AssertionError
+        for action in (index.count, lambda: add(index, {"5": 1})):
+            try:
+                action()
+            except EngineError as error:
+                assert "in use by another thread when this process was forked" in str(error)
+            else:
+                raise AssertionError
+        index.close()
 
     with BinaryIndex.create(index.folder.with_name("copy"), CONTRACT) as copy:
         copy.merge(index, lambda _: _in_fork(use))

@@ -60,11 +60,7 @@ class Connections(ABC):
     @contextmanager
     def connection(self) -> Generator[sqlite3.Connection]:
         """Use a connection alone; what is not committed at the end is rolled back."""
-        if self.folder.path in _USED_AT_FORK:
-            raise EngineError(
-                f"{self.folder} was in use by another thread when this process was forked, so SQLite cannot be used "
-                "here: fork while no thread uses the index, or start processes by spawn"
-            )
+        check_fork(self.folder)
         use = object()
         self.used.append(use)
         try:
@@ -100,6 +96,24 @@ class Connections(ABC):
             return self._idle.pop()  # atomic: no other thread gets the same
         except IndexError:
             return None
+
+
+def was_used_at_fork(folder: Folder) -> bool:
+    """Return whether another thread used a folder when this process was forked."""
+    return folder.path in _USED_AT_FORK
+
+
+def check_fork(folder: Folder) -> None:
+    """Make sure that no other thread used a folder when this process was forked.
+
+    Raises:
+        EngineError: one did.
+    """
+    if was_used_at_fork(folder):
+        raise EngineError(
+            f"{folder} was in use by another thread when this process was forked, so SQLite cannot be used here: fork "
+            "while no thread uses the index, or start processes by spawn"
+        )
 
 
 _ALL: WeakSet[Connections] = WeakSet()

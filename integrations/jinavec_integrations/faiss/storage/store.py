@@ -21,7 +21,7 @@ import numpy as np
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked
 from jinavec.records import Record
 from jinavec.vectors import Bits, Int8
-from jinavec_integrations.faiss.storage.connections import UnknownOutcome
+from jinavec_integrations.faiss.storage.connections import UnknownOutcome, check_fork, was_used_at_fork
 from jinavec_integrations.faiss.storage.create import require_index
 from jinavec_integrations.faiss.storage.errors import reported
 from jinavec_integrations.faiss.storage.folder import COMPACTION_LOCK, MANIFEST, RECORDS, WRITE_LOCK, Folder
@@ -90,7 +90,7 @@ class Store:
                 self.folder.remember_database()  # only now: to open it may copy it, where the file system has layers
                 layout.check(snapshot.slots)
         except BaseException:
-            self.close()
+            self._finalizer()
             raise
 
     @property
@@ -134,6 +134,7 @@ class Store:
             IndexLocked: another writer was busy all the time.
             EngineError: nothing of it was stored, or that is unknown: the message tells which.
         """
+        self._check_open()
         with self._writing, reported(self.path, "nothing of this call was stored"):
             self._check_open()
             with self._write_lock.held():
@@ -199,6 +200,8 @@ class Store:
 
     def close(self) -> None:
         """Release files. Idempotent."""
+        if was_used_at_fork(self.folder):
+            return  # a lock of threads may be held here for ever
         with self._writing:
             self._finalizer()
             if self._opened is not None:
@@ -207,6 +210,7 @@ class Store:
     def _check_open(self) -> None:
         if not self._finalizer.alive:
             raise EngineError(f"the index {self.path} is closed; open it again")
+        check_fork(self.folder)  # before a lock of threads is waited for, which nobody here can release
 
     def _check_folder(self) -> None:
         """Make sure that the path still leads to the folder that was opened, and that it is not written over.
