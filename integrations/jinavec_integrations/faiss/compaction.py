@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jinavec.errors import EngineError
 from jinavec.ingest import Progress, ReportProgress
 from jinavec.vectors import Float32
 from jinavec_integrations.faiss.parameters import FaissOptions, Plan, make_plan
@@ -57,7 +58,7 @@ def compact(store: Store, options: FaissOptions, progress: ReportProgress) -> Pl
             manifest, files = _arrange(store.folder, layout, alive, plan, progress)
             copied = _catch_up(store, layout, files, slots, manifest.compacted)
         except BaseException:
-            with suppress(OSError):  # else the next write removes them
+            with suppress(OSError, EngineError):  # else the next write removes them
                 store.folder.unlink(*store.folder.leftovers(layout.manifest.generation))
             raise
         with store.write() as (transaction, current):

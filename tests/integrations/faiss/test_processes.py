@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jinavec import Progress, Record
-from jinavec.errors import IndexLocked
+from jinavec.errors import EngineError, IndexLocked
 from jinavec_integrations.faiss import BinaryIndex
 
 from .child import CONTRACT, State, add, apply, check_vectors, state_after, state_of, vector
@@ -194,6 +194,33 @@ def test_others_write_while_one_compacts(index: BinaryIndex) -> None:
     assert expected == {id: revision for id, revision in rest.items() if not 200 <= int(id) < 200 + done}
     with BinaryIndex.open(index.folder) as reopened:
         assert state_of(reopened) == expected
+        reopened.verify()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no descriptors")
+def test_an_index_that_is_closed_while_it_compacts_touches_no_other_folder(index: BinaryIndex, tmp_path: Path) -> None:
+    """The number of its descriptor may be another folder's as soon as it is closed."""
+    add(index, {str(id): 1 for id in range(20)})
+    with BinaryIndex.create(tmp_path / "other", CONTRACT) as other:
+        add(other, {"1": 1})
+        other.compact()
+        other.compact()
+    before, numbers = sorted(os.listdir(tmp_path / "other")), list[int]()
+
+    def close(_: Progress) -> None:
+        index.close()
+        numbers.extend(os.open(tmp_path / "other", os.O_RDONLY) for _ in range(64 - len(numbers)))
+
+    try:
+        with pytest.raises(EngineError, match="is closed"):
+            index.compact(close)
+        assert sorted(os.listdir(tmp_path / "other")) == before
+    finally:
+        for number in numbers:
+            os.close(number)
+    with BinaryIndex.open(index.folder) as reopened:
+        assert reopened.count() == 20
+        reopened.compact()
         reopened.verify()
 
 

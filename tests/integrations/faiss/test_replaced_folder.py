@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -173,6 +176,28 @@ def goes_on(index: BinaryIndex, base: Path) -> None:
         check_vectors(again, expected)
         again.verify()
     check_folder(base / "live", expected)
+
+
+@pytest.mark.parametrize("what", ["lock.sqlite", "records.sqlite"])
+def test_a_folder_that_is_replaced_as_a_database_is_opened(base: Path, what: str) -> None:
+    """SQLite opens it by path, a moment after the folder was found to be the right one."""
+    way = WAYS["exchanged"]
+    connect = sqlite3.connect
+
+    def replace_and_connect(address: str, **arguments: Any) -> sqlite3.Connection:
+        if f"/live/{what}" in address and not (base / "away").exists():
+            way.replace(base)
+        return connect(address, **arguments)
+
+    open_writer(base, way).close()
+    with BinaryIndex.open(base / "live") as index:
+        before = contents(base / "new")
+        with patch.object(sqlite3, "connect", replace_and_connect), pytest.raises(EngineError, match="reopen"):
+            add(index, {"1": 9, "200": 9})
+        assert contents(base / "live") == before
+    assert way.result is not None
+    check_folder(base / "live", way.result)
+    check_folder(base / "away", LAST)
 
 
 def test_a_folder_that_comes_back(base: Path) -> None:

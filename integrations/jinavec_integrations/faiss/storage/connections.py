@@ -64,7 +64,7 @@ class Connections(ABC):
         use = object()
         self.used.append(use)
         try:
-            connection = self._take_idle() or self.connect()
+            connection = self._take_idle() or self._connect_here()
             try:
                 yield connection
             except (sqlite3.Error, UnknownOutcome):
@@ -90,6 +90,16 @@ class Connections(ABC):
         """Close all connections, those in use when they are given back. Idempotent."""
         self._closed = True
         self.close_idle()
+
+    def _connect_here(self) -> sqlite3.Connection:
+        """Return a new connection, which SQLite made by path: what the path leads to now is what it led to then."""
+        connection = self.connect()
+        try:
+            self.folder.check_directory()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _take_idle(self) -> sqlite3.Connection | None:
         try:

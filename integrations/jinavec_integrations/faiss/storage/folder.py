@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import weakref
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,11 +67,8 @@ class Folder:
         """
         self.path = path
         self._address = str(path)
-        self._descriptor: int | None = None
-        if _DESCRIPTORS:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self.close = weakref.finalize(self, _close, self._descriptor)
-        here = os.stat(path if self._descriptor is None else self._descriptor)
+        self._directory: _Directory | None = _Directory(path)
+        here = os.stat(path if self._directory.descriptor is None else self._directory.descriptor)
         self._identity = here.st_dev, here.st_ino
         self._database = self._inode(RECORDS)
 
@@ -83,8 +79,22 @@ class Folder:
         """Take the database that is there now as the one that was opened."""
         self._database = self._inode(RECORDS)
 
+    def close(self) -> None:
+        """Release the directory; what a thread is just doing in it, it does. Idempotent."""
+        self._directory = None
+
     def check(self) -> None:
         """Make sure that the path still leads to the directory and the database that were opened.
+
+        Raises:
+            EngineError: it does not.
+        """
+        self.check_directory()
+        if self._inode(RECORDS) != self._database:
+            raise EngineError(f"{self} {_REPLACED}")
+
+    def check_directory(self) -> None:
+        """Make sure that the path still leads to the directory that was opened.
 
         Raises:
             EngineError: it does not.
@@ -93,7 +103,7 @@ class Folder:
             here = os.stat(self._address)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise EngineError(f"{self} {_REPLACED}") from error
-        if (here.st_dev, here.st_ino) != self._identity or self._inode(RECORDS) != self._database:
+        if (here.st_dev, here.st_ino) != self._identity:
             raise EngineError(f"{self} {_REPLACED}")
 
     def open(self, name: str, mode: str = "rb") -> io.FileIO:
@@ -103,7 +113,8 @@ class Folder:
     def stat(self, name: str) -> os.stat_result | None:
         """Return what the system knows of a file; None where there is none."""
         try:
-            return os.stat(self._at(name), dir_fd=self._descriptor)
+            directory = self._opened()
+            return os.stat(self._at(name), dir_fd=directory.descriptor)
         except FileNotFoundError:
             return None
 
@@ -119,17 +130,20 @@ class Folder:
 
     def names(self) -> list[str]:
         """Return the names of all files."""
-        return sorted(os.listdir(self.path if self._descriptor is None else self._descriptor))
+        directory = self._opened()
+        return sorted(os.listdir(self.path if directory.descriptor is None else directory.descriptor))
 
     def unlink(self, *names: str) -> None:
         """Remove those of the files that are there."""
+        directory = self._opened()
         for name in names:
             with suppress(FileNotFoundError):
-                os.unlink(self._at(name), dir_fd=self._descriptor)
+                os.unlink(self._at(name), dir_fd=directory.descriptor)
 
     def rename(self, source: str, target: str) -> None:
         """Give a file another name, in place of the file that has it."""
-        os.replace(self._at(source), self._at(target), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        here = self._opened()
+        os.replace(self._at(source), self._at(target), src_dir_fd=here.descriptor, dst_dir_fd=here.descriptor)
 
     def replace_file(self, name: str, content: bytes) -> None:
         """Write a file so that a crash at any moment leaves the old one or the new one, whole."""
@@ -148,8 +162,9 @@ class Folder:
 
     def sync(self) -> None:
         """Flush the names of the files to the disk, where the system has a call for that."""
-        if self._descriptor is not None:
-            os.fsync(self._descriptor)
+        directory = self._opened()
+        if directory.descriptor is not None:
+            os.fsync(directory.descriptor)
 
     def generation_files(self, generation: int) -> list[str]:
         """Return the files of a generation that are there."""
@@ -165,10 +180,32 @@ class Folder:
         return None if found is None else found.st_ino
 
     def _at(self, name: str) -> str:
-        return name if self._descriptor is not None else str(self.path / name)
+        return name if _DESCRIPTORS else str(self.path / name)
 
     def _open(self, name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666, dir_fd=self._descriptor)
+        directory = self._opened()
+        return os.open(name, flags, 0o666, dir_fd=directory.descriptor)
+
+    def _opened(self) -> _Directory:
+        """Return the directory, to be held for as long as its descriptor is used: another thread may close this."""
+        directory = self._directory  # read once: another thread may close it
+        if directory is None:
+            raise EngineError(f"the index {self} is closed; open it again")
+        return directory
+
+
+class _Directory:
+    """An open directory, closed when nobody holds it any more, never before: the number may be another's then."""
+
+    descriptor: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        if _DESCRIPTORS:
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def __del__(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
 
 
 def write_all(file: io.FileIO, content: bytes | memoryview, offset: int | None = None) -> None:
@@ -185,8 +222,3 @@ def _is_leftover(name: str, generation: int) -> bool:
     if found is None:
         return name.endswith(".new")
     return int(next((number for number in found.groups() if number), "0")) != generation
-
-
-def _close(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
