@@ -13,9 +13,9 @@ import numpy as np
 from jinavec.backends.base import Backend, Report
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.tokenizer import Batch, Tokenizer, plan
-from jinavec.errors import InvalidInput, ModelError, UnknownTask
+from jinavec.errors import InvalidInput, ModelError, TextTooLong, UnknownTask, warn
 from jinavec.models import ModelProfile
-from jinavec.process import cores
+from jinavec.process import cores, free_memory
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
@@ -24,6 +24,8 @@ CHUNK = 1024
 PROCESSOR_BUDGET = 512
 """Tokens of a batch, padding included: enough for a processor's full speed, and few enough to stay in its cache."""
 ACCELERATOR_BUDGET = 16_384
+MUCH_MEMORY = 1_000_000_000
+"""Bytes from which on it is said what a call will take."""
 
 
 class LocalBackend(Backend):
@@ -64,6 +66,15 @@ class LocalBackend(Backend):
         limit = self.profile.limit or "unknown to its profile"
         return model_errors(f"{self.profile.name} failed on {texts} texts of {longest} tokens (its limit is {limit})")
 
+    def memory(self, texts: int, longest: int) -> int:
+        """Return the bytes that a batch takes beside the weights, where they grow with the square of the length; or 0.
+
+        Args:
+            texts: how many.
+            longest: tokens of the longest one.
+        """
+        return 0
+
     @property
     def batch_tokens(self) -> int | None:
         """Tokens of texts that keep all workers busy."""
@@ -77,7 +88,7 @@ class LocalBackend(Backend):
 
         Raises:
             UnknownTask: the weights serve another task only.
-            TextTooLong: a text exceeds the limit, and the report refuses that.
+            TextTooLong: a text exceeds the limit, and the report refuses that; or there is no memory for it.
             ModelError: the model failed, or its vectors have another width than the profile says.
         """
         if self.task not in (None, task):
@@ -106,10 +117,30 @@ class LocalBackend(Backend):
         report.counts += map(len, ids)
         self._fill_blank([row for row, tokens in enumerate(ids) if not tokens], vectors, report)
         batches = plan([len(tokens) for tokens in ids], self.budget, self.workers)
+        self._check_memory([(len(rows), len(ids[rows[0]])) for rows in batches])
         try:
             return [self._pool.submit(self._work, self.tokenizer.batch(ids, rows), task, vectors) for rows in batches]
         except RuntimeError as error:
             raise ModelError(f"the encoder of {self.profile.name} is closed") from error
+
+    def _check_memory(self, batches: list[tuple[int, int]]) -> None:
+        """Refuse, before any of them runs, batches that would take more memory than there is.
+
+        Args:
+            batches: texts, and tokens of the longest one; those with the longest texts come first, and run together.
+        """
+        needed = sum(self.memory(*batch) for batch in batches[: self.workers])
+        if needed < MUCH_MEMORY:
+            return
+        free = free_memory()
+        about = (
+            f"texts of {batches[0][1]} tokens take about {needed / 1e9:.1f} GB of memory with this graph, whose"
+            " attention is of an unknown kind"
+        )
+        remedy = "use the backend torch, fewer workers, or a profile with a lower limit"
+        if free is not None and needed > free:
+            raise TextTooLong(f"{about}, and {free / 1e9:.1f} GB are free; {remedy}")
+        warn(f"{about}; to take less, {remedy}")
 
     def _fill_blank(self, rows: list[int], vectors: Float32, report: Report) -> None:
         vectors[rows] = np.eye(1, self.profile.width, dtype=np.float32)
