@@ -97,7 +97,7 @@ class TestUnknownAttention:
         encoder.encode_documents(["one", long_text(50)])  # warnings are errors here
 
     def test_counts_the_texts_that_run_together(self, folder: Path) -> None:
-        write_heads(folder, 10**9 // (22 * 304**2) // 2 + 1)
+        write_heads(folder, 10**9 // (22 * 304**2) // 2 + 3)
         texts = [long_text(300), long_text(299)]
         load(PLAIN, folder, options={"workers": 1}).encode_documents(texts[:1])
         with pytest.warns(JinavecWarning, match="304 tokens take about 1.0 GB"):
