@@ -22,7 +22,7 @@ from jinavec.vectors import Float32
 CHUNK = 1024
 """Texts that are tokenized and sorted together, while the batches of those before them run."""
 PROCESSOR_BUDGET = 512
-"""Tokens of a batch, padding included: enough for a processor's full speed, and few enough to stay in its cache."""
+"""Cost of a batch in tokens of short texts, padding included: enough for a processor's full speed, and few enough to stay in its cache."""
 ACCELERATOR_BUDGET = 16_384
 MUCH_MEMORY = 1_000_000_000
 """Bytes from which on it is said what a call will take."""
