@@ -253,8 +253,10 @@ def _replace(graph: _Graph, known: Mapping[str, Plain], kinds: Mapping[str, Kind
     model = type(graph.model)()
     model.CopyFrom(graph.model)
     weights = [weight for weight in (*graph.weights.values(), *writer.constants) if weight.name in names]
+    shapes = [shape for shape in graph.model.graph.value_info if shape.name in names]
     del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]
     model.graph.node.extend(kept)
+    model.graph.value_info.extend(shapes)
     model.graph.initializer.extend(weights)
     if all(entry.domain != FUSED for entry in model.opset_import):
         model.opset_import.append(graph.onnx.helper.make_opsetid(FUSED, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jinavec.backends.local.attention import external_folder, rewrite
-from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
+from jinavec.backends.local.base import (
+    ACCELERATOR_BUDGET,
+    LONG,
+    PROCESSOR_BUDGET,
+    LocalBackend,
+    check_width,
+    count_workers,
+)
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.options import CPU, OnnxOptions
 from jinavec.backends.local.pooling import check_modules, pool
@@ -25,8 +33,6 @@ from jinavec.settings import EncoderSettings
 from jinavec.tasks import Task
 from jinavec.vectors import Float32
 
-LONG = 2048
-"""Tokens of a batch from which on its memory is given back after it; below, that would cost more than it saves."""
 PLAIN_BYTES = 22
 """What plain attention takes for each head and pair of tokens: more than five float32 matrices at once (measured)."""
 HEAD_WIDTH = 64
@@ -70,7 +76,7 @@ class OnnxBackend(LocalBackend):
         weights = find_weights(settings, _patterns(options.file), "onnx")
         path = _find_graph(weights.folder, options.file)
         tokenizer = Tokenizer.load(weights, profile, "onnx")
-        session, bounded = _open(runtime, path, options)
+        session, bounded = _open(runtime, path, options, workers)
         _check_inputs(path, session)
         notes: dict[str, str] = session.get_modelmeta().custom_metadata_map
         _check_notes(path, notes, settings)
@@ -97,7 +103,10 @@ class OnnxBackend(LocalBackend):
         return pooled.astype(np.float32, copy=False)
 
     def _run_options(self, batch: Batch) -> Any:
-        """After a long text, give its memory back: ONNX Runtime would keep the most that it ever took."""
+        """After a long text, give its memory back: ONNX Runtime would keep the most that it ever took.
+
+        After each short one, that would cost more than it saves.
+        """
         options: Any = require("onnxruntime", "onnx").RunOptions()
         if self._on_processor and batch.ids.size >= LONG:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -141,42 +150,56 @@ def _find_graph(folder: Path, file: str) -> Path:
     raise ModelError(f"there is no {file} in {folder} or its folder onnx; {hint}")
 
 
-def _open(runtime: Any, path: Path, options: OnnxOptions) -> tuple[Any, bool]:
+def _open(runtime: Any, path: Path, options: OnnxOptions, workers: int) -> tuple[Any, bool]:
     """Load a graph, for the processor with attention that takes little memory.
 
     Returns:
         The session, and whether its memory grows with the length of a text, and not with its square.
     """
+    settings = partial(_settings, runtime, options.threads, workers)
     if options.provider != CPU:
-        return _session(runtime, path, path, options), True
+        return _session(runtime, path, path, settings(), options.provider), True
     onnx: Any = require("onnx", "onnx")
     with model_errors(f"cannot load {path}"):
         model = onnx.load(path, load_external_data=False)
-    folder = external_folder(model, path)
+    folder = str(external_folder(model, path))
+
+    def open_graph(graph: Any) -> Any:
+        inside = settings()
+        inside.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        return _session(runtime, path, graph.SerializeToString(), inside, options.provider)
 
     def run(part: Any, given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        session = _session(runtime, path, part.SerializeToString(), options, folder)
+        session = open_graph(part)
         with model_errors(f"cannot run the masks of {path}"):
             return session.run(None, given)
 
     rewritten = rewrite(model, run)
-    given = path if rewritten.model is model else rewritten.model.SerializeToString()
-    return _session(runtime, path, given, options, folder), rewritten.bounded
+    if rewritten.model is model:
+        return _session(runtime, path, path, settings(), options.provider), rewritten.bounded
+    return open_graph(rewritten.model), rewritten.bounded
 
 
-def _session(runtime: Any, path: Path, graph: Path | bytes, options: OnnxOptions, folder: Path | None = None) -> Any:
-    """Open a file, or a graph in memory whose weights lie in a folder."""
+def _settings(runtime: Any, threads: int, workers: int) -> Any:
+    """Let all workers share the threads of all: a batch that runs alone gets every one of them.
+
+    Threads that wait must then sleep: a spinning one takes a core from the workers.
+    """
     settings = runtime.SessionOptions()
-    settings.intra_op_num_threads = options.threads
+    settings.intra_op_num_threads = threads * workers
     settings.log_severity_level = 4  # errors come as exceptions
-    if isinstance(graph, bytes):
-        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    if workers > 1:
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return settings
+
+
+def _session(runtime: Any, path: Path, graph: Path | bytes, settings: Any, provider: str) -> Any:
+    """Open a file, or the graph that was made of it."""
+    given = graph if isinstance(graph, bytes) else str(graph)
     with model_errors(f"cannot load {path}"):
-        session = runtime.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph), settings, providers=[options.provider]
-        )
-    if options.provider not in session.get_providers():
-        raise ModelError(f"ONNX Runtime could not start {options.provider}; its libraries may be missing")
+        session = runtime.InferenceSession(given, settings, providers=[provider])
+    if provider not in session.get_providers():
+        raise ModelError(f"ONNX Runtime could not start {provider}; its libraries may be missing")
     return session
 
 

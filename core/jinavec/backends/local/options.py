@@ -25,7 +25,7 @@ class OnnxOptions:
     workers: int | None = None
     """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
     threads: int = 1
-    """Threads of each worker."""
+    """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,4 +46,4 @@ class TorchOptions:
     workers: int | None = None
     """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
     threads: int = 1
-    """Threads of each worker."""
+    """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""

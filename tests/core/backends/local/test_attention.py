@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from tests.support.model_checks import agree, fill_hub_cache, prefixed, refused
 from tests.support.tiny_models import TinyFamily
 from tests.support.tiny_tokenizers import TEXTS, Kind, long_text, tiny_profile
 
-from jinavec import Encoder, JinavecWarning
+from jinavec import Encoder, JinavecWarning, Task
 from jinavec.backends.local.export import export_onnx
+from jinavec.backends.local.onnx import OnnxBackend
 from jinavec.errors import TextTooLong
 
 pytest.importorskip("onnx")
@@ -102,6 +104,27 @@ class TestUnknownAttention:
         load(PLAIN, folder, options={"workers": 1}).encode_documents(texts[:1])
         with pytest.warns(JinavecWarning, match="304 tokens take about 1.0 GB"):
             load(PLAIN, folder, options={"workers": 2}).encode_documents(texts)
+
+
+def test_long_texts_run_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes much memory, and all threads."""
+    encoder = load(PLAIN, PLAIN.save(tmp_path / "model"), limit=None, options={"workers": 3})
+    texts = [long_text(length) for length in (2100, 2200, 2300, 2400, 20, 300)]
+    running, most, lock, run = set[int](), list[int](), Lock(), OnnxBackend.run
+
+    def noting(backend: OnnxBackend, batch: Any, task: Task) -> Any:
+        with lock:
+            running.update({id(batch)} if batch.ids.size > 2000 else ())
+            most.append(len(running))
+        vectors = run(backend, batch, task)
+        with lock:
+            running.discard(id(batch))
+        return vectors
+
+    monkeypatch.setattr(OnnxBackend, "run", noting)
+    got = encoder.encode_documents(texts)
+    assert max(most) == 1
+    agree(got, PLAIN.vectors(tmp_path / "model", prefixed("retrieval", "document", texts)))
 
 
 def test_understood_attention_has_no_such_limit(tmp_path: Path) -> None:
