@@ -1,4 +1,4 @@
-"""What belongs to this process alone: its processor cores, its memory, and values that do not survive a fork."""
+"""What belongs to this process alone: its processor, its memory, and values that do not survive a fork."""
 
 from __future__ import annotations
 
@@ -16,13 +16,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def free_memory() -> int | None:
-    """Return how many bytes of memory this process may still take; None where the system does not tell."""
-    meminfo = Path("/proc/meminfo")
+def has_amx() -> bool:
+    """Return whether the processor multiplies matrices of bfloat16 in units of their own (AMX): many times as fast."""
+    about = Path("/proc/cpuinfo")
+    return about.exists() and " amx_bf16" in about.read_text()
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Return how many bytes of memory this process may still take; None where the system does not tell.
+
+    Args:
+        root: where the system's files ``proc`` and ``sys`` are.
+    """
+    meminfo = root / "proc/meminfo"
     if not meminfo.exists():
         return None
     free = 1024 * _fields(meminfo)["MemAvailable:"]
-    group = Path("/sys/fs/cgroup")  # of a container
+    group = root / "sys/fs/cgroup"  # of a container
     if not (group / "memory.max").exists() or (most := (group / "memory.max").read_text().strip()) == "max":
         return free
     taken = int((group / "memory.current").read_text()) - _fields(group / "memory.stat")["inactive_file"]
