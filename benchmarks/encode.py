@@ -8,6 +8,9 @@ machine does not fall on one of them alone; the best round of each counts.
     python benchmarks/encode.py --data DIR                      # DIR holds xquad.en.json
     python benchmarks/encode.py --data DIR --texts 60 --repeat 1 --models minilm --mixes 480
 
+Then, in turn as well, one short query alone (median of many), and at nano's size one long text, each contestant in a
+process of its own: its time, and what it takes at most and keeps above what the loaded model has.
+
 Writes Markdown to standard output, and what it is doing to standard error.
 """
 
@@ -26,7 +29,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -38,22 +43,30 @@ from jinavec.process import cores
 
 Float32 = NDArray[np.float32]
 PREFIX = "Document: "
-ST, FASTEMBED = "sentence-transformers", "fastembed"
-ONNX, INT8, TORCH, HALF = (
+QUERY = "Which planet is known as the Red Planet?"
+ST, ST_HALF, FASTEMBED = "sentence-transformers", "sentence-transformers bfloat16", "fastembed"
+ONNX, INT8, TORCH, HALF, ALL_HALF = (
     "jinavec onnx float32",
     "jinavec onnx int8",
     "jinavec torch float32",
     "jinavec torch bfloat16-mlp",
+    "jinavec torch bfloat16",
 )
+LONGEST = 8192
+"""Tokens of nano's longest text."""
 BATCH = 32
 """sentence-transformers' default; fastembed's own, 256, needs more memory than most machines have."""
-LIBRARIES = ("torch", "transformers", ST, "onnxruntime", FASTEMBED, "jinavec")
+LIBRARIES = ("torch", "transformers", "sentence-transformers", "onnxruntime", FASTEMBED, "jinavec")
 
 GOALS = {("nano", "all"): {ONNX: 1.65, HALF: 2.2}, ("nano", "480"): {ONNX: 2.2, HALF: 3.5}}
 """The least ratios to sentence-transformers, by model and mix."""
 LEAST_COSINE = 0.9999
 """What bfloat16 in a part of the layers must keep."""
 LEAST_OVER_FASTEMBED = 3.0
+MOST_OF_ST_LONG = 1.3
+"""Of sentence-transformers' float32 time, for one long text."""
+MOST_PEAK, MOST_KEPT = 900, 200
+"""MB above the loaded model, for a text of 8,192 tokens at nano's size."""
 MOST_OVERHEAD = 3.0
 """Per cent of the backend's time that the encoder may add."""
 
@@ -109,6 +122,10 @@ def main() -> None:
             prepared = prepare(model, folder / model)
             for mix in options.mixes:
                 compare(prepared, model, mix, options)
+            if options.queries:
+                ask(prepared, model, options)
+            if options.long and model == "nano":
+                read_long(prepared, options)
     finally:
         if not options.work:
             shutil.rmtree(folder, ignore_errors=True)
@@ -123,6 +140,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=int, help="use only the first N texts of each mix")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; the best of each contestant counts")
     parser.add_argument("--fastembed-rounds", type=int, default=1, help="it is slow; 0 leaves it out")
+    parser.add_argument("--queries", type=int, default=40, help="how often one query is asked; 0 leaves it out")
+    parser.add_argument(
+        "--long", type=int, default=8192, help="tokens of one long text at nano's size; 0 leaves it out"
+    )
     parser.add_argument("--threads", type=int, default=cores(), help="for each contestant")
     parser.add_argument("--work", type=Path, help="folder that keeps weights and graphs for the next run")
     return parser.parse_args()
@@ -189,7 +210,7 @@ def prepare(model: str, folder: Path) -> Prepared:
 def nano_profile() -> ModelProfile:
     """Return the profile of a model of nano's size that reads with MiniLM's tokenizer."""
     prompts = {(Task.RETRIEVAL, Role.QUERY): "Query: ", (Task.RETRIEVAL, Role.DOCUMENT): PREFIX}
-    return ModelProfile(name="random-nano", width=768, prompts=prompts, pooling="last", limit=512)
+    return ModelProfile(name="random-nano", width=768, prompts=prompts, pooling="last", limit=LONGEST)
 
 
 def minilm_profile() -> ModelProfile:
@@ -214,7 +235,7 @@ def make_nano(folder: Path) -> None:
     torch.manual_seed(0)
     config = transformers.EuroBertConfig(rope_parameters={"rope_type": "default", "rope_theta": 1_000_000})
     transformers.EuroBertModel(config).eval().save_pretrained(folder)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 512, "do_lower_case": False})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": LONGEST, "do_lower_case": False})
     (folder / "1_Pooling").mkdir(exist_ok=True)
     write_json(
         folder / "1_Pooling" / "config.json",
@@ -243,20 +264,106 @@ def compare(prepared: Prepared, model: str, mix: str, options: argparse.Namespac
     print(report([c for c in contestants if c.seconds], model, mix, len(texts)), flush=True)
 
 
-def enter(prepared: Prepared, options: argparse.Namespace) -> Iterator[Contestant]:
-    """Yield the contestants, loaded; all use the same number of threads."""
-    yield sentence_transformer(prepared, options.repeat)
-    if options.fastembed_rounds:
-        yield fastembed(prepared, options.threads, options.fastembed_rounds)
-    workers = {"workers": options.threads}
-    for name, backend, source, own in (
-        (ONNX, "onnx", prepared.graphs, {}),
-        (INT8, "onnx", prepared.int8_graphs, {}),
-        (TORCH, "torch", prepared.weights, {}),
-        (HALF, "torch", prepared.weights, {"precision": "bfloat16-mlp"}),
-    ):
-        encoder = Encoder.load(prepared.profile, backend=backend, source=str(source), options=workers | own)
-        yield ours(name, encoder, options.repeat)
+def ask(prepared: Prepared, model: str, options: argparse.Namespace) -> None:
+    """Ask every contestant one query, again and again in turn, and print the medians."""
+    contestants = list(enter(prepared, options))
+    say(f"  one query, {options.queries} times")
+    seconds: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    for number in range(options.queries + 3):
+        for contestant in contestants:
+            started = time.perf_counter()
+            contestant.embed([QUERY])
+            if number >= 3:  # the first ones warm up
+                seconds[contestant.name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"### {model}, one query alone: median of {options.queries}\n\n| | ms | ratio to {ST} |\n|---|---|---|")
+    for name, median in medians.items():
+        print(f"| {name} | {1000 * median:.1f} | {medians[ST] / median:.2f} |")
+    print(flush=True)
+
+
+@dataclass(frozen=True)
+class Long:
+    """What one long text took, in a process of its own: seconds, and MB above the loaded model."""
+
+    seconds: float
+    peak: float
+    kept: float
+    vectors: Float32
+
+
+def read_long(prepared: Prepared, options: argparse.Namespace) -> None:
+    """Embed one long text with every contestant, and print what it took."""
+    print(f"### nano, one text of {options.long} tokens\n")
+    print(f"| | seconds | ratio to {ST} | peak, MB | kept, MB | cosine | goals |\n|---|---|---|---|---|---|---|")
+    found: dict[str, Long] = {}
+    for name in names(options):
+        say(f"  one text of {options.long} tokens: {name}")
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            found[name] = long = process.submit(embed_long, prepared, options, name).result()
+        ratio, cosine = found[ST].seconds / long.seconds, cosines_to(long.vectors, found[ST].vectors).min()
+        goals = judge_long(long, ratio) if name == ONNX else ()
+        print(
+            f"| {name} | {long.seconds:.1f} | {ratio:.2f} | {long.peak:.0f} | {long.kept:.0f} | {cosine:.5f} |"
+            f" {'; '.join(goals)} |",
+            flush=True,
+        )
+    print()
+
+
+def embed_long(prepared: Prepared, options: argparse.Namespace, name: str) -> Long:
+    """Embed a short text, and then a long one (MiniLM's tokenizer has a token for the word)."""
+    importlib.import_module("torch").set_num_threads(options.threads)
+    (contestant,) = enter(prepared, options, name)
+    contestant.embed([QUERY])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before, started = memory("VmRSS"), time.perf_counter()
+    vectors = contestant.embed(["light " * (options.long - 5)])
+    seconds = time.perf_counter() - started
+    return Long(seconds, memory("VmHWM") - before, memory("VmRSS") - before, vectors)
+
+
+def memory(field: str) -> float:
+    """Return what Linux says of this process's memory, in MB."""
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return next(int(words[1]) / 1024 for words in lines if words[0] == f"{field}:")
+
+
+def judge_long(long: Long, ratio: float) -> Iterator[str]:
+    """Yield each goal for a long text, and whether it was met."""
+    yield mark(ratio * MOST_OF_ST_LONG >= 1, f"{MOST_OF_ST_LONG} x its time")
+    yield mark(long.peak <= MOST_PEAK, f"{MOST_PEAK} MB")
+    yield mark(long.kept <= MOST_KEPT, f"{MOST_KEPT} MB kept")
+
+
+OURS: dict[str, tuple[str, str, dict[str, str]]] = {
+    ONNX: ("onnx", "graphs", {}),
+    INT8: ("onnx", "int8_graphs", {}),
+    TORCH: ("torch", "weights", {}),
+    HALF: ("torch", "weights", {"precision": "bfloat16-mlp"}),
+    ALL_HALF: ("torch", "weights", {"precision": "bfloat16"}),
+}
+"""Our contestants: backend, which of the prepared folders, and options."""
+
+
+def names(options: argparse.Namespace) -> list[str]:
+    """Return the contestants in their order; sentence-transformers comes first."""
+    return [ST, ST_HALF, *([FASTEMBED] if options.fastembed_rounds else []), *OURS]
+
+
+def enter(prepared: Prepared, options: argparse.Namespace, only: str = "") -> Iterator[Contestant]:
+    """Yield the contestants, or one of them, loaded; all use the same number of threads."""
+    for name in [only] if only else names(options):
+        if name in (ST, ST_HALF):
+            yield sentence_transformer(name, prepared, options.repeat)
+        elif name == FASTEMBED:
+            yield fastembed(prepared, options.threads, options.fastembed_rounds)
+        else:
+            backend, folder, own = OURS[name]
+            given = {"workers": options.threads} | own
+            source = str(getattr(prepared, folder))
+            encoder = Encoder.load(prepared.profile, backend=backend, source=source, options=given)
+            yield ours(name, encoder, options.repeat)
 
 
 def ours(name: str, encoder: Encoder, rounds: int) -> Contestant:
@@ -274,18 +381,22 @@ def ours(name: str, encoder: Encoder, rounds: int) -> Contestant:
     return contestant
 
 
-def sentence_transformer(prepared: Prepared, rounds: int) -> Contestant:
-    """Enter sentence-transformers' own encode."""
+def sentence_transformer(name: str, prepared: Prepared, rounds: int) -> Contestant:
+    """Enter sentence-transformers' own encode, in float32 or bfloat16."""
     library = importlib.import_module("sentence_transformers")
-    model = library.SentenceTransformer(str(prepared.weights), device="cpu")
+    model = library.SentenceTransformer(
+        str(prepared.weights), device="cpu", model_kwargs={"dtype": "bfloat16" if name == ST_HALF else "float32"}
+    )
+    model.max_seq_length = prepared.profile.limit
     prefix = prepared.profile.prompts.get((Task.RETRIEVAL, Role.DOCUMENT), "")
 
     def embed(texts: Sequence[str]) -> Float32:
-        return model.encode(
+        vectors = model.encode(
             list(texts), prompt=prefix, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False
         )
+        return vectors.astype(np.float32)
 
-    return Contestant(ST, embed, rounds)
+    return Contestant(name, embed, rounds)
 
 
 def fastembed(prepared: Prepared, threads: int, rounds: int) -> Contestant:

@@ -1,9 +1,10 @@
-"""What belongs to this process alone: its processor cores, and values that do not survive a fork."""
+"""What belongs to this process alone: its processor, its memory, and values that do not survive a fork."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -13,6 +14,33 @@ T = TypeVar("T")
 def cores() -> int:
     """Return how many processor cores this process may use, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_amx() -> bool:
+    """Return whether the processor multiplies matrices of bfloat16 in units of their own (AMX): many times as fast."""
+    about = Path("/proc/cpuinfo")
+    return about.exists() and " amx_bf16" in about.read_text()
+
+
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Return how many bytes of memory this process may still take; None where the system does not tell.
+
+    Args:
+        root: where the system's files ``proc`` and ``sys`` are.
+    """
+    meminfo = root / "proc/meminfo"
+    if not meminfo.exists():
+        return None
+    free = 1024 * _fields(meminfo)["MemAvailable:"]
+    group = root / "sys/fs/cgroup"  # of a container
+    if not (group / "memory.max").exists() or (most := (group / "memory.max").read_text().strip()) == "max":
+        return free
+    taken = int((group / "memory.current").read_text()) - _fields(group / "memory.stat")["inactive_file"]
+    return max(0, min(free, int(most) - taken))
+
+
+def _fields(path: Path) -> dict[str, int]:
+    return {name: int(value) for name, value, *_ in map(str.split, path.read_text().splitlines())}
 
 
 class PerProcess(Generic[T]):

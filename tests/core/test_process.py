@@ -1,15 +1,17 @@
-"""What belongs to one process: its cores, and values that do not survive a fork."""
+"""What belongs to one process: its cores, its memory, and values that do not survive a fork."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from jinavec.process import PerProcess, cores
+from jinavec.process import PerProcess, cores, free_memory, has_amx
 
 
 def test_cores_are_those_this_process_may_use() -> None:
@@ -70,3 +72,33 @@ if child:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("most", "current", "free"),
+    [(None, 0, 8_192_000), ("max", 0, 8_192_000), ("5000000", 3_000_000, 2_400_000), ("5000000", 6_000_000, 0)],
+)
+def test_free_memory_is_what_system_and_container_leave(
+    tmp_path: Path, most: str | None, current: int, free: int
+) -> None:
+    """What the container's files take in the page cache can be dropped, and is free."""
+    system, group = tmp_path / "proc", tmp_path / "sys" / "fs" / "cgroup"
+    system.mkdir()
+    (system / "meminfo").write_text("MemTotal: 16000 kB\nMemAvailable:    8000 kB\nHugePages_Total:       0\n")
+    group.mkdir(parents=True)
+    if most is not None:
+        (group / "memory.max").write_text(f"{most}\n")
+        (group / "memory.current").write_text(f"{current}\n")
+        (group / "memory.stat").write_text("anon 7\ninactive_file 400000\nactive_file 9\n")
+    assert free_memory(tmp_path) == free
+
+
+def test_free_memory_of_this_machine(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) is None
+    free = free_memory()
+    assert free is None or 0 < free < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not shutil.which("lscpu"), reason="nobody else to ask")
+def test_the_processor_is_asked_for_amx() -> None:
+    assert has_amx() == ("amx_bf16" in subprocess.run(["lscpu"], capture_output=True, text=True).stdout)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from jinavec import ModelProfile
 
 _NON_COMMERCIAL = {"CC-BY-NC-4.0"}
+_FAST_BFLOAT16 = (
+    "this processor has AMX: --backend torch --backend-option precision=bfloat16 is 2.8 times as fast as float32,"
+    " 7 times as fast as sentence-transformers in float32, and within .0002 of the cosines"
+)
 _COLUMNS = ("name", "width", "dimensions", "token limit", "tasks", "license", "backend")
 
 ModelOrProfile = Annotated[
@@ -39,6 +43,7 @@ class ExportFlags:
 def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> None:
     """List the models: width, dimensions, token limit, tasks, license, what runs them."""
     from jinavec.models import CATALOGUE
+    from jinavec.process import has_amx
 
     if context.invoked_subcommand is not None:
         return
@@ -52,6 +57,8 @@ def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> N
     for profile in CATALOGUE.values():
         if not profile.base:
             say(f"{profile.name}: {profile.note}")
+    if has_amx():
+        say(_FAST_BFLOAT16)
 
 
 def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:

@@ -7,35 +7,47 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from threading import Lock
 
 import numpy as np
 
 from jinavec.backends.base import Backend, Report
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.tokenizer import Batch, Tokenizer, plan
-from jinavec.errors import InvalidInput, ModelError, UnknownTask
+from jinavec.errors import InvalidInput, ModelError, TextTooLong, UnknownTask, warn
 from jinavec.models import ModelProfile
-from jinavec.process import cores
+from jinavec.process import cores, free_memory
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
 CHUNK = 1024
 """Texts that are tokenized and sorted together, while the batches of those before them run."""
 PROCESSOR_BUDGET = 512
-"""Tokens of a batch, padding included: enough for a processor's full speed, and few enough to stay in its cache."""
+"""Cost of a batch in tokens of short texts, padding included: enough for a processor's full speed, and few enough to
+stay in its cache."""
+LONG = 2048
+"""Tokens of a batch from which on it runs with all threads, and no other such batch beside it: it needs much memory."""
 ACCELERATOR_BUDGET = 16_384
+MUCH_MEMORY = 1_000_000_000
+"""Bytes from which on it is said what a call will take."""
 
 
 class LocalBackend(Backend):
     """A model in this process: a subclass runs one batch.
 
-    Several workers of one thread each are faster than one of several threads, whatever the runtime.
+    Several workers of one thread each are faster than one of several threads, whatever the runtime. So many texts keep
+    all workers busy, each with its own threads; a batch that is alone, and a long one, gets the threads of all.
     """
 
     budget = PROCESSOR_BUDGET
 
     def __init__(
-        self, profile: ModelProfile, tokenizer: Tokenizer, workers: int, prepare: Callable[[], object] | None = None
+        self,
+        profile: ModelProfile,
+        tokenizer: Tokenizer,
+        workers: int,
+        prepare: Callable[[], object] | None = None,
+        prepare_wide: Callable[[], object] | None = None,
     ) -> None:
         """Start the workers.
 
@@ -44,11 +56,17 @@ class LocalBackend(Backend):
             tokenizer: its own.
             workers: how many batches run side by side.
             prepare: called once in each worker's thread.
+            prepare_wide: called once in the thread of the batches that get the threads of all workers.
         """
         self.profile = profile
         self.tokenizer = tokenizer
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers, f"jinavec-{self.name}", initializer=prepare)
+        self._wide = self._pool
+        if workers > 1:
+            self._wide = ThreadPoolExecutor(1, f"jinavec-{self.name}-wide", initializer=prepare_wide)
+        self._counting = Lock()
+        self._under_way = 0  # batches of all calls
 
     @abstractmethod
     def run(self, batch: Batch, task: Task) -> Float32:
@@ -64,6 +82,15 @@ class LocalBackend(Backend):
         limit = self.profile.limit or "unknown to its profile"
         return model_errors(f"{self.profile.name} failed on {texts} texts of {longest} tokens (its limit is {limit})")
 
+    def memory(self, texts: int, longest: int) -> int:
+        """Return the bytes that a batch takes beside the weights, where they grow with the square of the length; or 0.
+
+        Args:
+            texts: how many.
+            longest: tokens of the longest one.
+        """
+        return 0
+
     @property
     def batch_tokens(self) -> int | None:
         """Tokens of texts that keep all workers busy."""
@@ -77,7 +104,7 @@ class LocalBackend(Backend):
 
         Raises:
             UnknownTask: the weights serve another task only.
-            TextTooLong: a text exceeds the limit, and the report refuses that.
+            TextTooLong: a text exceeds the limit, and the report refuses that; or there is no memory for it.
             ModelError: the model failed, or its vectors have another width than the profile says.
         """
         if self.task not in (None, task):
@@ -100,16 +127,51 @@ class LocalBackend(Backend):
     def close(self) -> None:
         """Finish the batches that run, drop those that wait, and end the workers."""
         self._pool.shutdown(cancel_futures=True)
+        self._wide.shutdown(cancel_futures=True)
 
     def _submit(self, texts: Sequence[str], vectors: Float32, task: Task, report: Report) -> list[Future[int]]:
         ids = self.tokenizer.encode(texts, report)
         report.counts += map(len, ids)
         self._fill_blank([row for row, tokens in enumerate(ids) if not tokens], vectors, report)
         batches = plan([len(tokens) for tokens in ids], self.budget, self.workers)
+        self._check_memory([(len(rows), len(ids[rows[0]])) for rows in batches])
+        alone = len(batches) == 1 and not self._under_way
         try:
-            return [self._pool.submit(self._work, self.tokenizer.batch(ids, rows), task, vectors) for rows in batches]
+            return [self._start(self.tokenizer.batch(ids, rows), task, vectors, alone) for rows in batches]
         except RuntimeError as error:
             raise ModelError(f"the encoder of {self.profile.name} is closed") from error
+
+    def _start(self, batch: Batch, task: Task, vectors: Float32, alone: bool) -> Future[int]:
+        pool = self._wide if alone or batch.ids.size >= LONG else self._pool
+        future = pool.submit(self._work, batch, task, vectors)
+        self._count(1)
+        future.add_done_callback(lambda _: self._count(-1))
+        return future
+
+    def _count(self, batches: int) -> None:
+        with self._counting:
+            self._under_way += batches
+
+    def _check_memory(self, batches: list[tuple[int, int]]) -> None:
+        """Refuse, before any of them runs, batches that would take more memory than there is.
+
+        Args:
+            batches: texts, and tokens of the longest one; those with the longest texts come first.
+        """
+        long = [batch for batch in batches if batch[0] * batch[1] >= LONG]
+        together = long[:1] + [batch for batch in batches if batch not in long][: self.workers]
+        needed = sum(self.memory(*batch) for batch in together)
+        if needed < MUCH_MEMORY:
+            return
+        free = free_memory()
+        about = (
+            f"texts of {batches[0][1]} tokens take about {needed / 1e9:.1f} GB of memory with this graph, whose"
+            " attention is of an unknown kind"
+        )
+        remedy = "use the backend torch, fewer workers, or a profile with a lower limit"
+        if free is not None and needed > free:
+            raise TextTooLong(f"{about}, and {free / 1e9:.1f} GB are free; {remedy}")
+        warn(f"{about}; to take less, {remedy}")
 
     def _fill_blank(self, rows: list[int], vectors: Float32, report: Report) -> None:
         vectors[rows] = np.eye(1, self.profile.width, dtype=np.float32)

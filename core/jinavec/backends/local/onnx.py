@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
+from jinavec.backends.local.attention import external_folder, rewrite
+from jinavec.backends.local.base import (
+    ACCELERATOR_BUDGET,
+    LONG,
+    PROCESSOR_BUDGET,
+    LocalBackend,
+    check_width,
+    count_workers,
+)
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.options import CPU, OnnxOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
-from jinavec.backends.local.weights import find_weights
+from jinavec.backends.local.weights import find_weights, read_json
 from jinavec.errors import InvalidInput, ModelError
 from jinavec.extras import require
 from jinavec.models import ModelProfile
@@ -23,6 +33,10 @@ from jinavec.settings import EncoderSettings
 from jinavec.tasks import Task
 from jinavec.vectors import Float32
 
+PLAIN_BYTES = 22
+"""What plain attention takes for each head and pair of tokens: more than five float32 matrices at once (measured)."""
+HEAD_WIDTH = 64
+"""Of a model that does not say how many heads it has."""
 SENTENCE, TOKENS = "sentence_embedding", "last_hidden_state"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -34,10 +48,13 @@ class OnnxBackend(LocalBackend):
     """Runs a model's ONNX graph."""
 
     name = "onnx"
+    heads = 0
+    """Heads of each attention that holds length x length numbers; 0 where none does."""
 
     def __init__(self, profile: ModelProfile, tokenizer: Tokenizer, session: Any, workers: int) -> None:
         super().__init__(profile, tokenizer, workers)
         self._session: Any = session
+        self._on_processor = session.get_providers()[0] == CPU
         self._inputs = {given.name: INTEGERS[given.type] for given in session.get_inputs()}
         self._output = _choose_output(session, profile)
 
@@ -47,7 +64,7 @@ class OnnxBackend(LocalBackend):
 
         Raises:
             InvalidInput: an option that cannot be used, or a server's address or key.
-            MissingExtra: onnxruntime, tokenizers or huggingface-hub is not installed.
+            MissingExtra: onnxruntime, onnx, tokenizers or huggingface-hub is not installed.
             ModelError: a file is missing, damaged, or not what the profile says.
         """
         settings.check_local(api_key)
@@ -59,7 +76,7 @@ class OnnxBackend(LocalBackend):
         weights = find_weights(settings, _patterns(options.file), "onnx")
         path = _find_graph(weights.folder, options.file)
         tokenizer = Tokenizer.load(weights, profile, "onnx")
-        session = _open(runtime, path, options)
+        session, bounded = _open(runtime, path, options, workers)
         _check_inputs(path, session)
         notes: dict[str, str] = session.get_modelmeta().custom_metadata_map
         _check_notes(path, notes, settings)
@@ -67,18 +84,33 @@ class OnnxBackend(LocalBackend):
         if backend._output == TOKENS:
             check_modules(weights.folder, profile)
         backend.budget = PROCESSOR_BUDGET if options.provider == CPU else ACCELERATOR_BUDGET
+        backend.heads = 0 if bounded else _count_heads(weights.folder, profile)
         backend.task = settings.task
         backend.revision = weights.revision or notes.get("jinavec.revision", "")
         backend.precision = notes.get("jinavec.precision") or _precision(path)
         return backend
 
+    def memory(self, texts: int, longest: int) -> int:
+        """Return the bytes of the matrices that plain attention holds at once."""
+        return PLAIN_BYTES * self.heads * texts * longest**2
+
     def run(self, batch: Batch, task: Task) -> Float32:
         """Run the graph; the runtime is thread-safe."""
         given = {name: _input(name, batch).astype(kind, copy=False) for name, kind in self._inputs.items()}
         with self.runtime_errors(batch):
-            output = self._session.run([self._output], given)[0]
+            output = self._session.run([self._output], given, self._run_options(batch))[0]
         pooled = output if self._output == SENTENCE else pool(np, output, batch.mask, self.profile.pooling)
         return pooled.astype(np.float32, copy=False)
+
+    def _run_options(self, batch: Batch) -> Any:
+        """After a long text, give its memory back: ONNX Runtime would keep the most that it ever took.
+
+        After each short one, that would cost more than it saves.
+        """
+        options: Any = require("onnxruntime", "onnx").RunOptions()
+        if self._on_processor and batch.ids.size >= LONG:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
 
     def close(self) -> None:
         """Release the graph."""
@@ -118,15 +150,66 @@ def _find_graph(folder: Path, file: str) -> Path:
     raise ModelError(f"there is no {file} in {folder} or its folder onnx; {hint}")
 
 
-def _open(runtime: Any, path: Path, options: OnnxOptions) -> Any:
-    settings = runtime.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.log_severity_level = 4  # errors come as exceptions
+def _open(runtime: Any, path: Path, options: OnnxOptions, workers: int) -> tuple[Any, bool]:
+    """Load a graph, for the processor with attention that takes little memory.
+
+    Returns:
+        The session, and whether its memory grows with the length of a text, and not with its square.
+    """
+    settings = partial(_settings, runtime, options.threads, workers)
+    if options.provider != CPU:
+        return _session(runtime, path, path, settings(), options.provider), True
+    onnx: Any = require("onnx", "onnx")
     with model_errors(f"cannot load {path}"):
-        session = runtime.InferenceSession(str(path), settings, providers=[options.provider])
-    if options.provider not in session.get_providers():
-        raise ModelError(f"ONNX Runtime could not start {options.provider}; its libraries may be missing")
+        model = onnx.load(path, load_external_data=False)
+    folder = str(external_folder(model, path))
+
+    def open_graph(graph: Any) -> Any:
+        inside = settings()
+        inside.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        return _session(runtime, path, graph.SerializeToString(), inside, options.provider)
+
+    def run(part: Any, given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        session = open_graph(part)
+        with model_errors(f"cannot run the masks of {path}"):
+            return session.run(None, given)
+
+    rewritten = rewrite(model, run)
+    if rewritten.model is model:
+        return _session(runtime, path, path, settings(), options.provider), rewritten.bounded
+    return open_graph(rewritten.model), rewritten.bounded
+
+
+def _settings(runtime: Any, threads: int, workers: int) -> Any:
+    """Let all workers share the threads of all: a batch that runs alone gets every one of them.
+
+    Threads that wait must then sleep: a spinning one takes a core from the workers.
+    """
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = threads * workers
+    settings.log_severity_level = 4  # errors come as exceptions
+    if workers > 1:
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return settings
+
+
+def _session(runtime: Any, path: Path, graph: Path | bytes, settings: Any, provider: str) -> Any:
+    """Open a file, or the graph that was made of it."""
+    given = graph if isinstance(graph, bytes) else str(graph)
+    with model_errors(f"cannot load {path}"):
+        session = runtime.InferenceSession(given, settings, providers=[provider])
+    if provider not in session.get_providers():
+        raise ModelError(f"ONNX Runtime could not start {provider}; its libraries may be missing")
     return session
+
+
+def _count_heads(folder: Path, profile: ModelProfile) -> int:
+    path = folder / "config.json"
+    match read_json(path) if path.is_file() else None:
+        case {"num_attention_heads": int(heads)}:
+            return heads
+        case _:
+            return max(1, profile.width // HEAD_WIDTH)
 
 
 def _check_inputs(path: Path, session: Any) -> None:

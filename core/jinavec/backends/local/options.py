@@ -25,7 +25,7 @@ class OnnxOptions:
     workers: int | None = None
     """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
     threads: int = 1
-    """Threads of each worker."""
+    """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,10 @@ class TorchOptions:
     """torch's name of it: cpu, cuda, cuda:1, mps …"""
     precision: TorchPrecision = "float32"
     """bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16, within .0001 of the cosines
-    of float32; bfloat16 computes everything so. Faster on processors with AMX or with AVX512-BF16 at twice the rate of
-    float32, slower on others: ``benchmarks/encode.py`` tells."""
+    of float32; bfloat16 computes everything so, within .0002, and is the one to choose on processors with AMX: 2.8
+    times as fast as float32. Others gain only with AVX512-BF16 at twice the rate of float32, or lose:
+    ``benchmarks/encode.py`` tells."""
     workers: int | None = None
     """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
     threads: int = 1
-    """Threads of each worker."""
+    """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""

@@ -40,8 +40,9 @@ class TorchBackend(LocalBackend):
         self._torch: Any = require("torch", "torch")
         on_cpu = _check_device(self._torch, options.device)
         workers = count_workers(options.workers, options.threads, processor=on_cpu)
-        prepare = partial(_limit_threads, self._torch, options.threads, self._torch.get_num_threads())
-        super().__init__(profile, tokenizer, workers, prepare if on_cpu else None)
+        limit = partial(_limit_threads, self._torch, others=self._torch.get_num_threads())
+        prepared = (partial(limit, options.threads), partial(limit, options.threads * workers)) if on_cpu else ()
+        super().__init__(profile, tokenizer, workers, *prepared)
         self.budget = PROCESSOR_BUDGET if on_cpu else ACCELERATOR_BUDGET
         self.revision, self.precision = weights.revision, options.precision
         self._folder = weights.folder
@@ -110,7 +111,11 @@ def _check_device(torch: Any, device: str) -> bool:
 
 
 def _limit_threads(torch: Any, threads: int, others: int) -> None:
-    """Set the threads of this worker; torch makes it the default of threads to come as well, so give them theirs."""
+    """Set the threads of this worker; torch makes it the default of threads to come as well, so give them theirs.
+
+    A thread takes the default when it first asks: asked before, this one keeps what is set here.
+    """
+    torch.get_num_threads()
     torch.set_num_threads(threads)
     restore = threading.Thread(target=torch.set_num_threads, args=(others,))
     restore.start()

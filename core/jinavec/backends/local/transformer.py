@@ -11,7 +11,7 @@ from typing import Any, cast
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.quiet import quiet
 from jinavec.backends.local.weights import Weights, read_json
-from jinavec.errors import ModelError
+from jinavec.errors import ModelError, warn
 from jinavec.extras import require
 
 NOT_FIELDS = {"architectures", "auto_map", "dtype", "model_type", "torch_dtype", "transformers_version"}
@@ -48,9 +48,24 @@ def load_backbone(weights: Weights, dtype: str) -> Any:
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ModelError(f"the weights in {weights.folder} lack {len(missing)} tensors, such as {missing[0]}")
+    _attend_in_one(model, weights.folder)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # no text is continued here
     return model.eval().requires_grad_(False)
+
+
+def _attend_in_one(model: Any, folder: Path) -> None:
+    """Use torch's own attention, whose memory grows with the length of a text alone, whatever the config names.
+
+    Without it transformers would go on in plain operators, and say nothing.
+    """
+    if model._supports_sdpa:
+        model.set_attn_implementation("sdpa")
+    else:
+        warn(
+            f"transformers has no fused attention for the {type(model).__name__} in {folder}: the memory of a text"
+            " grows with the square of its length"
+        )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

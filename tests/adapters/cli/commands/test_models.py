@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from jinavec.models import CATALOGUE
 
 Run = Callable[..., Any]
@@ -22,6 +24,14 @@ def test_every_model_is_listed_with_its_licence(run: Run) -> None:
         assert ("CC-BY-NC-4.0 (non-commercial)" in row) == row.startswith("jina-embeddings-v5")
     nano = next(row for row in rows if row.startswith("jina-embeddings-v5-text-nano "))
     assert nano.split()[1:9] == ["768", "32", "64", "128", "256", "512", "768", "8192"]
+
+
+@pytest.mark.parametrize("amx", [False, True])
+def test_bfloat16_is_recommended_where_it_is_fast(run: Run, monkeypatch: pytest.MonkeyPatch, amx: bool) -> None:
+    monkeypatch.setattr("jinavec.process.has_amx", lambda: amx)
+    out = run("models").out
+    assert ("--backend torch --backend-option precision=bfloat16" in out) == amx
+    assert "AMX" not in run("models", "--json").out
 
 
 def test_json(run: Run) -> None:

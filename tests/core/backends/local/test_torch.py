@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ from tests.support.model_checks import (
     save_odd_tokenizer_settings,
     spoil,
 )
-from tests.support.tiny_models import REMOTE_CODE_RAN, TinyFamily
+from tests.support.tiny_models import LAYERS, REMOTE_CODE_RAN, TinyFamily
 from tests.support.tiny_tokenizers import (
     API_TASKS,
     DIMENSIONS,
@@ -50,7 +51,8 @@ from tests.support.tiny_tokenizers import (
     write_json,
 )
 
-from jinavec import Encoder, JinavecError, JinavecWarning, ModelProfile
+from jinavec import Encoder, JinavecError, JinavecWarning, ModelProfile, Task
+from jinavec.backends.local.torch import TorchBackend
 from jinavec.errors import InvalidInput, ModelError, TextTooLong, UnknownTask
 
 pytestmark = [
@@ -279,6 +281,80 @@ class TestThreads:
         for task in TASKS:
             Encoder(encoder.profile, encoder.backend, task=task).encode_documents(["a"])
         assert len(embedding_tables(family.torch) - before) == 1
+
+
+class TestAttention:
+    """torch's own, in one operator: plain attention holds matrices of length x length."""
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_is_fused_whatever_the_config_names(
+        self, family: TinyFamily, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = copy(family.base if layout == "base" else family.merged("retrieval"), tmp_path / "model")
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        write_json(folder / "config.json", config | {"_attn_implementation": "eager", "attn_implementation": "eager"})
+        encoder = load(family, source=str(folder))
+        calls: list[str] = []
+        functions = family.torch.nn.functional
+        for function in ("scaled_dot_product_attention", "softmax"):
+            monkeypatch.setattr(functions, function, heard(calls, function, getattr(functions, function)))
+        encoder.encode_documents([long_text(40)])
+        assert calls == ["scaled_dot_product_attention"] * LAYERS
+
+    def test_its_absence_is_said(self, family: TinyFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = "EuroBertPreTrainedModel" if family.kind == "nano" else "Qwen3PreTrainedModel"
+        module = "eurobert" if family.kind == "nano" else "qwen3"
+        models = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
+        monkeypatch.setattr(getattr(models, name), "_supports_sdpa", False)
+        with pytest.warns(JinavecWarning, match="no fused attention .* square of its length"):
+            encoder = load(family)
+        agree(encoder.encode_queries(TEXTS), family.vectors(prefixed("retrieval", "query"), "retrieval"))
+
+
+def heard(calls: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that notes its name, and does the same."""
+
+    def call(*given: Any, **named: Any) -> Any:
+        calls.append(name)
+        return function(*given, **named)
+
+    return call
+
+
+class TestThreadsOfABatch:
+    """Of many texts each worker has its own; a batch that is alone, and a long one, gets those of all workers."""
+
+    @pytest.fixture
+    def threads(self, family: TinyFamily, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+        """What each batch had: its tokens, and torch's threads."""
+        seen: list[tuple[int, int]] = []
+        run = TorchBackend.run
+
+        def noting(backend: TorchBackend, batch: Any, task: Task) -> Any:
+            vectors = run(backend, batch, task)
+            seen.append((batch.ids.size, family.torch.get_num_threads()))
+            return vectors
+
+        monkeypatch.setattr(TorchBackend, "run", noting)
+        return seen
+
+    @pytest.mark.parametrize(("workers", "each"), [(2, 1), (3, 2), (1, 2)])
+    def test_are_chosen_by_what_is_asked(
+        self, family: TinyFamily, threads: list[tuple[int, int]], workers: int, each: int
+    ) -> None:
+        profile = tiny_profile(family.kind, limit=None)
+        encoder = load(family, profile=profile, options={"workers": workers, "threads": each})
+        texts = [f"{number} {long_text(number)}" for number in range(0, 60, 3)]
+        encoder.encode_documents(texts)
+        assert {count for _, count in threads} == {each}
+        del threads[:]
+        encoder.encode_queries(["one"])
+        encoder.encode_documents(texts[:1])
+        assert [count for _, count in threads] == [workers * each] * 2
+        del threads[:]
+        encoder.encode_documents([*texts, long_text(2100)])
+        assert {count for tokens, count in threads if tokens < 2000} == {each}
+        assert [count for tokens, count in threads if tokens > 2000] == [workers * each]
 
 
 class TestTasks:
