@@ -7,6 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ TEXTS = 1024
 """The most texts of a batch."""
 TOKENS = 8192
 """Tokens of a batch, for backends that cannot tell how many keep them busy."""
+LONG = 1024
+"""A text of more tokens is a long one: it takes seconds on a processor, and whoever shares its batch waits for it."""
 LONGEST_RETRY = 60
 """Seconds."""
 
@@ -36,13 +39,18 @@ class BatchKey:
     overflow: Overflow
 
 
+def guess_tokens(text: str) -> int:
+    """Return about how many tokens a text has: one for four bytes."""
+    return len(text.encode()) // 4 + 1
+
+
 class QueuedRequest:
     """Texts of one request, with one BatchKey."""
 
     def __init__(self, key: BatchKey, texts: Sequence[str]) -> None:
         self.key = key
         self.texts = texts
-        self.tokens = [len(text.encode()) // 4 + 1 for text in texts]
+        self.tokens = [guess_tokens(text) for text in texts]
         self.waiting = sum(self.tokens)
         """Tokens of the texts that no batch has taken."""
         self.next = 0
@@ -82,13 +90,29 @@ class Batcher:
         queue_tokens: int,
         max_wait: float,
         concurrency: int,
+        full: Reason = Reason.RATE_LIMITED,
+        turns: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
+        """Start with an empty queue.
+
+        Args:
+            encoder: what embeds.
+            metrics: where texts, batches and the queue are counted.
+            batch_tokens: tokens of a batch; by default what keeps the backend busy.
+            queue_tokens: the most tokens that wait.
+            max_wait: seconds that a text waits for others while a batch runs.
+            concurrency: batches under way.
+            full: why a request is refused while as many tokens wait as may.
+            turns: held while a batch runs; several batchers may share it.
+        """
         self.encoder = encoder
         self.budget = batch_tokens or encoder.backend.batch_tokens or TOKENS
         self._metrics = metrics.of(encoder)
         self._queue_tokens = queue_tokens
         self._max_wait = max_wait
         self._concurrency = concurrency
+        self._full = full
+        self._turns = turns or nullcontext()
         self._encoders: dict[tuple[int, Overflow], Encoder] = {}
         self._requests: deque[QueuedRequest] = deque()
         self._waiting = 0
@@ -106,9 +130,7 @@ class Batcher:
         """
         request = QueuedRequest(key, texts)
         if self._waiting and self._waiting + request.waiting > self._queue_tokens:
-            raise WireError(
-                Reason.RATE_LIMITED, "too many texts are waiting; try again later", retry_after=self._retry_after()
-            )
+            raise WireError(self._full, "too many texts are waiting; try again later", retry_after=self._retry_after())
         self._requests.append(request)
         self._count(request.waiting)
         self._wake()
@@ -124,7 +146,7 @@ class Batcher:
 
     def _count(self, tokens: int) -> None:
         self._waiting += tokens
-        self._metrics.waiting.set(self._waiting)
+        self._metrics.waiting.inc(tokens)
 
     def _retry_after(self) -> float:
         return min(LONGEST_RETRY, max(1, math.ceil(self._waiting / self._rate))) if self._rate else 1
@@ -173,16 +195,20 @@ class Batcher:
         return batch
 
     async def _run(self, batch: Items) -> None:
-        groups: dict[BatchKey, Items] = {}
-        for request, row in batch:
-            groups.setdefault(request.key, []).append((request, row))
-        started = time.perf_counter()
         try:
-            await asyncio.gather(*(self._embed(key, items) for key, items in groups.items()))
+            async with self._turns:
+                await self._embed_all(batch)
         except BaseException as error:
             for request, _ in batch:
                 self._fail(request, error)
             raise
+
+    async def _embed_all(self, batch: Items) -> None:
+        groups: dict[BatchKey, Items] = {}
+        for request, row in batch:
+            groups.setdefault(request.key, []).append((request, row))
+        started = time.perf_counter()
+        await asyncio.gather(*(self._embed(key, items) for key, items in groups.items()))
         self._metrics.texts.inc(len(batch))
         self._metrics.batch.observe(len(batch))
         rate = sum(request.tokens[row] for request, row in batch) / max(1e-6, time.perf_counter() - started)

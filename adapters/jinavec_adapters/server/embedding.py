@@ -14,7 +14,7 @@ from jinavec.tasks import Role
 from jinavec.vectors import Float32
 from jinavec.wire.fields import loads
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
-from jinavec_adapters.server.batching import BatchKey, QueuedRequest
+from jinavec_adapters.server.batching import Batcher, BatchKey, QueuedRequest
 from jinavec_adapters.server.json_scan import outline
 from jinavec_adapters.server.models import Models, Served
 from jinavec_adapters.server.protocols import Protocol, dialect
@@ -57,14 +57,14 @@ class Embedding:
             JinavecError: the model failed.
         """
         parts = _merge(resolved)
-        submitted: list[tuple[Served, QueuedRequest]] = []
+        submitted: list[tuple[Batcher, QueuedRequest]] = []
         try:
-            for (served, key), texts in parts.items():
-                submitted.append((served, served.batcher.submit(key, list(texts))))
+            for (batcher, key), texts in parts.items():
+                submitted.append((batcher, batcher.submit(key, list(texts))))
             await asyncio.gather(*(request.done for _, request in submitted))
         finally:
-            for served, request in submitted:
-                served.batcher.cancel(request)
+            for batcher, request in submitted:
+                batcher.cancel(request)
         found = {
             key: dict(zip(texts, zip(part.vectors, part.counts, strict=True), strict=True))
             for (key, texts), (_, part) in zip(parts.items(), submitted, strict=True)
@@ -129,22 +129,22 @@ class Resolved:
     texts: list[tuple[BatchKey, str]]
 
 
-_Key = tuple[Served, BatchKey]
+_Key = tuple[Batcher, BatchKey]
 
 
 def _merge(resolved: Sequence[Resolved]) -> dict[_Key, dict[str, None]]:
-    """Return the different texts of all requests by model and batch key."""
+    """Return the different texts of all requests by batcher and batch key."""
     parts: dict[_Key, dict[str, None]] = {}
     for one in resolved:
         for key, text in one.texts:
-            parts.setdefault((one.served, key), {})[text] = None
+            parts.setdefault((one.served.batcher_of(text), key), {})[text] = None
     return parts
 
 
 def _reply(
     request: EmbedRequest, resolved: Resolved, found: dict[_Key, dict[str, tuple[Float32, int | None]]]
 ) -> EmbedReply:
-    rows = [found[resolved.served, key][text] for key, text in resolved.texts]
+    rows = [found[resolved.served.batcher_of(text), key][text] for key, text in resolved.texts]
     counts = [count for _, count in rows if count is not None]
     return EmbedReply.of(
         np.stack([vector for vector, _ in rows]),

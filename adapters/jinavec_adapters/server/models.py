@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,9 +13,12 @@ from jinavec.process import cores
 from jinavec.tasks import Role, Task
 from jinavec.wire.eis import Endpoint
 from jinavec.wire.messages import Reason, WireError
-from jinavec_adapters.server.batching import Batcher
+from jinavec_adapters.server.batching import LONG, Batcher, guess_tokens
 from jinavec_adapters.server.metrics import Metrics
 from jinavec_adapters.server.settings import ServedModel, ServerSettings
+
+Turns = dict[str, asyncio.Semaphore]
+"""By device: held while a batch of long texts runs."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,12 @@ class Served:
 
     batcher: Batcher
     default_role: Role | None
+    long: Batcher | None = None
+    """Embeds long texts, apart so that short ones pass them; None where they take no longer than others."""
+
+    def batcher_of(self, text: str) -> Batcher:
+        """Return the batcher in which a text waits."""
+        return self.long if self.long is not None and guess_tokens(text) > LONG else self.batcher
 
     @property
     def profile(self) -> ModelProfile:
@@ -50,7 +60,8 @@ class Models:
     @classmethod
     def load(cls, settings: ServerSettings, metrics: Metrics) -> Self:
         """Load every model; raises what ``Encoder.load`` raises."""
-        return cls([one for model in settings.models for one in _load(model, settings, metrics)])
+        turns: Turns = {}
+        return cls([one for model in settings.models for one in _load(model, settings, metrics, turns)])
 
     def find(self, name: str, task: Task | None) -> Served:
         """Return the model of a name; the first one for no name, and its first task for no task.
@@ -118,7 +129,38 @@ def _share(model: ServedModel, profile: ModelProfile, processes: int) -> dict[st
     return {**model.options, "workers": max(1, cores() // processes)}
 
 
-def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> list[Served]:
+def long_batcher(
+    encoder: Encoder, settings: ServerSettings, metrics: Metrics, turns: Turns, accelerator: str = ""
+) -> Batcher | None:
+    """Return the batcher of long texts, or None where the model reads no long ones, or computes elsewhere.
+
+    A processor embeds each alone, on one of its workers, and keeps half of them free for short texts. An accelerator
+    does one batch at a time, with short ones in between, so those of long texts are half as large.
+
+    Args:
+        encoder: what embeds.
+        settings: the limits.
+        metrics: where texts, batches and the queue are counted.
+        turns: those of each device, for all models on it.
+        accelerator: the device; empty for the processor.
+    """
+    busy, limit = encoder.backend.batch_tokens, encoder.profile.limit
+    if busy is None or (limit is not None and limit <= LONG):
+        return None
+    side_by_side = 1 if accelerator else max(1, busy // LONG)
+    return Batcher(
+        encoder,
+        metrics,
+        batch_tokens=busy // 2 if accelerator else LONG,
+        queue_tokens=settings.queue_long_tokens,
+        max_wait=0,
+        concurrency=side_by_side,
+        full=Reason.UNAVAILABLE,
+        turns=turns.setdefault(accelerator, asyncio.Semaphore(side_by_side)),
+    )
+
+
+def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics, turns: Turns) -> list[Served]:
     profile = model.profile
     shared: Backend | None = None
     served: list[Served] = []
@@ -146,5 +188,6 @@ def _load(model: ServedModel, settings: ServerSettings, metrics: Metrics) -> lis
             max_wait=settings.max_wait,
             concurrency=settings.concurrency,
         )
-        served.append(Served(batcher, model.default_role or settings.default_role))
+        long = long_batcher(encoder, settings, metrics, turns, model.accelerator)
+        served.append(Served(batcher, model.default_role or settings.default_role, long))
     return served

@@ -153,6 +153,8 @@ class ServerSettings(BaseSettings):
     """Open connections; more are closed at once."""
     queue_tokens: int = Field(1_000_000, ge=1)
     """Tokens that wait for one model and task; more are answered 429. Guessed at four bytes each."""
+    queue_long_tokens: int = Field(262_144, ge=1)
+    """Tokens of texts over 1,024 tokens, which wait apart so that short ones pass them; more are answered 503."""
     batch_tokens: int | None = Field(None, ge=1)
     """Tokens of a batch; by default what keeps the backend busy."""
     max_wait: float = Field(0.005, ge=0)
