@@ -50,7 +50,7 @@ def test_a_signal_to_end_finishes_what_was_accepted(start: Any, number: int) -> 
     with start("--model", "lexical", "--set", "batch_tokens=100") as own, ThreadPoolExecutor(8) as threads:
 
         def ask(number: int) -> httpx2.Response:
-            return own.post("/v1/embeddings", {"input": texts_of(number, 1000), "model": "lexical"})
+            return own.post("/v1/embeddings", {"input": texts_of(number, 400), "model": "lexical"})
 
         answers = [threads.submit(ask, number) for number in range(8)]
         wait_for(lambda: metric(own, "jinavec_requests_under_way") == 8)
@@ -59,7 +59,7 @@ def test_a_signal_to_end_finishes_what_was_accepted(start: Any, number: int) -> 
             reply = answer.result()
             assert reply.status_code == 200
             given = np.array([item["embedding"] for item in reply.json()["data"]], np.float32)
-            assert (given == Encoder.load("lexical").encode_documents(texts_of(number, 1000))).all()
+            assert (given == Encoder.load("lexical").encode_documents(texts_of(number, 400))).all()
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_start(start: Any, tmp_path: Path) -> None:
