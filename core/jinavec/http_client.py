@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import ssl
 import time
@@ -22,6 +23,8 @@ ENGINE_BYTES = 1 << 28
 """The largest answer of an engine, whose records may have texts of any length."""
 ENGINE_SECONDS = 600.0
 """The longest time that it may take to arrive; each piece of it has the client's own limit."""
+_AROUND = 1 << 16
+"""Bytes that a compressed body may have beyond what it inflates to: its head, and blocks that hold nothing."""
 _VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
 
@@ -45,6 +48,7 @@ class BodyReader:
             BodyRefused: an encoding that nobody asked for.
         """
         self._limit = self._left = limit
+        self._room = limit + _AROUND
         self._cuts = cuts
         self._seconds = seconds
         self._end = time.monotonic() + seconds
@@ -72,6 +76,9 @@ class BodyReader:
             raise BodyRefused(f"the answer cannot be inflated: {error}") from error
         left = self._left
         self._left -= len(data)
+        self._room -= len(piece)
+        if self._inflater is not None and (self._inflater.unused_data or self._room < 0):
+            self._left = -1  # whatever follows, none of it is the answer's
         if self.is_full and not self._cuts:
             raise BodyRefused(f"the answer is larger than {self._limit:,} bytes, more than was asked for")
         return data[: max(0, left)]
@@ -93,8 +100,15 @@ def warn_of_clear_text(url: str) -> None:
     """Warn that a key goes over plain HTTP to another machine, where anybody on the way can read it."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme == "http" and host not in ("localhost", "::1") and not host.startswith("127."):
+    if parts.scheme == "http" and not _is_loopback(host):
         warn(f"the key for {host} is sent in clear text: use https://{host}, or a tunnel to localhost")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, which may begin like an address: 127.0.0.1.example
+        return host == "localhost"
 
 
 def shown_address(url: str) -> str:

@@ -12,6 +12,7 @@ from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine
 from jinavec.errors import EngineError, InvalidTarget, InvalidType
+from jinavec.http_client import shown_address
 
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
@@ -69,7 +70,15 @@ def find_engine(target: str) -> tuple[type[Engine], str]:
         raise EngineError(f"the engine {scheme!r} is not part of this installation: {error}") from error
     if engine is None:
         known = ", ".join(plugins.names(plugins.ENGINES, ENGINES))
-        raise InvalidTarget(f"cannot read the target {target!r}; write ENGINE:LOCATION with one of: {known}")
+        raise InvalidTarget(
+            f"cannot read the target {_shown(str(target))!r}; write ENGINE:LOCATION with one of: {known}"
+        )
     if not (isinstance(engine, type) and issubclass(engine, Engine)):
         raise EngineError(f"the entry point of the engine {scheme!r} is {engine!r}, not a subclass of Engine")
     return engine, os.path.expanduser(location)
+
+
+def _shown(target: str) -> str:
+    """Return a target without the user name, password and query that an address in it may hold."""
+    scheme, colon, location = target.partition(":")
+    return f"{scheme}:{shown_address(location)}" if colon and "//" in location else target

@@ -50,6 +50,12 @@ def test_an_error_that_is_cut_keeps_its_status_and_first_words(engine: str) -> N
     assert "400" in message or "bad request" in message
 
 
+def test_a_number_of_too_many_digits(engine: str) -> None:
+    message, _ = refused(engine, Attack(once(b'{"result": ' + b"1" * 5000 + b"}"), 200))
+    assert "a number of too many digits" in message or "could not be read as JSON" in message
+    assert len(message) < 1000
+
+
 @pytest.mark.slow
 def test_no_more_is_read_than_a_limit(engine: str) -> None:
     message, server = refused(engine, ENDLESS)

@@ -9,7 +9,14 @@ import zlib
 import pytest
 
 from jinavec.errors import InvalidInput
-from jinavec.http_client import BodyReader, BodyRefused, check_certificates, opening_client, shown_address
+from jinavec.http_client import (
+    BodyReader,
+    BodyRefused,
+    check_certificates,
+    opening_client,
+    shown_address,
+    warn_of_clear_text,
+)
 
 BODY = random.Random(7).randbytes(5000) + bytes(95_000)
 PACKED = {
@@ -49,6 +56,44 @@ def test_what_cannot_be_read() -> None:
         BodyReader(10, "gzip").feed(b"{}")
     with pytest.raises(BodyRefused, match="did not end within -1 seconds"):
         BodyReader(10, seconds=-1).feed(b"{}")
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (PACKED["gzip"], b"x" * 1000),
+        (PACKED["gzip"] + b"x", PACKED["gzip"]),
+        (gzip.compress(b"")[:10], b"\0\0\0\xff\xff" * 200),
+        (b"\x1f\x8b\x08\x08" + bytes(6), b"name" * 250),
+    ],
+    ids=["behind the end", "another behind the end", "empty blocks", "a name in the head"],
+)
+def test_what_inflates_to_nothing_comes_to_an_end(begun: bytes, more: bytes) -> None:
+    endless = [begun, *[more] * 1000]
+    reader = BodyReader(len(BODY), "gzip")
+    with pytest.raises(BodyRefused, match="larger than 100,000 bytes"):
+        for piece in endless:
+            reader.feed(piece)
+    reader = BodyReader(len(BODY), "gzip", cuts=True)
+    for piece in endless:
+        reader.feed(piece)
+        if reader.is_full:
+            break
+    assert reader.is_full
+
+
+@pytest.mark.parametrize("host", ["127.example.invalid", "127.0.0.1.example.invalid", "localhost.invalid", "10.0.0.1"])
+def test_a_key_in_clear_text_is_warned_of(host: str) -> None:
+    with pytest.warns(UserWarning, match=f"the key for {host} is sent in clear text"):
+        warn_of_clear_text(f"http://{host}:9200")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost", "http://127.1.2.3:1", "http://[::1]:1", "https://127.example.invalid"]
+)
+def test_a_key_that_stays_here_is_not(url: str, recwarn: pytest.WarningsRecorder) -> None:
+    warn_of_clear_text(url)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def server_errors() -> Table:
         httpx.HTTPError: lambda where, error: EngineError(f"{where}: the connection failed: {error!r}"),
         httpx.InvalidURL: _plain,
         json.JSONDecodeError: _not_qdrant,
+        ValueError: _value_in_answer,
         RecursionError: lambda where, _: _not_qdrant(where, "it is nested too deeply"),
         AssertionError: _not_qdrant,  # the client asserts that an answer has a result
     }
@@ -134,6 +135,11 @@ def _source(where: str, error: Any) -> JinavecError | None:
 
 def _not_qdrant(where: str, problem: object) -> JinavecError:
     return EngineError(f"{where}: not an answer of Qdrant: {problem}")
+
+
+def _value_in_answer(where: str, error: Exception) -> JinavecError | None:
+    """Tell a number that Python does not read; other values that are refused are arguments, so the bug is ours."""
+    return _not_qdrant(where, "it holds a number of too many digits") if "digits" in str(error) else None
 
 
 def _local(where: str, error: Exception) -> JinavecError | None:

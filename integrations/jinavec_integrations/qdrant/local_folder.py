@@ -41,6 +41,11 @@ _BATCH = 20  # points
 _LONGEST_POINT = 1 << 26  # bytes
 _SCHEMA = [("points", "CREATE TABLE points (id TEXT PRIMARY KEY, point BLOB)"), ("sqlite_autoindex_points_1", None)]
 _REFUSED = "not opened, since qdrant-client would unpickle a point that holds more than data"
+_UNREADABLE = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError),
+    pickle.PickleError,
+)
+"""What unpickling raises; RecursionError from UUIDs that hold UUIDs, when they become members of a set."""
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 """Ends a journal that names another file, which SQLite would delete."""
 
@@ -140,7 +145,7 @@ def _read_point(pickled: object, where: str) -> object:
         if (type(point).__module__, type(point).__name__) != _POINT:
             raise pickle.UnpicklingError(f"it is a {type(point).__name__}")
         return point
-    except (ArithmeticError, AttributeError, EOFError, LookupError, TypeError, ValueError, pickle.PickleError) as error:
+    except _UNREADABLE as error:
         raise IndexDamaged(f"{where}: {_REFUSED}: {error}") from error
 
 

@@ -25,6 +25,7 @@ MISUSES: list[tuple[tuple[str, ...], str]] = [
         "cannot read the target 'i'; write ENGINE:LOCATION with one of: elasticsearch, faiss",
     ),
     (("index", "a.jsonl", "--to", "faiss:"), "cannot read the target 'faiss:'"),
+    (("index", "a.jsonl", "--to", "qdrnt:http://me:pw@h/i?key=pw"), "cannot read the target 'qdrnt:http://h/i?***'"),
     (("index", "a.jsonl", "--to", "chroma:i"), "cannot read the target 'chroma:i'"),
     (("index", "a.jsonl", "--to", "faiss:i", "--model", "bert"), "unknown model 'bert'; known: lexical, wordllama-256"),
     (("index", "a.jsonl", "--to", "faiss:i", "--task", "separation"), "v5 calls it 'clustering'"),

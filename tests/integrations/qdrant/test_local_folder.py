@@ -138,6 +138,13 @@ def nested_keys(levels: int) -> bytes:
     return b"}N\x94" + b"".join(doubled) + b"Ns"
 
 
+def nested_uuids(levels: int) -> bytes:
+    """A set of one UUID that holds a UUID, and so on: each asks the next for its hash."""
+    kind = text("uuid") + text("UUID") + b"\x93\x94"
+    empty = b"h\x02)\x81}" + text("int")
+    return kind + b"\x8f(" + empty * levels + b"K\x01" + b"sb" * levels + b"\x90"
+
+
 PICKLES: dict[str, object] = {
     "empty": b"",
     "only an end": b".",
@@ -162,6 +169,7 @@ PICKLES: dict[str, object] = {
     "memo of 64 GiB, as text": b"\x80\x04Np4294967294\n.",
     "memo that is not there": b"\x80\x04j" + struct.pack("<I", 0xFFFFFFFE) + b".",
     "hash without end": b"\x80\x04" + nested_keys(60) + b".",
+    "hash without end, of UUIDs": b"\x80\x04" + nested_uuids(5000) + b".",
     "lists in lists": b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".",
     "lists in a point": POINT + text("payload") + b"]" * 100_000 + b"a" * 99_999 + b"uub.",
     "tables in a point": POINT + text("payload") + b"}" + b"N}" * 99_999 + b"s" * 99_999 + b"uub.",

@@ -252,6 +252,7 @@ class RemoteBackend(Backend):
         said = error.message
         for secret in filter(None, self._access.secrets):
             said = said.replace(secret, "***")
+        error.message, error.args = said, (said,)  # a traceback shows it as the cause
         did = f"refused with status {error.status}" if error.status >= 300 else "failed"
         code = f" [{error.code}]" if error.code.isupper() else ""
         done = f"{batches.done} of {len(batches.texts)} texts were done before"
