@@ -529,8 +529,8 @@ def check_ids(ids: str | Iterable[str]) -> list[str]:
     Raises:
         InvalidType: something else.
     """
-    if not isinstance(ids, Iterable):
-        raise InvalidType(f"ids are strings, not {brief(ids)}")
+    if not isinstance(ids, Iterable) or isinstance(ids, Mapping):  # the latter is a filter in the wrong place
+        raise InvalidType(f"ids are strings, not {brief(cast('object', ids))}")
     given = [ids] if isinstance(ids, str) else list(ids)
     for id in given:
         if not isinstance(id, str):

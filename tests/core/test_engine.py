@@ -145,7 +145,7 @@ def test_delete_counts_what_there_was() -> None:
     assert engine.count() == len(engine) == 2
 
 
-@pytest.mark.parametrize("ids", [None, 3, [None], [3], b"1", ["1", 2]], ids=repr)
+@pytest.mark.parametrize("ids", [None, 3, [None], [3], b"1", ["1", 2], {"1": "a"}, {}], ids=repr)
 def test_ids_are_strings(ids: Any) -> None:
     engine = filled(3)
     for door in (engine.get, engine.delete):

@@ -17,7 +17,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from jinavec import Hit, Record
-from jinavec.engine import check_k
+from jinavec.engine import check_ids, check_k
 from jinavec.errors import IndexNotFound, InvalidFilter, InvalidInput, InvalidType, brief
 from jinavec.retrieval import mmr, search_post_filtered
 from jinavec_adapters.langchain.contract import behind_caches, check_foreign
@@ -180,7 +180,7 @@ class BinaryVectorStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents of those ids that exist, in the order asked."""
-        return [] if self._index is None else [_to_document(record) for record in self._index.get(list(ids))]
+        return [] if self._index is None else [_to_document(record) for record in self._index.get(check_ids(ids))]
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """``get_by_ids`` without blocking the event loop."""

@@ -41,8 +41,10 @@ def translate(filters: MetadataFilters | None) -> SplitFilter | None:
     """Return filters in our form; None where every record matches.
 
     Raises:
-        InvalidFilter: an operator or value that is not supported.
+        InvalidFilter: no such filters, or an operator or value that is not supported.
     """
+    if filters is not None and not isinstance(filters, MetadataFilters):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidFilter(f"filters are MetadataFilters, not {brief(filters)}")
     return _group(filters) if filters is not None and filters.filters else None
 
 

@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 from numpy.typing import ArrayLike
 
 from jinavec import Contract, Hit, Record, open_engine
-from jinavec.engine import check_k
+from jinavec.engine import check_ids, check_k
 from jinavec.errors import InvalidFilter, InvalidInput, InvalidType, brief
 from jinavec.filters import FilterDict
 from jinavec.retrieval import mmr, search_post_filtered
@@ -310,7 +310,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
     def _select(self, node_ids: list[str] | None, wanted: SplitFilter | None) -> Iterable[Record]:
         if node_ids is None:
             return self._scan(wanted)
-        found = self._index.get(node_ids)
+        found = self._index.get(check_ids(node_ids))
         return found if wanted is None else filter(wanted.predicate(), found)
 
     def _scan(self, wanted: SplitFilter | None) -> Iterator[Record]:

@@ -308,6 +308,15 @@ def test_delete(store: BinaryVectorStore) -> None:
     assert [document.page_content for document in store.similarity_search("cats")] == ["a"]
 
 
+def test_a_filter_in_the_place_of_ids_deletes_nothing(store: BinaryVectorStore) -> None:
+    wrong: Any = {"topic": "dogs"}
+    with pytest.raises(InvalidType, match="ids are strings"):
+        store.delete(wrong)
+    one: Any = "id 1"
+    assert [document.id for document in store.get_by_ids(one)] == ["id 1"]
+    assert len(store.get_by_ids(IDS)) == len(IDS)
+
+
 @pytest.mark.parametrize("as_function", [False, True])
 def test_delete_by_a_filter(store: BinaryVectorStore, as_function: bool) -> None:
     def is_dog(document: Document) -> bool:

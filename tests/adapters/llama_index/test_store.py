@@ -34,6 +34,7 @@ from jinavec.errors import (
     ContractMismatch,
     IndexDamaged,
     IndexNotFound,
+    InvalidFilter,
     InvalidInput,
     InvalidRecord,
     InvalidType,
@@ -212,6 +213,20 @@ def test_delete_nodes_by_ids_by_filters_and_by_both(filled: BinaryVectorStore) -
     assert ids(filled) == {"oven"}
     filled.delete_nodes(["oven"])
     assert ids(filled) == set()
+
+
+def test_what_is_no_list_of_ids_or_no_filters_changes_nothing(filled: BinaryVectorStore) -> None:
+    wrong: Any = {"oven": "a"}
+    for door in (filled.get_nodes, filled.delete_nodes):
+        with pytest.raises(InvalidType, match="ids are strings"):
+            door(wrong)
+        with pytest.raises(InvalidFilter, match="filters are MetadataFilters, not {}"):
+            door(filters={})  # pyright: ignore[reportArgumentType]
+    assert len(ids(filled)) == 3
+    one: Any = "oven"
+    assert [found.node_id for found in filled.get_nodes(one)] == ["oven"]
+    filled.delete_nodes(one)
+    assert ids(filled) == {"milk", "port"}
 
 
 @pytest.mark.parametrize("filters", [None, MetadataFilters(filters=[])])
