@@ -9,11 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
 from itertools import count
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import numpy as np
@@ -601,6 +602,35 @@ def index_rows(folder: Path) -> int:
         return index.info()["rows"]
 
 
+def search_after_fork(folder: Path) -> None:
+    """Search lists, and go on in a forked process, with as many rows as are not all scored anyway."""
+    rows, width = 4200, 1024
+    vectors = np.random.default_rng(0).standard_normal((rows, width), np.float32)
+    contract = Contract.of(ModelProfile(name="tests", width=width))
+    with BinaryIndex.create(folder, contract, options={"nlist": 4}) as index:
+        index.add([Record(str(id)) for id in range(rows)], vectors)
+        index.compact()
+        expected = index.search_batch(vectors[:4], 3), index.search(vectors[0], 3)
+        if not (process := os.fork()):
+            signal.alarm(60)
+            assert (index.search_batch(vectors[:4], 3), index.search(vectors[0], 3)) == expected
+            index.compact()
+            os._exit(0)
+        assert os.waitpid(process, 0)[1] == 0
+
+
+def write_and_leave(index: BinaryIndex, id: str) -> NoReturn:
+    """What a forked process does: it is told that it cannot write, or it writes; if it hangs, it is killed."""
+    code = 1
+    try:
+        signal.alarm(60)
+        with suppress(EngineError):
+            add(index, {id: 1})
+        code = 0
+    finally:
+        os._exit(code)
+
+
 class _Crash:
     """A profile function that ends the process at a call that touches the disk, before it or after it."""
 
@@ -646,6 +676,7 @@ if __name__ == "__main__":
         "outlive": outlive,
         "read_along": read_along,
         "read_only": read_only,
+        "search_after_fork": search_after_fork,
         "crash_everywhere": crash_everywhere,
     }
     WHAT[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -49,7 +49,7 @@ def records_of(pages: Iterable[Page]) -> list[Record]:
 
 
 @pytest.mark.parametrize("filter", FILTERS)
-@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("size", [1, 7, 1000, 2**63])
 def test_pages_hold_every_record_that_matches_with_its_vector(shared: BinaryIndex, size: int, filter: Any) -> None:
     wanted = [record for record in shared.get(shared.ids()) if match(parse_filter(filter or {}), record.metadata)]
     pages = list(shared.iterate(size, vectors=True, filter=filter))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from jinavec import Progress, Record
 from jinavec.errors import EngineError, IndexLocked
 from jinavec_integrations.faiss import BinaryIndex
 
+from . import child
 from .child import CONTRACT, State, add, apply, check_vectors, state_after, state_of, vector
 from .conftest import Start
 
@@ -249,6 +253,76 @@ def test_a_forked_process_reads_on_when_the_first_one_has_closed_the_index(tmp_p
     BinaryIndex.create(tmp_path / "index", CONTRACT).close()
     output, _ = start("outlive", tmp_path / "index").communicate()
     assert output == "done\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_process_searches_lists(tmp_path: Path) -> None:
+    """The threads that OpenMP had in the first process are not there; it would wait for them for ever."""
+    command = [sys.executable, child.__file__, "search_after_fork", str(tmp_path / "index")]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "2"}, timeout=120, check=True)
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_process_forked_while_a_thread_writes_does_not_hang(index: BinaryIndex) -> None:
+    """It reads and writes, or is told that it cannot."""
+    stop = threading.Event()
+
+    def write() -> None:
+        for number in count(1):
+            add(index, {"1": number})
+            if number % 5 == 0:
+                index.compact()
+            if stop.is_set():
+                return
+
+    with ThreadPoolExecutor(1) as executor, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of a fork beside threads
+        writing = executor.submit(write)
+        try:
+            for number in range(20):
+                if not (process := os.fork()):
+                    child.write_and_leave(index, str(100 + number))
+                assert os.waitpid(process, 0)[1] == 0
+        finally:
+            stop.set()
+        writing.result(timeout=60)
+    index.verify()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_process_forked_where_another_thread_is_about_to_write(index: BinaryIndex) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with vars(index)["_disk"]._writing:
+            entered.set()
+            leave.wait(60)
+
+    with ThreadPoolExecutor(1) as executor, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        holding = executor.submit(hold)
+        assert entered.wait(60)
+        if not (process := os.fork()):
+            child.write_and_leave(index, "7")
+        assert os.waitpid(process, 0)[1] == 0
+        leave.set()
+        holding.result(timeout=60)
+    assert state_of(index) == {"7": 1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list what is open")
+def test_a_closed_index_holds_no_files(tmp_path: Path) -> None:
+    with BinaryIndex.create(tmp_path / "index", CONTRACT) as first:
+        add(first, {"1": 1})
+    before = len(os.listdir("/proc/self/fd"))
+    closed = [BinaryIndex.open(tmp_path / "index") for _ in range(3)]
+    for index in closed:
+        assert state_of(index) == {"1": 1}
+        index.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with BinaryIndex.create(tmp_path / "other", CONTRACT) as other, pytest.raises(EngineError, match="is closed"):
+        closed[0].merge(other)
 
 
 def test_an_index_that_only_reads_does_not_lock(index: BinaryIndex) -> None:

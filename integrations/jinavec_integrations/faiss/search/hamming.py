@@ -7,6 +7,8 @@ function sets and uses: so every array lives as long as it is looked at.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +135,18 @@ def pool() -> ThreadPoolExecutor:
 def _one_thread() -> None:
     import_module("faiss").omp_set_num_threads(1)  # holds for the calling thread only
 
+
+def _in_child() -> None:
+    """Let FAISS work alone after a fork: the threads that OpenMP had for this one are gone, and it would wait for them.
+
+    Other threads of the child are new, and get their own.
+    """
+    if "faiss" in sys.modules:
+        _one_thread()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 _POOL = PerProcess(lambda: ThreadPoolExecutor(cores(), "jinavec-faiss", _one_thread))
 

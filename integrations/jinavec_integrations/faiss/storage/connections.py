@@ -83,8 +83,13 @@ class Connections(ABC):
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
-        while (connection := self._take_idle()) is not None:
-            connection.close()
+        use = object()
+        self.used.append(use)  # to close one is to use SQLite, whose own locks a forked process would find held
+        try:
+            while (connection := self._take_idle()) is not None:
+                connection.close()
+        finally:
+            self.used.remove(use)
 
     def close(self) -> None:
         """Close all connections, those in use when they are given back. Idempotent."""

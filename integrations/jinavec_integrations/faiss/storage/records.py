@@ -110,7 +110,8 @@ class Snapshot:
     def page(self, start: int, count: int) -> dict[int, Record]:
         """Return the first ``count`` records with docids from ``start`` on."""
         select = "SELECT row, id, text, metadata FROM records WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
-        return {row: _record(found) for row, *found in self._connection.execute(select, (start, self.docids, count))}
+        limits = start, self.docids, min(count, self.docids)
+        return {row: _record(found) for row, *found in self._connection.execute(select, limits)}
 
     def by_id(self, ids: Iterable[str]) -> list[Record]:
         """Return the records of those ids that exist, in their order."""

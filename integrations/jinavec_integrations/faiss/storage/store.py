@@ -7,6 +7,7 @@ with one COMMIT. FORMAT.md tells the order of writes, and why a crash at any poi
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import weakref
@@ -68,6 +69,7 @@ class Store:
             require_index(path)
         self.path = path
         self._writing = threading.RLock()
+        _ALL.add(self)
         self._alive = 0, np.empty(0, np.bool_), 0  # in a generation: the docids with records, as of so many deletions
         self._is_swept = False
         self._opened: _Opened | None = None
@@ -206,6 +208,7 @@ class Store:
             self._finalizer()
             if self._opened is not None:
                 self._opened.layout.close()
+                self._opened = None  # and so its files, as soon as no thread reads them
 
     def _check_open(self) -> None:
         if not self._finalizer.alive:
@@ -229,8 +232,10 @@ class Store:
 
     @property
     def _known(self) -> _Opened:
-        assert self._opened is not None, "opening an index opens its layout"
-        return self._opened
+        opened = self._opened
+        if opened is None:
+            raise EngineError(f"the index {self.path} is closed; open it again")
+        return opened
 
     def _layout_of(self, state: Snapshot | Transaction) -> Layout:
         """Return the layout of a generation.
@@ -285,3 +290,19 @@ class Store:
         with self._readers.snapshot() as snapshot:
             if snapshot.generation == layout.manifest.generation:
                 layout.truncate(snapshot.slots)
+
+    def renew_lock(self) -> None:
+        """Let go, in a forked process, of what a thread held that is not there: it used no connection yet."""
+        self._writing = threading.RLock()
+
+
+_ALL: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for store in list(_ALL):
+        store.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
