@@ -338,6 +338,8 @@ class BinaryIndex(Engine):
         """
         if not 0 < target_recall <= 1:
             raise InvalidInput(f"target_recall must be above 0 and at most 1, not {brief(target_recall)}")
+        if type(sample) is not int or sample < 1:
+            raise InvalidInput(f"sample must be a whole number of at least 1, not {brief(sample)}")
         with self._disk.read() as (snapshot, layout):
             view = self._view(snapshot, layout, None)
             if not view.count:

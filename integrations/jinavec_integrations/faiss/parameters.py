@@ -51,13 +51,18 @@ class FaissOptions:
                 _check_range(name, value, 1, MOST_LISTS if name == "nlist" else _C_INT)
         _check_range("seed", self.seed, 0, _C_INT)
         _check_range("lock_timeout", self.lock_timeout, 0, _C_INT / 1000)  # SQLite counts milliseconds in a C int
+        if self.plan not in ("auto", "flat", "lists"):
+            raise InvalidInput(f"option plan takes 'auto' or 'flat' or 'lists', not {brief(self.plan)}")
+        if self.vectors not in ("auto", "int8", "none"):
+            raise InvalidInput(f"option vectors takes 'auto' or 'int8' or 'none', not {brief(self.vectors)}")
         if self.plan == "flat" and self.nlist is not None:
             raise InvalidInput("a flat plan has no lists: leave out one of the options plan and nlist")
 
 
 def _check_range(name: str, value: float, least: int, most: float) -> None:
-    if not least <= value <= most:  # not a number is in no range
-        raise InvalidInput(f"option {name} must be from {least} to {int(most)}, not {brief(value)}")
+    kinds, what = ((int, float), "a number") if name == "lock_timeout" else ((int,), "a whole number")
+    if type(value) not in kinds or not least <= value <= most:  # not a number is in no range
+        raise InvalidInput(f"option {name} must be {what} from {least} to {int(most)}, not {brief(value)}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from jinavec.backends.base import Backend, Report
 from jinavec.errors import ContractMismatch, EngineError, InvalidInput, InvalidRecord, InvalidType, InvalidVectors
 from jinavec.extras import require
 from jinavec.vectors import Float32, binarize
-from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
+from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder, FaissOptions
 
 from .child import CONTRACT
 from .conftest import Start
@@ -259,3 +259,14 @@ def test_bits_of_another_width_or_beyond_the_dimension(tmp_path: Path, bits: Any
 def test_options_are_checked(tmp_path: Path, options: Any) -> None:
     with pytest.raises(InvalidInput):
         BinaryIndexBuilder(tmp_path / "index", contract=CONTRACT, options=options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"plan": "x"}, {"vectors": 1}, {"seed": "1"}, {"seed": 2**31}, {"nlist": 2.5}, {"rescore": 2**31}]
+    + [{"lock_timeout": -1}, {"lock_timeout": float("nan")}, {"candidates": True}],
+)
+def test_options_of_ones_own_are_checked(options: Any) -> None:
+    (name,) = options
+    with pytest.raises(InvalidInput, match=f"option {name} "):
+        FaissOptions(**options)
