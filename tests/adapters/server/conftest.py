@@ -126,3 +126,11 @@ Start = Callable[..., Any]
 def start() -> Start:
     """Start a server of the test's own."""
     return running
+
+
+@pytest.fixture
+def hang_up() -> Generator[None]:
+    """Where the tests run under ``nohup``, what they start would ignore SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

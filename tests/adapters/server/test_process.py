@@ -45,6 +45,7 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.usefixtures("hang_up")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_end_finishes_what_was_accepted(start: Any, number: int) -> None:
     with start("--model", "lexical", "--set", "batch_tokens=100") as own, ThreadPoolExecutor(8) as threads:

@@ -87,6 +87,7 @@ def test_two_workers_are_one_server(start: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hang_up")
 def test_several_workers_end_when_they_are_hung_up(start: Any) -> None:
     with start("--model", "lexical", "--workers", 2) as own:
         wait_for(lambda: len(started(own)) == 2)
