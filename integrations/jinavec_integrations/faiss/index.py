@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -213,7 +213,8 @@ class BinaryIndex(Engine):
 
         Of an index that keeps no int8 vectors, it is the direction of the bits.
         """
-        asked = check_ids(ids)
+        is_table = isinstance(ids, Mapping)  # whose keys are as good here
+        asked = check_ids(cast("Mapping[str, object]", ids).keys() if is_table else ids)
         with self._disk.read() as (snapshot, layout):
             known = snapshot.docids_by_id(asked)
             stored = layout.vectors_of(np.fromiter(known.values(), np.int64, len(known)))
