@@ -24,7 +24,7 @@ KEY = "the-right-key"
 BODY = 8 * 2**20
 """Bytes of the largest body."""
 MEMORY = 50 * 2**20
-BUFFERS = 16 * 2**20
+BUFFERS = 64 * 2**20
 """Bytes that the kernel may hold between two sockets of one machine."""
 GOOD = {"input": ["a"], "model": "lexical"}
 CONTENT = json.dumps(GOOD).encode()
