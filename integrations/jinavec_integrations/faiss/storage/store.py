@@ -257,7 +257,8 @@ class Store:
             layout = replace(opened.layout, manifest=manifest)
         else:
             layout = Layout.open(self.folder, manifest)
-        self._opened = _Opened(layout, file, (file.status.st_dev, file.status.st_ino), file.status.st_ctime_ns)
+        status = file.status
+        self._opened = _Opened(layout, file, (status.st_dev, status.st_ino), status.st_ctime_ns)
         return layout
 
     def _prepare(self, transaction: Transaction) -> Layout:
