@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import socket
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+
+from .local_server import LocalServer
 
 MEGABYTE = 1 << 20
 
@@ -55,32 +55,15 @@ ATTACKS = {
 }
 
 
-class HostileServer:
+class HostileServer(LocalServer):
     """Listens on a free port of the loopback while in its ``with`` block."""
 
     def __init__(self, attack: Attack) -> None:
+        super().__init__()
         self.attack = attack
         self.sent = 0
         """Bytes of bodies that clients took, and what the system holds for them."""
         self.requests: list[bytes] = []
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:

@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .local_server import LocalServer
 from .tiny_tokenizers import prefix
 
 WIDTH = 768
@@ -67,34 +68,15 @@ def always(reply: Reply) -> Fault:
     return lambda asked, number: replace(reply)
 
 
-class ScriptedServer:
+class ScriptedServer(LocalServer):
     """Listens on a free port of the loopback while in its ``with`` block."""
 
     def __init__(self, protocol: str, *, fault: Fault | None = None, **changed: Any) -> None:
+        super().__init__()
         self.answer = Answerer(protocol, **changed)
         self.fault = fault
         self.asked: list[Asked] = []
-        self.connections = 0
         self._lock = threading.Lock()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
