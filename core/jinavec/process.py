@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+BACKGROUND = 10
+"""Niceness of threads that give way: beside one that does not, such a thread gets a tenth of a core (110 to 1,024)."""
 
 
 def cores() -> int:
     """Return how many processor cores this process may use, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def give_way() -> None:
+    """Let this thread, and those that it starts, run when others of the process leave the processor to them.
+
+    Only Linux has priorities of threads; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(BACKGROUND, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def has_amx() -> bool:
@@ -51,7 +65,7 @@ class PerProcess(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._held: tuple[int, T] | None = None
 
     def get(self) -> T:

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from jinavec.process import PerProcess, cores, free_memory, has_amx
+from jinavec.process import BACKGROUND, PerProcess, cores, free_memory, give_way, has_amx
 
 
 def test_cores_are_those_this_process_may_use() -> None:
@@ -25,6 +26,21 @@ def test_cores_that_are_taken_away_do_not_count() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_a_thread_that_gives_way_and_those_it_starts_do_so_alone() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def asked_of_another() -> int:
+        with ThreadPoolExecutor(1) as other:
+            return other.submit(niceness).result()
+
+    before = niceness()
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        assert pool.submit(niceness).result() == pool.submit(asked_of_another).result() == max(before, BACKGROUND)
+    assert niceness() == asked_of_another() == before
 
 
 def test_a_value_is_made_once_by_many_threads() -> None:

@@ -134,8 +134,8 @@ def long_batcher(
 ) -> Batcher | None:
     """Return the batcher of long texts, or None where the model reads no long ones, or computes elsewhere.
 
-    A processor embeds each alone, on one of its workers, and keeps half of them free for short texts. An accelerator
-    does one batch at a time, with short ones in between, so those of long texts are half as large.
+    A processor embeds each alone, in the background, on half of its workers at most. An accelerator does one batch at a
+    time, with short ones in between, so those of long texts are half as large.
 
     Args:
         encoder: what embeds.
@@ -148,8 +148,9 @@ def long_batcher(
     if busy is None or (limit is not None and limit <= LONG):
         return None
     side_by_side = 1 if accelerator else max(1, busy // LONG)
+    backend = encoder.backend if accelerator else encoder.backend.background()
     return Batcher(
-        encoder,
+        Encoder(encoder.profile, backend, task=encoder.task),
         metrics,
         batch_tokens=busy // 2 if accelerator else LONG,
         queue_tokens=settings.queue_long_tokens,

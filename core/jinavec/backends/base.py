@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Self, get_args
 
 from jinavec.errors import InvalidInput, TextTooLong, warn
 from jinavec.settings import Overflow
@@ -107,6 +108,13 @@ class Backend(ABC):
 
         return await asyncio.to_thread(embed)
 
+    def background(self) -> Backend:
+        """Return a backend of the same weights for long work, which gives way; it is closed with this one.
+
+        By default it is this one itself: a server of models sees to that on its own.
+        """
+        return self
+
     def close(self) -> None:
         """Release resources. Idempotent."""
         return
@@ -143,6 +151,12 @@ class BackendWrapper(Backend):
     async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
         """Embed texts by the backend inside, in its own way not to block the event loop."""
         return await self.inner.aembed(texts, task=task, role=role, report=report)
+
+    def background(self) -> Self:
+        """Return a copy around what the backend inside has for long work."""
+        other = copy.copy(self)
+        other.inner = self.inner.background()
+        return other
 
     def close(self) -> None:
         """Release what the backend inside holds."""

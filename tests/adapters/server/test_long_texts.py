@@ -113,6 +113,28 @@ async def test_short_texts_pass_long_ones_which_wait_and_then_are_refused() -> N
         check(await ask(client, long_text("fourth")), long_text("fourth"))
 
 
+class InFront(Slow):
+    """Has another backend for long work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.behind = Slow()
+
+    def background(self) -> Backend:
+        return self.behind
+
+
+@pytest.mark.parametrize("accelerator", ["", "cuda"])
+async def test_a_processor_embeds_long_texts_in_the_background(accelerator: str) -> None:
+    backend = InFront()
+    backend.gate.set()
+    backend.behind.gate.set()
+    async with client_of(served(backend, accelerator=accelerator)) as client:
+        check(await ask(client, "short", long_text("long")), "short", long_text("long"))
+    started = (backend.started, backend.behind.started)
+    assert started == (([["short"], ["long"]], []) if accelerator else ([["short"]], [["long"]]))
+
+
 async def test_a_request_may_hold_both_and_its_vectors_keep_their_order() -> None:
     backend = Slow()
     texts = ["a", long_text("b"), "c", long_text("d"), "e", "a"]

@@ -47,6 +47,10 @@ class Inside(Backend):
         self.calls.append(("aembed", texts, task, role, report))
         return np.ones((len(texts), 8), np.float32)
 
+    def background(self) -> Backend:
+        self.calls.append("background")
+        return self
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -58,7 +62,7 @@ def public(kind: type) -> set[str]:
 def test_every_attribute_is_that_of_the_backend_inside() -> None:
     inside = Inside()
     wrapper = BackendWrapper(inside)
-    assert public(Backend) - {"embed", "aembed", "close"} == set(ANSWERS)
+    assert public(Backend) - {"embed", "aembed", "background", "close"} == set(ANSWERS)
     assert {name: getattr(wrapper, name) for name in ANSWERS} == ANSWERS
     inside.revision = "another"
     assert wrapper.revision == "another"
@@ -70,8 +74,8 @@ async def test_every_method_is_that_of_the_backend_inside() -> None:
     asked = (["a"], Task.CLUSTERING, Role.QUERY, report)
     wrapper.embed(asked[0], task=asked[1], role=asked[2], report=report)
     await wrapper.aembed(asked[0], task=asked[1], role=asked[2], report=report)
-    wrapper.close()
-    assert inside.calls == [("embed", *asked), ("aembed", *asked), "close"]
+    wrapper.background().close()
+    assert inside.calls == [("embed", *asked), ("aembed", *asked), "background", "close"]
 
 
 def test_no_public_name_of_a_backend_is_forgotten() -> None:

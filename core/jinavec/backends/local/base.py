@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from threading import Lock
+from typing import Self
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.tokenizer import Batch, Tokenizer, plan
 from jinavec.errors import InvalidInput, ModelError, TextTooLong, UnknownTask, warn
 from jinavec.models import ModelProfile
-from jinavec.process import cores, free_memory
+from jinavec.process import cores, free_memory, give_way
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
 
@@ -41,32 +43,59 @@ class LocalBackend(Backend):
 
     budget = PROCESSOR_BUDGET
 
-    def __init__(
-        self,
-        profile: ModelProfile,
-        tokenizer: Tokenizer,
-        workers: int,
-        prepare: Callable[[], object] | None = None,
-        prepare_wide: Callable[[], object] | None = None,
-    ) -> None:
+    gives_way = False
+    """Whether the threads have a low priority."""
+
+    def __init__(self, profile: ModelProfile, tokenizer: Tokenizer, workers: int) -> None:
         """Start the workers.
 
         Args:
             profile: what the model should be.
             tokenizer: its own.
             workers: how many batches run side by side.
-            prepare: called once in each worker's thread.
-            prepare_wide: called once in the thread of the batches that get the threads of all workers.
         """
         self.profile = profile
         self.tokenizer = tokenizer
+        self._start_workers(workers)
+
+    def _start_workers(self, workers: int) -> None:
         self.workers = workers
-        self._pool = ThreadPoolExecutor(workers, f"jinavec-{self.name}", initializer=prepare)
+        self._pool = ThreadPoolExecutor(workers, f"jinavec-{self.name}", self._prepare, (1,))
         self._wide = self._pool
         if workers > 1:
-            self._wide = ThreadPoolExecutor(1, f"jinavec-{self.name}-wide", initializer=prepare_wide)
+            self._wide = ThreadPoolExecutor(1, f"jinavec-{self.name}-wide", self._prepare, (workers,))
         self._counting = Lock()
         self._under_way = 0  # batches of all calls
+        self._background: Self | None = None
+
+    def _prepare(self, workers: int) -> None:
+        if self.gives_way:
+            give_way()
+        self.prepare(workers)
+
+    def prepare(self, workers: int) -> None:
+        """Prepare a thread that runs batches; called once in each.
+
+        Args:
+            workers: those whose share of the processor is its own: one, or all.
+        """
+
+    def background(self) -> Backend:
+        """Return a backend of the same weights for long work on a processor, beside this one's.
+
+        It has half of the workers, so that not even a long batch gets all threads, and a low priority.
+        """
+        with self._counting:
+            if self._background is None:
+                self._background = self.second(max(1, self.workers // 2))
+            return self._background
+
+    def second(self, workers: int) -> Self:
+        """Return a backend of the same weights, whose threads give way to this one's."""
+        other = copy.copy(self)
+        other.gives_way = True
+        other._start_workers(workers)
+        return other
 
     @abstractmethod
     def run(self, batch: Batch, task: Task) -> Float32:
@@ -126,6 +155,8 @@ class LocalBackend(Backend):
 
     def close(self) -> None:
         """Finish the batches that run, drop those that wait, and end the workers."""
+        if self._background is not None:
+            self._background.close()
         self._pool.shutdown(cancel_futures=True)
         self._wide.shutdown(cancel_futures=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +54,8 @@ class OnnxBackend(LocalBackend):
     def __init__(self, profile: ModelProfile, tokenizer: Tokenizer, session: Any, workers: int) -> None:
         super().__init__(profile, tokenizer, workers)
         self._session: Any = session
+        self._again: Callable[[int], Any] = lambda _: session
+        """Opens the graph for so many workers that give way."""
         self._on_processor = session.get_providers()[0] == CPU
         self._inputs = {given.name: INTEGERS[given.type] for given in session.get_inputs()}
         self._output = _choose_output(session, profile)
@@ -85,10 +87,17 @@ class OnnxBackend(LocalBackend):
             check_modules(weights.folder, profile)
         backend.budget = PROCESSOR_BUDGET if options.provider == CPU else ACCELERATOR_BUDGET
         backend.heads = 0 if bounded else _count_heads(weights.folder, profile)
+        backend._again = lambda workers: _open(runtime, path, options, workers, background=True)[0]
         backend.task = settings.task
         backend.revision = weights.revision or notes.get("jinavec.revision", "")
         backend.precision = notes.get("jinavec.precision") or _precision(path)
         return backend
+
+    def second(self, workers: int) -> Self:
+        """Open the graph again: a session has its own threads, with the priority of the one that opens it."""
+        other = super().second(workers)
+        other._session = other._pool.submit(self._again, workers).result()
+        return other
 
     def memory(self, texts: int, longest: int) -> int:
         """Return the bytes of the matrices that plain attention holds at once."""
@@ -150,13 +159,15 @@ def _find_graph(folder: Path, file: str) -> Path:
     raise ModelError(f"there is no {file} in {folder} or its folder onnx; {hint}")
 
 
-def _open(runtime: Any, path: Path, options: OnnxOptions, workers: int) -> tuple[Any, bool]:
+def _open(
+    runtime: Any, path: Path, options: OnnxOptions, workers: int, *, background: bool = False
+) -> tuple[Any, bool]:
     """Load a graph, for the processor with attention that takes little memory.
 
     Returns:
         The session, and whether its memory grows with the length of a text, and not with its square.
     """
-    settings = partial(_settings, runtime, options.threads, workers)
+    settings = partial(_settings, runtime, options.threads, workers, background=background)
     if options.provider != CPU:
         return _session(runtime, path, path, settings(), options.provider), True
     onnx: Any = require("onnx", "onnx")
@@ -180,16 +191,19 @@ def _open(runtime: Any, path: Path, options: OnnxOptions, workers: int) -> tuple
     return open_graph(rewritten.model), rewritten.bounded
 
 
-def _settings(runtime: Any, threads: int, workers: int) -> Any:
+def _settings(runtime: Any, threads: int, workers: int, *, background: bool) -> Any:
     """Let all workers share the threads of all: a batch that runs alone gets every one of them.
 
-    Threads that wait must then sleep: a spinning one takes a core from the workers.
+    Threads that wait must then sleep: a spinning one takes a core from the workers. In the background, weights stay as
+    they are in their file, which takes no memory: a copy packed for matrix products gains long texts nothing.
     """
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = threads * workers
     settings.log_severity_level = 4  # errors come as exceptions
-    if workers > 1:
+    if workers > 1 or background:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if background:
+        settings.add_session_config_entry("session.disable_prepacking", "1")
     return settings
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from functools import partial
 from typing import Any, Self
 
 from jinavec.backends.local.base import ACCELERATOR_BUDGET, PROCESSOR_BUDGET, LocalBackend, check_width, count_workers
@@ -40,9 +39,9 @@ class TorchBackend(LocalBackend):
         self._torch: Any = require("torch", "torch")
         on_cpu = _check_device(self._torch, options.device)
         workers = count_workers(options.workers, options.threads, processor=on_cpu)
-        limit = partial(_limit_threads, self._torch, others=self._torch.get_num_threads())
-        prepared = (partial(limit, options.threads), partial(limit, options.threads * workers)) if on_cpu else ()
-        super().__init__(profile, tokenizer, workers, *prepared)
+        self._threads = options.threads if on_cpu else None
+        self._others = self._torch.get_num_threads()
+        super().__init__(profile, tokenizer, workers)
         self.budget = PROCESSOR_BUDGET if on_cpu else ACCELERATOR_BUDGET
         self.revision, self.precision = weights.revision, options.precision
         self._folder = weights.folder
@@ -75,6 +74,11 @@ class TorchBackend(LocalBackend):
         else:
             backend.task = settings.task
         return backend
+
+    def prepare(self, workers: int) -> None:
+        """Give a thread its share of the processor."""
+        if self._threads is not None:
+            _limit_threads(self._torch, self._threads * workers, self._others)
 
     def run(self, batch: Batch, task: Task) -> Float32:
         """Run the model, or the twin that carries the task's adapter."""

@@ -106,9 +106,12 @@ class TestUnknownAttention:
             load(PLAIN, folder, options={"workers": 2}).encode_documents(texts)
 
 
-def test_long_texts_run_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each takes much memory, and all threads."""
-    encoder = load(PLAIN, PLAIN.save(tmp_path / "model"), limit=None, options={"workers": 3})
+@pytest.mark.parametrize("background", [False, True])
+def test_long_texts_run_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: bool) -> None:
+    """Each takes much memory, and all threads; in the background those of half of the workers."""
+    encoder = load(PLAIN, PLAIN.save(tmp_path / "model"), limit=None, options={"workers": 4})
+    if background:
+        encoder = Encoder(encoder.profile, encoder.backend.background())
     texts = [long_text(length) for length in (2100, 2200, 2300, 2400, 20, 300)]
     running, most, lock, run = set[int](), list[int](), Lock(), OnnxBackend.run
 

@@ -270,6 +270,19 @@ class TestOptions:
         encoder = load(graph.kind, graph_folder, options=options)
         agree(encoder.encode_documents(texts), graph.vectors(graph_folder, prefixed("retrieval", "document", texts)))
 
+    @pytest.mark.parametrize("workers", [1, 2, 5])
+    def test_the_same_vectors_in_the_background(self, graph: TinyGraph, graph_folder: Path, workers: int) -> None:
+        encoder = load(graph.kind, graph_folder, options={"workers": workers})
+        behind = Encoder(encoder.profile, encoder.backend.background())
+        texts = [f"{i} {long_text(i * 7 % 40)}" for i in range(100)]
+        agree(behind.encode_documents(texts), graph.vectors(graph_folder, prefixed("retrieval", "document", texts)))
+        agree(behind.encode_documents(texts[:1]), encoder.encode_documents(texts[:1]))
+        assert behind.contract == encoder.contract
+        assert encoder.backend.background() is behind.backend
+        encoder.close()
+        with pytest.raises(ModelError, match="closed"):
+            behind.encode_documents(["a"])
+
     @pytest.mark.parametrize("options", [{"workers": 0}, {"threads": 0}, {"workers": -1}], ids=str)
     def test_no_threads_at_all(self, graph: TinyGraph, graph_folder: Path, options: dict[str, int]) -> None:
         with pytest.raises(InvalidInput) as error:

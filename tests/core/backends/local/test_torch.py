@@ -356,6 +356,18 @@ class TestThreadsOfABatch:
         assert {count for tokens, count in threads if tokens < 2000} == {each}
         assert [count for tokens, count in threads if tokens > 2000] == [workers * each]
 
+    @pytest.mark.parametrize(("workers", "all_of_them"), [(1, 1), (2, 1), (3, 1), (4, 2)])
+    def test_in_the_background_are_half(
+        self, family: TinyFamily, threads: list[tuple[int, int]], workers: int, all_of_them: int
+    ) -> None:
+        profile = tiny_profile(family.kind, limit=None)
+        encoder = load(family, profile=profile, options={"workers": workers, "threads": 1})
+        texts = ["one", "two words", long_text(2100)]
+        behind = Encoder(profile, encoder.backend.background()).encode_documents(texts)
+        assert [count for tokens, count in threads if tokens > 2000] == [all_of_them]
+        agree(behind, encoder.encode_documents(texts))
+        assert [count for tokens, count in threads if tokens > 2000] == [all_of_them, workers]
+
 
 class TestTasks:
     def test_merged_weights_refuse_another_task(self, family: TinyFamily) -> None:
