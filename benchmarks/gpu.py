@@ -39,11 +39,14 @@ from jinavec.backends.local.export import export_onnx
 
 PEAKS = {
     "B200": 2250,
+    "H200 NVL": 835,
     "H200": 989,
     "H100 PCIe": 756,
     "H100 NVL": 835,
     "H100": 989,
     "A100": 312,
+    "A100-PCIE": 312,
+    "A100 80GB PCIe": 312,
     "A10G": 70,
     "A10": 125,
     "L40S": 362,
@@ -52,7 +55,10 @@ PEAKS = {
     "RTX 4090": 165,
     "RTX 3090": 71,
 }
-"""TFLOPS of dense bfloat16 with sums in float32, from the makers' data sheets; the first name found in a card's counts."""
+"""TFLOPS of dense bfloat16 with sums in float32, as the vendor's data sheets give them: half of what those say of sparse
+matrices. A name may be followed by the form and the memory; of any other card (a Ti, a laptop's, a part of one) no share
+is printed: give its peak by ``--peak``."""
+CARD = r"(NVIDIA |GeForce |Tesla )*{}([ -](SXM\d?|\d+GB|HBM\d\w?))*"
 LIMIT = 512
 TORCH, ONNX = "jinavec torch bfloat16", "jinavec onnx float32"
 ST, ST_HALF, VLLM = "sentence-transformers float32", "sentence-transformers bfloat16", "vLLM bfloat16"
@@ -141,7 +147,7 @@ def name_card(device: str) -> str:
 
 def find_peak(card: str) -> float | None:
     """Return the TFLOPS of a card; None for one that is not in the table."""
-    return next((peak for name, peak in PEAKS.items() if re.search(rf"\b{name}\b", card)), None)
+    return next((peak for name, peak in PEAKS.items() if re.fullmatch(CARD.format(name), card)), None)
 
 
 def describe(card: str, peak: float | None, options: argparse.Namespace) -> str:
