@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from tests.support.hostile_server import ATTACKS, ENDLESS, MEGABYTE, Attack, HostileServer, once
+from tests.support.hostile_server import ATTACKS, ENDLESS, MEGABYTE, Attack, HostileServer, assert_harmless, once
 
 from jinavec import Contract, ModelProfile, open_engine
 from jinavec.errors import EngineError, InvalidInput, JinavecError, JinavecWarning
@@ -37,10 +37,7 @@ def refused(engine: str, attack: Attack) -> tuple[str, HostileServer]:
 @pytest.mark.parametrize("name", [*QUICK, pytest.param("deflate", marks=pytest.mark.slow)])
 def test_an_attack_is_one_error(engine: str, name: str) -> None:
     message, server = refused(engine, ATTACKS[name])
-    assert len(message) < 1000
-    assert server.sent < 40 * MEGABYTE
-    if ATTACKS[name].encoding in ("br", "zstd"):
-        assert "which was not asked for" in message
+    assert_harmless(message, ATTACKS[name], server)
 
 
 def test_an_error_that_is_cut_keeps_its_status_and_first_words(engine: str) -> None:

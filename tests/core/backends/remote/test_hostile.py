@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from tests.support.hostile_server import ATTACKS, ENDLESS, MEGABYTE, Attack, HostileServer, once
+from tests.support.hostile_server import ATTACKS, ENDLESS, MEGABYTE, Attack, HostileServer, assert_harmless, once
 from tests.support.remote_encoders import NANO, PROTOCOLS, TEXTS, load, wanted
 from tests.support.scripted_server import Reply, ScriptedServer, always
 
@@ -30,10 +30,7 @@ def refused(protocol: str, attack: Attack) -> tuple[str, HostileServer]:
 @pytest.mark.parametrize("protocol", ["openai", "elasticsearch"])
 def test_an_attack_is_one_error(protocol: str, name: str) -> None:
     message, server = refused(protocol, ATTACKS[name])
-    assert len(message) < 1000
-    assert server.sent < 40 * MEGABYTE
-    if ATTACKS[name].encoding in ("br", "zstd"):
-        assert "which was not asked for" in message
+    assert_harmless(message, ATTACKS[name], server)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
