@@ -43,6 +43,7 @@ def load_backbone(weights: Weights, dtype: str) -> Any:
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            attn_implementation="eager",  # which every model has; what the config names may not be installed
             **given,
         )
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))

@@ -286,20 +286,22 @@ class TestThreads:
 class TestAttention:
     """torch's own, in one operator: plain attention holds matrices of length x length."""
 
+    @pytest.mark.parametrize("named", ["eager", "flash_attention_2"])
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_is_fused_whatever_the_config_names(
-        self, family: TinyFamily, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+        self, family: TinyFamily, tmp_path: Path, layout: str, named: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = copy(family.base if layout == "base" else family.merged("retrieval"), tmp_path / "model")
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        write_json(folder / "config.json", config | {"_attn_implementation": "eager", "attn_implementation": "eager"})
+        write_json(folder / "config.json", config | {"_attn_implementation": named, "attn_implementation": named})
         encoder = load(family, source=str(folder))
         calls: list[str] = []
         functions = family.torch.nn.functional
         for function in ("scaled_dot_product_attention", "softmax"):
             monkeypatch.setattr(functions, function, heard(calls, function, getattr(functions, function)))
         encoder.encode_documents([long_text(40)])
-        assert calls == ["scaled_dot_product_attention"] * LAYERS
+        encoder.encode_documents([long_text(20), long_text(19)])  # one batch, with padding
+        assert calls == ["scaled_dot_product_attention"] * 2 * LAYERS
 
     def test_its_absence_is_said(self, family: TinyFamily, monkeypatch: pytest.MonkeyPatch) -> None:
         name = "EuroBertPreTrainedModel" if family.kind == "nano" else "Qwen3PreTrainedModel"
