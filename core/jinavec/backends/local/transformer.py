@@ -14,8 +14,11 @@ from jinavec.backends.local.weights import Weights, read_json
 from jinavec.errors import ModelError, warn
 from jinavec.extras import require
 
-NOT_FIELDS = {"architectures", "auto_map", "dtype", "model_type", "torch_dtype", "transformers_version"}
-"""Entries of a config.json that say whose it is, not what the model is."""
+NOT_FIELDS = {
+    *("architectures", "auto_map", "dtype", "model_type", "torch_dtype", "transformers_version"),
+    *("attn_implementation", "_attn_implementation"),
+}
+"""Entries of a config.json that say whose it is and how it was run, not what the model is."""
 
 
 def load_backbone(weights: Weights, dtype: str) -> Any:
