@@ -139,8 +139,6 @@ class Answerer:
     ignores_role: bool = False
     cuts_at: int = 10**9
     """Words to which it cuts each text without a word about it, but for the tokens it counts."""
-    candle: bool = False
-    """Whether texts of one length in a request get the vectors of another attention, as TEI's CPU build gives them."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, asked: Asked) -> Reply:
@@ -160,13 +158,8 @@ class Answerer:
         return sum(max(12, min(len(text.split()), self.cuts_at)) + 2 * bool(self.own_prefix) for text in texts)
 
     def _vectors(self, texts: list[str], prefix: str = "") -> list[NDArray[np.float32]]:
-        given = [
-            text if len(text.split()) <= self.cuts_at else " ".join(text.split()[: self.cuts_at]) for text in texts
-        ]
-        vectors = [hash_vector(self.own_prefix + prefix + text[: self.longest], self.width) for text in given]
-        if self.candle and len(texts) > 1 and len({len(text.split()) for text in texts}) == 1:
-            vectors = [0.85 * right + 0.53 * hash_vector("no mask", self.width) for right in vectors]
-        return vectors
+        cut = [" ".join(text.split(" ")[: self.cuts_at]) for text in texts]
+        return [hash_vector(self.own_prefix + prefix + text[: self.longest], self.width) for text in cut]
 
     def _items(self, vectors: list[NDArray[np.float32]], encoding: str) -> list[dict[str, Any]]:
         packed = (self.encoding or encoding) == "base64"
