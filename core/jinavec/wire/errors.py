@@ -34,6 +34,7 @@ _BY_STATUS = {
     401: Reason.UNAUTHORIZED,
     403: Reason.FORBIDDEN,
     404: Reason.NOT_FOUND,
+    405: Reason.NOT_FOUND,
     409: Reason.BUSY,
     413: Reason.TOO_LARGE,
     429: Reason.RATE_LIMITED,

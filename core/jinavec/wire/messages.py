@@ -163,6 +163,7 @@ class WireError(JinavecError):
         status: the HTTP status that came with it; 0 where none did.
         code: the protocol's short name of the error, such as AUTH_INVALID_API_KEY.
         retry_after: seconds after which another try makes sense; travels in a header, never in the body.
+        server: the software that refused, where its headers tell: llama.cpp or TEI.
     """
 
     def __init__(
@@ -174,6 +175,7 @@ class WireError(JinavecError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        self.server = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +194,8 @@ class ServerTraits:
     """Narrowed vectors come back at unit length; Infinity's, of OpenAI's protocol, do not."""
     truncates: bool = False
     """The request may ask for long texts to be cut."""
+    refuses_empty: bool = False
+    """An empty text is refused, even where the server would add a prefix to it."""
     base64: bool = False
     """Vectors may be asked for in base64."""
     batch: int = 32

@@ -98,7 +98,7 @@ def decode_error(status: int, body: bytes) -> WireError:
 
 CODEC = single_request_codec(
     name="tei",
-    server=ServerTraits(path="/embed", adds_prompt=True, narrows=True, truncates=True, batch=32),
+    server=ServerTraits(path="/embed", adds_prompt=True, narrows=True, truncates=True, batch=32, refuses_empty=True),
     encode_request=encode_request,
     decode_request=decode_request,
     encode_reply=encode_reply,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,6 +19,8 @@ from jinavec.extras import require
 from jinavec.models import ModelProfile
 
 PROBE = "Query: How fast does light travel?"
+ACCENTS = "\u00e9 e\u0301 \ufb01"
+"""A text that each Unicode form changes."""
 SIMILAR = 0.95
 """A batch holds texts of at least this share of its longest: at most 5 % of it is padding."""
 SMALLEST = 64
@@ -51,10 +54,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, weights: Weights, profile: ModelProfile, extra: str) -> Self:
-        """Load tokenizer.json and check what it appends.
+        """Load tokenizer.json and check what it appends and how it reads accents.
 
         Raises:
-            ModelError: it is missing, damaged, or does not append what the profile says.
+            ModelError: it is missing, damaged, or does not append or normalize as the profile says.
         """
         path = weights.file("tokenizer.json")
         tokenizers = require("tokenizers", extra)
@@ -62,6 +65,7 @@ class Tokenizer:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         loaded = cls(tokenizer, profile.limit)
         loaded._check_appended(profile)
+        loaded._check_normalizer(profile)
         return loaded
 
     def _check_appended(self, profile: ModelProfile) -> None:
@@ -72,6 +76,16 @@ class Tokenizer:
                 f"the tokenizer does not fit {profile.name}: a text should end with the special tokens"
                 f" {list(profile.appended)} and have no others, but {bare} became {full}"
             )
+
+    def _check_normalizer(self, profile: ModelProfile) -> None:
+        form: Any = profile.normalizer
+        if not form:
+            return
+        given, normalized = (
+            self._tokenizer.encode(text).ids for text in (ACCENTS, unicodedata.normalize(form, ACCENTS))
+        )
+        if given != normalized:
+            raise ModelError(f"the tokenizer does not fit {profile.name}: it does not bring texts into the form {form}")
 
     def encode(self, texts: Sequence[str], report: Report) -> list[list[int]]:
         """Return the token ids of each text, special tokens included, cut to the model's limit.

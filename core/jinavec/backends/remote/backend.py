@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import unicodedata
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
+from jinavec.backends.remote.cuts import MORE, is_limit, is_proved
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
@@ -29,10 +32,13 @@ from jinavec.http_client import warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.options import read_options
 from jinavec.settings import EncoderSettings
-from jinavec.tasks import Role, Task
+from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32
 from jinavec.wire.codec import Codec
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
+
+NEVER_TRUNCATES = ("llama.cpp",)
+"""Servers that take no wish to truncate, whatever the protocol has for it."""
 
 
 class RemoteBackend(Backend):
@@ -148,14 +154,14 @@ class RemoteBackend(Backend):
             partial(HttpTransport.open, self.codec, address, key, self.options.concurrency, self.profile.width),
             key_variable(address.url),
             (key, *(address.user or ()), address.query),
+            urlsplit(address.url).path,
         )
 
     def _call(self, texts: Sequence[str], task: Task, role: Role, report: Report | None) -> _Call:
         report = report or Report(self.overflow)
         self._check_overflow(report.overflow)
-        return _Call(
-            Batches(texts, self.narrowed or self.profile.width, report), task, self.ask(task, role), report.overflow
-        )
+        batches = Batches(texts, self.narrowed or self.profile.width, report)
+        return _Call(batches, task, role, self.ask(task, role), report.overflow)
 
     def _check_overflow(self, overflow: Overflow) -> None:
         if overflow == "truncate" and not self.traits.truncates:
@@ -169,7 +175,7 @@ class RemoteBackend(Backend):
                     await self._self_test(call, session).run()
                     self._verified = True
         await call.batches.embed(
-            lambda texts: self._send(call, session, call.asked, texts),
+            lambda texts: self._send_all(call, session, texts),
             size=self.options.batch or self.traits.batch,
             concurrency=self.options.concurrency,
         )
@@ -185,16 +191,53 @@ class RemoteBackend(Backend):
             send_plain=None if plain is None else lambda texts: self._send(call, session, plain, texts),
         )
 
+    async def _send_all(self, call: _Call, session: Session, texts: Sequence[str]) -> EmbedReply:
+        """Embed texts of a call; an empty one, where the server takes none, as its prefix alone, without a role.
+
+        Raises:
+            WireError: refused, failed once too often, or cut where that is an error.
+            ModelError, InvalidInput: as ``_send`` does.
+        """
+        plain = self.ask_plainly() if self.adds_prompt and self.traits.refuses_empty and "" in texts else None
+        if plain is None:
+            return await self._send_whole(call, session, call.asked, texts)
+        fixed = await self._send(call, session, plain, [prompt(call.task, call.role, self.profile)])
+        vectors, filled = fixed.floats.repeat(len(texts), axis=0), [row for row, text in enumerate(texts) if text]
+        if filled:
+            reply = await self._send_whole(call, session, call.asked, [texts[row] for row in filled])
+            vectors[filled] = reply.floats
+        return EmbedReply(vectors=vectors)
+
+    async def _send_whole(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
+        """``_send``, and an error or a note where the server's count shows that it cut a text."""
+        reply, limit = await self._send(call, session, asked, texts), self.profile.limit
+        if reply.tokens is None or limit is None:  # a model without a limit cuts nothing
+            return reply
+        cut = is_proved(reply.tokens, texts, limit)
+        if not cut and len(texts) == 1 and is_limit(reply.tokens, limit):
+            try:
+                cut = (await self._send(call, session, asked, [texts[0] + MORE])).tokens == reply.tokens
+            except WireError:
+                cut = False  # it refuses what is too long
+        if cut:
+            if call.overflow == "error":
+                raise WireError(
+                    Reason.TEXT_TOO_LONG, f"it cut what it was sent to {reply.tokens} tokens, and did not say so"
+                )
+            call.note(f"{self.host} cut some of the texts, as its count of their tokens shows")
+        return reply
+
     async def _send(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
         """Embed texts by one request.
 
         Raises:
             WireError: refused, or failed once too often.
             ModelError: another model answered.
+            InvalidInput: the server is known not to truncate, as was asked.
         """
         request = replace(
             asked,
-            texts=tuple(texts),
+            texts=tuple(map(self._normalize, texts)),
             encoding=self.options.encoding or ("base64" if self.traits.base64 else "float"),
             dimension=self.narrowed,
             truncate=call.overflow == "truncate" if self.traits.truncates else None,
@@ -203,12 +246,20 @@ class RemoteBackend(Backend):
         self._check_identity(answer, call)
         return answer.reply
 
+    def _normalize(self, text: str) -> str:
+        """Bring a text into the Unicode form that the model's tokenizer reads; not every server does."""
+        form: Any = self.profile.normalizer
+        return unicodedata.normalize(form, text) if form else text
+
     def _check_identity(self, answer: Answer, call: _Call) -> None:
         """Refuse the vectors of another model; what is only odd goes to the notes.
 
         Raises:
             ModelError: another width or another model.
+            InvalidInput: the server is known not to truncate, as was asked.
         """
+        if call.overflow == "truncate" and answer.server in NEVER_TRUNCATES:
+            raise InvalidInput(f"{self.host} is {answer.server}, which never truncates: use overflow='error'")
         given, width = answer.reply.width, self.narrowed or self.profile.width
         if given != width:
             raise ModelError(
@@ -218,7 +269,7 @@ class RemoteBackend(Backend):
         if not self._known:
             self._check_name(answer, call)
             if answer.reply.encoding not in ("float", "base64"):
-                call.notes.append(f"{self.host} gives vectors as {answer.reply.encoding}, which is less than float32")
+                call.note(f"{self.host} gives vectors as {answer.reply.encoding}, which is less than float32")
             self._known = True
 
     def _check_name(self, answer: Answer, call: _Call) -> None:
@@ -232,7 +283,7 @@ class RemoteBackend(Backend):
         )
         if self.trusts_names and not answer.server:
             raise ModelError(message)
-        call.notes.append(message)
+        call.note(message)
 
     @contextmanager
     def _failures(self, call: _Call) -> Generator[None]:
@@ -246,9 +297,10 @@ class RemoteBackend(Backend):
                 f"the encoder of {self.profile.name} is closed", server=self.host, done=call.batches.done
             ) from error
         except WireError as error:
-            raise self._error(error, call.batches) from error
+            raise self._error(error, call) from error
 
-    def _error(self, error: WireError, batches: Batches) -> TextTooLong | ServerError:
+    def _error(self, error: WireError, call: _Call) -> TextTooLong | ServerError:
+        batches = call.batches
         said = error.message
         for secret in filter(None, self._access.secrets):
             said = said.replace(secret, "***")
@@ -256,21 +308,27 @@ class RemoteBackend(Backend):
         did = f"refused with status {error.status}" if error.status >= 300 else "failed"
         code = f" [{error.code}]" if error.code.isupper() else ""
         done = f"{batches.done} of {len(batches.texts)} texts were done before"
-        message = f"{self.host} {did}: {said}{code}{self._advice(error)} ({done})"
+        message = f"{self.host} {did}: {said}{code}{self._advice(error, call.overflow)} ({done})"
         if error.reason is Reason.TEXT_TOO_LONG:
             return TextTooLong(message)
         return ServerError(message, server=self.host, status=error.status, said=said, done=batches.done)
 
-    def _advice(self, error: WireError) -> str:
+    def _advice(self, error: WireError, overflow: Overflow) -> str:
         if "physical batch size" in error.message:
             return "; start llama-server with -ub and -b of at least the tokens of the longest text, such as -ub 8192"
         match error.reason:
             case Reason.TEXT_TOO_LONG:
-                return "; split the text" + (" or use overflow='truncate'" if self.traits.truncates else "")
+                if overflow == "truncate":
+                    return "; it does not truncate as it was asked to: split the text"
+                truncates = self.traits.truncates and error.server not in NEVER_TRUNCATES
+                return "; split the text" + (" or use overflow='truncate'" if truncates else "")
             case Reason.UNAUTHORIZED if not self._access.secrets[0]:
                 return f"; no key was sent: give api_key= or set {self._access.key_variable}"
-            case Reason.NOT_FOUND:
+            case Reason.NOT_FOUND if _names_model(error, self.model):
                 return f"; asked for {self.model!r}: give the model's name on this server as served_as="
+            case Reason.NOT_FOUND:
+                route = self._access.route or self.traits.path.format(model=self.model)
+                return f"; it seems to have no route POST {route}: does this server speak {self.name!r}?"
             case _:
                 return ""
 
@@ -281,15 +339,27 @@ class _Call:
 
     batches: Batches
     task: Task
+    role: Role
     asked: EmbedRequest
     overflow: Overflow
     notes: list[str] = field(default_factory=list[str])
+
+    def note(self, message: str) -> None:
+        """Keep what is to be said once."""
+        if message not in self.notes:
+            self.notes.append(message)
 
     def finish(self) -> Float32:
         """Say what is to be said, in the caller's thread, and return the vectors."""
         for note in self.notes:
             warn(note)
         return self.batches.vectors
+
+
+def _names_model(error: WireError, model: str) -> bool:
+    """Return whether a server that did not find something is looking for a model, and not for its route."""
+    words = f"{error.message} {error.code}".lower()
+    return any(word in words for word in (model.lower(), "model", "endpoint", "deployment"))
 
 
 def _plain_name(name: str) -> str:

@@ -63,6 +63,8 @@ class ServerAccess:
     """The environment variable that may hold its key."""
     secrets: tuple[str, ...] = field(default=("",), repr=False)
     """The key (empty without one), user name and password, query: what no message may show."""
+    route: str = ""
+    """The path of its route, where it is not the protocol's own."""
 
 
 def read_address(url: str, path: str) -> Address:
@@ -173,6 +175,7 @@ class HttpTransport:
     def _refusal(self, answer: Any, body: bytes) -> WireError:
         error = self._codec.decode_error(answer.status_code, body)
         error.retry_after = read_retry_after(answer.headers.get("retry-after"))
+        error.server = _server(answer.headers)
         if answer.status_code in _REDIRECTS:
             place = answer.headers.get("location")
             error.message = (
