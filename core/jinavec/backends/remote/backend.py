@@ -21,6 +21,7 @@ from jinavec.backends.remote.batches import Batches, CallbackFailed
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
+from jinavec.backends.remote.retries import TIMEOUT
 from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
@@ -71,7 +72,8 @@ class RemoteBackend(Backend):
         self._known = False
         """Whether a server has answered, as the right model."""
         self._verified = not self.options.verify
-        self._loop = EventLoop(partial(open_session, self._access.open, self.options), f"jinavec-{self.name}")
+        batch = self.options.batch or self.traits.batch
+        self._loop = EventLoop(partial(open_session, self._access.open, self.options, batch), f"jinavec-{self.name}")
         weakref.finalize(self, self._loop.close)
 
     @classmethod
@@ -169,9 +171,10 @@ class RemoteBackend(Backend):
                     await self._self_test(call, session).run()
                     self._verified = True
         await call.batches.embed(
-            lambda texts: self._send(call, session, call.asked, texts),
-            size=self.options.batch or self.traits.batch,
-            concurrency=self.options.concurrency,
+            lambda texts, patience: self._send(call, session, call.asked, texts, patience=patience),
+            session,
+            explain=lambda error, positions: self._error(error, call.batches, positions),
+            is_known=lambda: self._known,
         )
 
     def _self_test(self, call: _Call, session: Session) -> SelfTest:
@@ -185,8 +188,16 @@ class RemoteBackend(Backend):
             send_plain=None if plain is None else lambda texts: self._send(call, session, plain, texts),
         )
 
-    async def _send(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
-        """Embed texts by one request.
+    async def _send(
+        self,
+        call: _Call,
+        session: Session,
+        asked: EmbedRequest,
+        texts: Sequence[str],
+        *,
+        patience: float | None = None,
+    ) -> EmbedReply:
+        """Embed texts by one request; see ``Session.post`` for its patience.
 
         Raises:
             WireError: refused, or failed once too often.
@@ -199,7 +210,9 @@ class RemoteBackend(Backend):
             dimension=self.narrowed,
             truncate=call.overflow == "truncate" if self.traits.truncates else None,
         )
-        answer = await session.post(request, is_new=lambda: not self._known)
+        answer = await session.post(
+            request, is_new=lambda: not self._known, has_more=lambda: call.batches.has_more, patience=patience
+        )
         self._check_identity(answer, call)
         return answer.reply
 
@@ -248,22 +261,27 @@ class RemoteBackend(Backend):
         except WireError as error:
             raise self._error(error, call.batches) from error
 
-    def _error(self, error: WireError, batches: Batches) -> TextTooLong | ServerError:
+    def _error(self, error: WireError, batches: Batches, positions: Sequence[int] = ()) -> TextTooLong | ServerError:
         said = error.message
         for secret in filter(None, self._access.secrets):
             said = said.replace(secret, "***")
         error.message, error.args = said, (said,)  # a traceback shows it as the cause
         did = f"refused with status {error.status}" if error.status >= 300 else "failed"
         code = f" [{error.code}]" if error.code.isupper() else ""
-        done = f"{batches.done} of {len(batches.texts)} texts were done before"
-        message = f"{self.host} {did}: {said}{code}{self._advice(error)} ({done})"
+        message = f"{self.host} {did}: {said}{code}{self._advice(error)}"
+        if not positions:
+            message += f" ({batches.done} of {len(batches.texts)} texts were done before)"
         if error.reason is Reason.TEXT_TOO_LONG:
-            return TextTooLong(message)
-        return ServerError(message, server=self.host, status=error.status, said=said, done=batches.done)
+            return TextTooLong(message, positions=positions)
+        return ServerError(
+            message, server=self.host, status=error.status, said=said, done=batches.done, positions=positions
+        )
 
     def _advice(self, error: WireError) -> str:
         if "physical batch size" in error.message:
             return "; start llama-server with -ub and -b of at least the tokens of the longest text, such as -ub 8192"
+        if error.code == TIMEOUT:
+            return "; give it more time by the options timeout and deadline, or less work by concurrency and batch"
         match error.reason:
             case Reason.TEXT_TOO_LONG:
                 return "; split the text" + (" or use overflow='truncate'" if self.traits.truncates else "")
