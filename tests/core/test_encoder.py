@@ -413,7 +413,9 @@ def test_a_call_warns_once_at_the_callers_line(
 
 
 def test_the_next_call_warns_again_and_a_clean_one_never() -> None:
-    encoder = encoder_of(Reporting(lambda report, texts: texts > 1 and report.too_long(dict.fromkeys(range(texts), 9), 8)))
+    encoder = encoder_of(
+        Reporting(lambda report, texts: texts > 1 and report.too_long(dict.fromkeys(range(texts), 9), 8))
+    )
     for texts in (["a", "b"], ["c", "d", "e"]):
         with pytest.warns(JinavecWarning, match=f"{len(texts)} of the texts"):
             encoder.encode_documents(texts)
