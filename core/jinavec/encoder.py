@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, Self, Unpack
@@ -13,7 +14,15 @@ import numpy as np
 from jinavec import plugins
 from jinavec.backends.base import Backend, Report
 from jinavec.contract import Contract
-from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, InvalidVectors, MissingExtra
+from jinavec.errors import (
+    InvalidDimension,
+    InvalidInput,
+    InvalidType,
+    InvalidVectors,
+    MissingExtra,
+    ServerError,
+    TextTooLong,
+)
 from jinavec.extras import installed
 from jinavec.models import ModelProfile, find_model
 from jinavec.options import plain
@@ -42,6 +51,8 @@ TextsDone = Callable[[int, int], None]
 """Called with the number of texts done and the number of texts in all."""
 Counted = Callable[[Sequence[int]], None]
 """Called with the tokens of each text, in order."""
+Refused = Callable[[Mapping[int, str]], None]
+"""Called with the reason, by its position, of each text that was not embedded."""
 
 
 class Encoder:
@@ -138,6 +149,7 @@ class Encoder:
         role: Role | str,
         progress: TextsDone | None = None,
         counted: Counted | None = None,
+        refused: Refused | None = None,
     ) -> Float32:
         """Embed texts, each with the prefix of its task and role, narrowed to the dimension.
 
@@ -147,6 +159,8 @@ class Encoder:
             progress: called with (texts done, texts in all) as work proceeds; from another thread where a server works.
             counted: called once, at the end, with the tokens read of each text, its prefix included; not called where
                 the backend counts none.
+            refused: called once, at the end, where single texts could not be embedded, with the reason of each by its
+                position; their vectors are zeros. Without it the first such text ends the call.
 
         Returns:
             float32 (n, dimension), unit length, in the order of the texts.
@@ -154,18 +168,20 @@ class Encoder:
         Raises:
             InvalidType: a bare string, or something in the texts that is no string.
             InvalidInput: a text that is not Unicode (half a surrogate pair).
-            TextTooLong: a text over the limit, with overflow="error".
+            TextTooLong: a text over the limit, with overflow="error"; ``positions`` says which.
             InvalidVectors: the backend gave vectors that cannot be used.
             ModelError: the model failed, or a server serves another one.
-            ServerError: a server failed, refused, or cannot be reached.
+            ServerError: a server failed, refused, or cannot be reached; ``positions`` says which texts it refused.
 
         Warns:
             JinavecWarning: texts were truncated, or held nothing to embed; once a call.
         """
-        call = _Call(self, texts, role, progress, counted)
+        call = _Call(self, texts, role, progress=progress, counted=counted, refused=refused)
         if not call.texts:
             return np.empty((0, self.dimension), np.float32)
-        return call.result(self.backend.embed(call.texts, task=self.task, role=call.role, report=call.report))
+        with call.positions():
+            vectors = self.backend.embed(call.texts, task=self.task, role=call.role, report=call.report)
+        return call.result(vectors)
 
     async def aencode(
         self,
@@ -174,13 +190,15 @@ class Encoder:
         role: Role | str,
         progress: TextsDone | None = None,
         counted: Counted | None = None,
+        refused: Refused | None = None,
     ) -> Float32:
         """``encode`` without blocking the event loop; the progress callback may run in another thread."""
-        call = _Call(self, texts, role, progress, counted)
+        call = _Call(self, texts, role, progress=progress, counted=counted, refused=refused)
         if not call.texts:
             return np.empty((0, self.dimension), np.float32)
-        embedding = self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
-        return call.result(await embedding)
+        with call.positions():
+            vectors = await self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
+        return call.result(vectors)
 
     def encode_queries(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``encode`` with role query."""
@@ -223,8 +241,10 @@ class _Call:
         encoder: Encoder,
         texts: Iterable[str],
         role: Role | str,
+        *,
         progress: TextsDone | None,
         counted: Counted | None,
+        refused: Refused | None,
     ) -> None:
         given = _check_texts(texts)
         self.encoder = encoder
@@ -237,14 +257,29 @@ class _Call:
         self.total = len(given)
         self.progress = progress
         self.counted = counted
+        self.refused = refused
         self.lock = Lock()  # a backend may finish texts in several threads
-        self.report = Report(encoder.overflow, self._advance)
+        self.report = Report(encoder.overflow, self._advance, refused=None if refused is None else {})
 
     def _advance(self, texts: int) -> None:
         with self.lock:
             self.done += texts
             if self.progress is not None:
                 self.progress(self.done, self.total)
+
+    @contextmanager
+    def positions(self) -> Generator[None]:
+        """Let an error name texts by where the caller has them, each as often as it is there."""
+        try:
+            yield
+        except (TextTooLong, ServerError) as error:
+            error.positions = self._given(error.positions)
+            raise
+
+    def _given(self, positions: Collection[int]) -> tuple[int, ...]:
+        """Return the positions in the caller's list of some texts."""
+        named = set(positions)
+        return tuple(number for number, row in enumerate(self.rows or range(self.total)) if row in named)
 
     def result(self, vectors: Float32) -> Float32:
         profile, backend = self.encoder.profile, self.encoder.backend.name
@@ -254,10 +289,17 @@ class _Call:
                 f"backend {backend} gave vectors of shape {shape} for {len(self.texts)} texts;"
                 f" {profile.name} has width {profile.width}"
             )
+        refused = self.report.refused or {}
+        if refused:
+            vectors[list(refused)] = np.eye(1, vectors.shape[1], dtype=np.float32)  # in place of none, for now
         try:
             narrowed = narrow(vectors, self.encoder.dimension)
         except InvalidVectors as error:
             raise InvalidVectors(f"backend {backend} gave vectors that cannot be used: {error}") from error
+        if refused and self.refused is not None:
+            narrowed[list(refused)] = 0
+            rows = self.rows or range(self.total)
+            self.refused({number: refused[row] for number, row in enumerate(rows) if row in refused})
         self.report.warn()
         if self.done < self.total:
             self._advance(self.total - self.done)

@@ -16,10 +16,13 @@ from jinavec.encoder import Encoder
 from jinavec.errors import (
     InvalidFilter,
     InvalidInput,
+    InvalidRecord,
     InvalidType,
     InvalidVectors,
     JinavecError,
     RecordsFailed,
+    ServerError,
+    TextTooLong,
     Unsupported,
     brief,
 )
@@ -27,6 +30,7 @@ from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, Wishes, ingest_all
 from jinavec.records import Hit, Page, Record, only_records, same_content
 from jinavec.settings import EncoderSettings
+from jinavec.tasks import Role
 from jinavec.vector_rows import VectorRows
 from jinavec.vectors import Bits, Float32, bytes_remedy, normalize, refuse_bytes, unpack
 
@@ -84,7 +88,7 @@ class Engine(ABC):
         """
         given = _check_records(records)
         if vectors is None:
-            rows = self._need_encoder("vectors").encode_documents([record.text for record in given])
+            rows = self._embed(given)
         else:
             rows = self._check_vectors(vectors, len(given))
         for record in given:
@@ -419,8 +423,10 @@ class Engine(ABC):
         self.close()
 
     def _steps(self) -> Steps:
-        def embed(texts: list[str], advance: Callable[[int, int], None]) -> Vectors:
-            return self._need_encoder("vectors").encode_documents(texts, progress=advance)
+        def embed(texts: list[str], advance: Callable[[int, int], None]) -> tuple[Vectors, Mapping[int, str]]:
+            refused: dict[int, str] = {}
+            encoder = self._need_encoder("vectors")
+            return encoder.encode(texts, role=Role.DOCUMENT, progress=advance, refused=refused.update), refused
 
         return Steps(
             where=self.name,
@@ -430,6 +436,14 @@ class Engine(ABC):
             accept=lambda vectors: self._check_vectors(vectors, len(vectors)),
             store=self._store,
         )
+
+    def _embed(self, records: list[Record]) -> Vectors:
+        try:
+            return self._need_encoder("vectors").encode_documents([record.text for record in records])
+        except (TextTooLong, ServerError) as error:
+            if not error.positions:
+                raise
+            raise InvalidRecord(f"record {records[error.positions[0]].id!r}: {error.args[0]}") from error
 
     def _store_all(self, records: list[Record], vectors: Vectors) -> None:
         self._begin()

@@ -9,7 +9,7 @@ JinavecError
 │   ├── InvalidRecord              an id, text or metadata that cannot be stored
 │   ├── InvalidFilter              a filter outside the one filter form
 │   ├── InvalidTarget              an engine address that cannot be read
-│   ├── TextTooLong                a text over the model's limit, with overflow="error"
+│   ├── TextTooLong                a text over the model's limit, with overflow="error"; carries its position
 │   └── ContractMismatch           two contracts whose vectors must not meet
 ├── InvalidType (TypeError)        a value of the wrong type
 ├── MissingExtra (ImportError)     an optional library is not installed; carries the pip line
@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 
@@ -70,7 +70,18 @@ class InvalidTarget(InvalidInput):
 
 
 class TextTooLong(InvalidInput):
-    """A text over the model's token limit."""
+    """A text over the model's token limit.
+
+    Attributes:
+        positions: where the texts stand in the list given, from 0; empty where that is not known.
+    """
+
+    def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.positions = tuple(positions)
+
+    def __str__(self) -> str:
+        return _of_texts(self.positions) + super().__str__()
 
 
 class ContractMismatch(InvalidInput):
@@ -108,14 +119,28 @@ class ServerError(JinavecError):
         status: the HTTP status; 0 where there was no answer.
         said: the server's own words.
         done: texts of the call whose vectors had arrived, and are lost.
+        positions: where the texts that it refused stand in the list given, from 0; empty where no text is to blame.
     """
 
-    def __init__(self, message: str, *, server: str = "", status: int = 0, said: str = "", done: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        server: str = "",
+        status: int = 0,
+        said: str = "",
+        done: int = 0,
+        positions: Sequence[int] = (),
+    ) -> None:
         super().__init__(message)
         self.server = server
         self.status = status
         self.said = said
         self.done = done
+        self.positions = tuple(positions)
+
+    def __str__(self) -> str:
+        return _of_texts(self.positions) + super().__str__()
 
 
 class EngineError(JinavecError):
@@ -158,6 +183,14 @@ class RecordsFailed(EngineError):
 
 class JinavecWarning(UserWarning):
     """Something was done that the user should know."""
+
+
+def _of_texts(positions: Sequence[int]) -> str:
+    """Begin a message with the texts that it is about."""
+    if not positions:
+        return ""
+    more = f" and {len(positions) - 5} more" if len(positions) > 5 else ""
+    return f"text{'s' * (len(positions) > 1)} {', '.join(map(str, positions[:5]))}{more}: "
 
 
 def warn(message: str) -> None:

@@ -78,8 +78,9 @@ class Steps:
     """Raises InvalidRecord for a record that cannot be stored."""
     unchanged: Callable[[list[Record]], Mapping[str, bool]] | None
     """For the ids that are stored: whether the stored record is the same. None: the index is known to be new."""
-    embed: Callable[[list[str], Callable[[int, int], None]], Vectors]
-    """Returns the vectors of texts; calls its second argument with (texts done, texts) now and then."""
+    embed: Callable[[list[str], Callable[[int, int], None]], tuple[Vectors, Mapping[int, str]]]
+    """Returns the vectors of texts, and the reason, by its position, of each text that was refused; calls its second
+    argument with (texts done, texts) now and then."""
     accept: Callable[[Vectors], Vectors]
     """Checks and normalizes given vectors."""
     store: Callable[[list[Record], Vectors], Mapping[str, str]]
@@ -161,8 +162,9 @@ class _Run:
         known: Mapping[str, bool] = {} if self._steps.unchanged is None else self._steps.unchanged(records)
         skip = vectors is None and self._wishes.resume
         changed = [record for record in records if not (skip and known.get(record.id))]
+        refused: Mapping[str, str] = {}
         if vectors is None:
-            rows = self._embed(changed, sender)
+            changed, rows, refused = self._embed(changed, sender)
         elif len(changed) == len(given):
             rows = vectors
         else:
@@ -174,7 +176,7 @@ class _Run:
         )
         self._under_way.append(batch)
         self._handed_over = True
-        sender.submit(partial(self._steps.store, changed, rows) if changed else dict[str, str], self._finished)
+        sender.submit(partial(self._store, changed, rows, refused), self._finished)
 
     def report(self) -> Ingested:
         """Return what was done."""
@@ -220,12 +222,23 @@ class _Run:
         if any(not batch.changed.isdisjoint(ids) for batch in self._under_way):
             sender.finish()
 
-    def _embed(self, records: list[Record], sender: Sender) -> Vectors:
+    def _embed(self, records: list[Record], sender: Sender) -> tuple[list[Record], Vectors, Mapping[str, str]]:
+        """Return the records whose texts were embedded, their vectors, and why the others were not, by id."""
+
         def advance(done: int, _: int) -> None:
             sender.check()  # a batch that failed ends the run before this one is embedded to its end
             self._tell(self._read + done)
 
-        return self._steps.embed([record.text for record in records], advance)
+        rows, refused = self._steps.embed([record.text for record in records], advance)
+        if not refused:
+            return records, rows, {}
+        kept = [number for number in range(len(records)) if number not in refused]
+        reasons = {records[number].id: reason for number, reason in refused.items()}
+        return [records[number] for number in kept], rows[kept], reasons
+
+    def _store(self, records: list[Record], rows: Vectors, refused: Mapping[str, str]) -> Mapping[str, str]:
+        """Store a batch; called in another thread."""
+        return {**refused, **(self._steps.store(records, rows) if records else {})}
 
     def _finished(self, refused: Mapping[str, str]) -> None:
         """Count a batch; called in the caller's thread, batch by batch in their order."""

@@ -381,8 +381,8 @@ def test_a_callback_that_raises_stops_the_call() -> None:
 
 
 def cut(report: Report, _: int) -> None:
-    report.too_long([9], 8)
-    report.too_long([30, 12], 8)
+    report.too_long({0: 9}, 8)
+    report.too_long({1: 30, 2: 12}, 8)
 
 
 def blank(report: Report, _: int) -> None:
@@ -413,7 +413,9 @@ def test_a_call_warns_once_at_the_callers_line(
 
 
 def test_the_next_call_warns_again_and_a_clean_one_never() -> None:
-    encoder = encoder_of(Reporting(lambda report, texts: texts > 1 and report.too_long([9] * texts, 8)))
+    encoder = encoder_of(
+        Reporting(lambda report, texts: texts > 1 and report.too_long(dict.fromkeys(range(texts), 9), 8))
+    )
     for texts in (["a", "b"], ["c", "d", "e"]):
         with pytest.warns(JinavecWarning, match=f"{len(texts)} of the texts"):
             encoder.encode_documents(texts)
@@ -429,7 +431,7 @@ def test_long_texts_can_be_refused_instead() -> None:
 
 
 def test_texts_at_the_limit_are_not_too_long() -> None:
-    encoder_of(Reporting(lambda report, _: report.too_long([], 8)), overflow="error").encode_documents(["a"])
+    encoder_of(Reporting(lambda report, _: report.too_long({}, 8)), overflow="error").encode_documents(["a"])
 
 
 @pytest.mark.parametrize("overflow", ["", "raise", "Truncate", True])

@@ -10,7 +10,7 @@ from itertools import chain, tee
 
 import numpy as np
 
-from jinavec import Encoder, EncoderSettings, Engine, Record, open_engine
+from jinavec import Encoder, EncoderSettings, Engine, Record, Role, open_engine
 from jinavec.ingest import Ingested, OnRefused, Progress, ReportProgress
 from jinavec.records import same_content
 from jinavec_adapters.cli.batches import in_batches
@@ -36,6 +36,8 @@ class Indexing:
     """Whether there is no index yet."""
     is_default: bool
     """Whether no flag names the model."""
+    skip_bad: bool
+    """Whether records that cannot be used are set aside."""
     show: ReportProgress
 
     def store(self, items: Iterator[Item], on_refused: OnRefused) -> tuple[Ingested, object]:
@@ -45,14 +47,14 @@ class Indexing:
 
         Args:
             items: with a text each, or each with a vector of one kind.
-            on_refused: called with id and reason of each record that the engine refuses.
+            on_refused: called with id and reason of each record whose text is not embedded, or that the engine refuses.
         """
         with ExitStack() as opened:
             with _nothing_stored():
                 batch, items = self._first_batch(items)
                 if not batch:
                     return Ingested(0, 0, 0), None
-                engine = self._open(batch, opened)
+                engine = self._open(batch, opened, on_refused)
             again = None
             if batch[0].vector is not None:
                 items, again = tee(items)  # ingest reads both in step, so that no more than a batch waits here
@@ -109,7 +111,7 @@ class Indexing:
             )
         return batch, chain(batch, items)
 
-    def _open(self, batch: list[Item], opened: ExitStack) -> Engine:
+    def _open(self, batch: list[Item], opened: ExitStack, on_refused: OnRefused) -> Engine:
         """Open the index, for vectors or with the encoder that makes them; ``opened`` closes both."""
         first = batch[0].vector
         if first is not None:
@@ -118,7 +120,7 @@ class Indexing:
             return opened.enter_context(engine)
         encoder = opened.enter_context(load(self.settings))
         if self.is_new:
-            _embed_longest(encoder, batch)
+            _embed_ends(encoder, batch, None if self.skip_bad else on_refused)
         options = engine_options(self.target, self.options)
         return opened.enter_context(open_engine(self.target, encoder=encoder, options=options))
 
@@ -131,13 +133,21 @@ class Indexing:
         return self.options if decided else [*self.options, "vectors=none"]
 
 
-def _embed_longest(encoder: Encoder, batch: list[Item]) -> None:
-    """Embed one text, so that a model that fails, or refuses long texts, fails before an index is created."""
-    longest = max((item.record.text for item in batch), key=len)
-    if longest:
+def _embed_ends(encoder: Encoder, batch: list[Item], on_refused: OnRefused | None) -> None:
+    """Embed the longest text and the shortest, so that a model that fails, or refuses texts, fails before the index is.
+
+    A server that takes one of them does not refuse all texts for a reason of its own.
+    """
+    items = sorted((item for item in batch if item.record.text), key=lambda item: len(item.record.text))
+    items = items[-1:] + items[:-1][:1]
+    if items:
+        refused: dict[int, str] = {}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it is embedded again with its batch, which repeats them
-            encoder.encode_documents([longest])
+            warnings.simplefilter("ignore")  # they are embedded again with their batch, which repeats them
+            encoder.encode([item.record.text for item in items], role=Role.DOCUMENT, refused=refused.update)
+        for number, reason in refused.items():
+            if on_refused is not None:
+                on_refused(items[number].record.id, reason)
 
 
 @contextmanager

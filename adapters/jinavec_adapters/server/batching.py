@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jinavec import Encoder
-from jinavec.errors import ModelError, ServerError
+from jinavec.errors import ModelError, ServerError, TextTooLong
 from jinavec.settings import Overflow
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
@@ -229,6 +229,8 @@ class Batcher:
         except BaseException as error:  # whatever it is, each request is told, and none waits for ever
             requests = list(rows)
             if len(requests) == 1 or _is_outage(error) or _is_cancelled():
+                if isinstance(error, (TextTooLong, ServerError)) and error.positions:
+                    error.positions = tuple(rows[requests[0]][position] for position in error.positions)
                 for request in requests:
                     self._fail(request, error)
                 if _is_cancelled():

@@ -62,6 +62,9 @@ class Embedding:
             for (batcher, key), texts in parts.items():
                 submitted.append((batcher, batcher.submit(key, list(texts))))
             await asyncio.gather(*(request.done for _, request in submitted))
+        except (TextTooLong, ServerError) as error:
+            _name_texts(error, [request for _, request in submitted], resolved)
+            raise
         finally:
             for batcher, request in submitted:
                 batcher.cancel(request)
@@ -141,6 +144,17 @@ def _merge(resolved: Sequence[Resolved]) -> dict[_Key, dict[str, None]]:
     return parts
 
 
+def _name_texts(
+    error: TextTooLong | ServerError, submitted: Sequence[QueuedRequest], resolved: Sequence[Resolved]
+) -> None:
+    """Let an error name texts by where the client has them."""
+    failed = next((one for one in submitted if one.done.done() and one.done.exception() is error), None)
+    if failed is not None and error.positions:
+        bad = {failed.texts[position] for position in error.positions}
+        texts = [text for one in resolved for _, text in one.texts]
+        error.positions = tuple(number for number, text in enumerate(texts) if text in bad)
+
+
 def _reply(
     request: EmbedRequest, resolved: Resolved, found: dict[_Key, dict[str, tuple[Float32, int | None]]]
 ) -> EmbedReply:
@@ -164,6 +178,8 @@ def refusal(error: Exception) -> WireError:
             return WireError(Reason.INTERNAL, "the model gave no usable vector for this request")
         case InvalidInput():
             return WireError(Reason.INVALID, str(error))
+        case ServerError(positions=[first, *_]):
+            return WireError(Reason.INVALID, f"text {first}: the model's server refused it")
         case ServerError(status=429):
             return WireError(Reason.RATE_LIMITED, "the model's server is busy; try again later", retry_after=5)
         case ServerError():

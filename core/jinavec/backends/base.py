@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar, Self, get_args
 
-from jinavec.errors import InvalidInput, TextTooLong, warn
+from jinavec.errors import InvalidInput, ServerError, TextTooLong, warn
 from jinavec.settings import Overflow
 from jinavec.tasks import Role, Task
 from jinavec.vectors import Float32
@@ -30,6 +30,9 @@ class Report:
     """Texts without any feature or token."""
     counts: list[int] = field(default_factory=list[int])
     """Tokens read of each text, in order; empty where the backend counts none."""
+    refused: dict[int, str] | None = None
+    """Why, by its position, a text was not embedded; its vector is then whatever the backend left there. None: the
+    first such text ends the call."""
 
     def __post_init__(self) -> None:
         if self.overflow not in get_args(Overflow):
@@ -40,19 +43,34 @@ class Report:
         if self.progress is not None:
             self.progress(texts)
 
-    def too_long(self, lengths: Sequence[int], limit: int) -> None:
-        """Note texts over the limit, by their full token counts, before they are truncated.
+    def too_long(self, lengths: Mapping[int, int], limit: int) -> None:
+        """Note texts over the limit, by position with their full token counts, before they are truncated.
 
         Raises:
             TextTooLong: the call refuses them.
         """
         if lengths and self.overflow == "error":
-            raise TextTooLong(
-                f"{len(lengths)} of the texts exceed the model's {limit} tokens (longest: {max(lengths)});"
-                " split them, or truncate with overflow='truncate'"
-            )
-        self.truncated += lengths
+            if self.refused is None:
+                raise TextTooLong(
+                    f"{len(lengths)} of the texts exceed the model's {limit} tokens (longest: {max(lengths.values())});"
+                    " split them, or truncate with overflow='truncate'",
+                    positions=sorted(lengths),
+                )
+            for position, length in lengths.items():
+                self.refused[position] = f"its {length} tokens exceed the model's {limit}"
+            return
+        self.truncated += lengths.values()
         self.limit = limit
+
+    def refuse(self, error: TextTooLong | ServerError) -> None:
+        """Note the texts that an error names by position.
+
+        Raises:
+            TextTooLong, ServerError: the error, where such texts end the call.
+        """
+        if self.refused is None:
+            raise error
+        self.refused |= dict.fromkeys(error.positions, str(error.args[0]))
 
     def warn(self) -> None:
         """Say once what happened to the texts of the call."""

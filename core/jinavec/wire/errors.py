@@ -30,6 +30,10 @@ _TOO_LONG = re.compile(
     r"|longer than the (maximum|model|context)|exceeds? .*\btokens?\b",
     re.IGNORECASE | re.DOTALL,
 )
+_OVERLOADED = re.compile(
+    r"overload|rate.?limit|too many requests|(try|retry|please) again|temporarily|unavailable|at capacity|\bbusy\b",
+    re.IGNORECASE,
+)
 _BY_STATUS = {
     401: Reason.UNAUTHORIZED,
     403: Reason.FORBIDDEN,
@@ -60,6 +64,31 @@ def error_of(status: int, values: object) -> WireError:
     message = " ".join("; ".join(dict.fromkeys(part for part in parts if part)).split())[:LONGEST]
     code = _code(values)
     return WireError(_reason(status, f"{message} {code}"), message or "(empty response)", status=status, code=code)
+
+
+def error_in_reply(values: object) -> WireError | None:
+    """Read an error that came with a status of success; None where the values hold none."""
+    if not isinstance(values, dict):
+        return None
+    table = cast("dict[str, Any]", values)
+    if not any(table.get(name) for name in ("error", "errors", "detail", "message")):
+        return None
+    error = error_of(_status(table), table)
+    if error.reason in (Reason.INVALID, Reason.INTERNAL) and _OVERLOADED.search(f"{error.message} {error.code}"):
+        error.reason = Reason.UNAVAILABLE
+    error.status = 200
+    return error
+
+
+def _status(table: dict[str, Any]) -> int:
+    """Find the status that an error names itself; 200 if it names none."""
+    inner = table.get("error")
+    for part in (cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}, table):
+        for name in ("status", "status_code", "code", "http_code"):
+            value = str(part.get(name))
+            if value.isdecimal() and 400 <= int(value[:4]) < 600:
+                return int(value[:4])
+    return 200
 
 
 def _reason(status: int, words: str) -> Reason:

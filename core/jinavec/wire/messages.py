@@ -164,10 +164,18 @@ class WireError(JinavecError):
         code: the protocol's short name of the error, such as AUTH_INVALID_API_KEY.
         retry_after: seconds after which another try makes sense; travels in a header, never in the body.
         server: the software that refused, where its headers tell: llama.cpp or TEI.
+        positions: the texts of the request that are to blame, where that is known.
     """
 
     def __init__(
-        self, reason: Reason, message: str, *, status: int = 0, code: str = "", retry_after: float | None = None
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        retry_after: float | None = None,
+        positions: tuple[int, ...] = (),
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -176,6 +184,7 @@ class WireError(JinavecError):
         self.code = code
         self.retry_after = retry_after
         self.server = ""
+        self.positions = positions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,13 +49,14 @@ def read_rows(rows: object, request: EmbedRequest, encoding: Encoding) -> tuple[
     if not isinstance(rows, list):
         raise WireError(Reason.INVALID, f"the reply has no array of vectors, but {brief(rows)}")
     items = cast("list[Any]", rows)
-    if len(items) != len(request.texts):
-        raise WireError(Reason.INVALID, f"the reply has {len(items)} vectors for {len(request.texts)} texts")
+    _check_count(len(items), request)
     if encoding in ("float", "base64"):
         encoding = "base64" if items and isinstance(items[0], str) else "float"
     try:
         vectors = _read(items, encoding)
     except InvalidVectors as error:
+        if missing := tuple(number for number, row in enumerate(items) if _is_missing(row)):
+            raise WireError(Reason.INVALID, "the reply has null in place of a vector", positions=missing) from error
         raise WireError(Reason.INVALID, f"the reply's vectors cannot be read as {encoding}: {error}") from error
     if vectors.ndim != 2 or not vectors.shape[1]:
         raise WireError(Reason.INVALID, f"the reply's vectors have the shape {vectors.shape}")
@@ -74,8 +75,7 @@ def in_order(items: object, request: EmbedRequest) -> list[Any]:
         raise WireError(Reason.INVALID, f"the reply has no array 'data', but {brief(items)}")
     rows = [Fields(item, "an item of the reply's data").values for item in cast("list[Any]", items)]
     count = len(request.texts)
-    if len(rows) != count:
-        raise WireError(Reason.INVALID, f"the reply has {len(rows)} vectors for {count} texts")
+    _check_count(len(rows), request)
     indices = [row.get("index") for row in rows]
     if any(index is not None for index in indices) and indices != list(range(count)):
         if any(type(index) is not int for index in indices) or sorted(cast("list[int]", indices)) != list(range(count)):
@@ -84,6 +84,18 @@ def in_order(items: object, request: EmbedRequest) -> list[Any]:
             )
         rows.sort(key=lambda row: row["index"])
     return [row.get("embedding") for row in rows]
+
+
+def _check_count(count: int, request: EmbedRequest) -> None:
+    wanted = len(request.texts)
+    if count != wanted:
+        message = f"the reply has {count} vectors for {wanted} texts"
+        raise WireError(Reason.INVALID, message, code="missing_vectors" if count < wanted else "")
+
+
+def _is_missing(row: Any) -> bool:
+    """Return whether there is nothing, or null, where a vector should be: what JSON has for NaN."""
+    return not row or (isinstance(row, list) and None in row)
 
 
 def _read(rows: list[Any], encoding: Encoding) -> NDArray[Any]:

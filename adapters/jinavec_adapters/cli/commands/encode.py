@@ -58,9 +58,13 @@ def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: E
             def advance(part: int, _: int, before: int = done) -> None:
                 show(Progress("encoding", before + part))
 
-            vectors = encoder.encode(texts, role=flags.role, progress=advance)
-            writer.write([item.record.id for item in batch], vectors)
-            done += len(batch)
+            refused: dict[int, str] = {}
+            vectors = encoder.encode(texts, role=flags.role, progress=advance, refused=refused.update)
+            for number, reason in sorted(refused.items()):
+                rejects(batch[number].place, reason)
+            kept = [number for number in range(len(batch)) if number not in refused]
+            writer.write([batch[number].record.id for number in kept], vectors[kept])
+            done += len(kept)
         rejects.report(done)
     described = f"{settings.profile.name}, {settings.task}, {settings.dimension} dimensions, {flags.role}"
     note(f"encoded {done} records ({described})")

@@ -109,6 +109,7 @@ def index(
                 settings=settings,
                 is_new=existing is None,
                 is_default=asked.model is None and asked.profile is None,
+                skip_bad=read.skip_bad,
                 show=show,
             )
             items = iter(distinct)

@@ -145,7 +145,8 @@ class LocalBackend(Backend):
         try:
             for start in range(0, len(texts), chunk):
                 before = len(running)
-                running += self._submit(texts[start : start + chunk], vectors[start : start + chunk], task, report)
+                ids = self.tokenizer.encode(texts[start : start + chunk], report, start)
+                running += self._submit(ids, vectors[start : start + chunk], task, report)
                 self._collect(running, before, report)
             self._collect(running, len(running), report)
         finally:
@@ -160,8 +161,7 @@ class LocalBackend(Backend):
         self._pool.shutdown(cancel_futures=True)
         self._wide.shutdown(cancel_futures=True)
 
-    def _submit(self, texts: Sequence[str], vectors: Float32, task: Task, report: Report) -> list[Future[int]]:
-        ids = self.tokenizer.encode(texts, report)
+    def _submit(self, ids: list[list[int]], vectors: Float32, task: Task, report: Report) -> list[Future[int]]:
         report.counts += map(len, ids)
         self._fill_blank([row for row, tokens in enumerate(ids) if not tokens], vectors, report)
         batches = plan([len(tokens) for tokens in ids], self.budget, self.workers)

@@ -94,22 +94,23 @@ class StaticBackend(Backend):
         """
         report = report or Report()
         vectors = np.empty((len(texts), self.profile.width), np.float32)
-        for start in range(0, len(texts), CHUNK):
-            chunk = vectors[start : start + CHUNK]
-            for vector, ids in zip(chunk, self._tokens(texts[start : start + CHUNK], report), strict=True):
+        size = CHUNK if report.overflow == "truncate" else max(1, len(texts))  # refuse before any work is done
+        for start in range(0, len(texts), size):
+            chunk = vectors[start : start + size]
+            for vector, ids in zip(chunk, self._tokens(texts[start : start + size], report, start), strict=True):
                 vector[:] = self._table.total(ids) / max(1, len(ids))
             self._fill_blank(chunk, report)
             report.finished(len(chunk))
         return vectors
 
-    def _tokens(self, texts: Sequence[str], report: Report) -> list[list[int]]:
+    def _tokens(self, texts: Sequence[str], report: Report, start: int) -> list[list[int]]:
         # Some tokenizers make a token of a space; a blank text is to have none.
         seen = [text if text.strip() else "" for text in texts]
         with model_errors(f"{self.profile.name} failed"):
             rows = self._table.tokenize(seen)
         limit = self.profile.limit
         if limit is not None:
-            report.too_long([len(ids) for ids in rows if len(ids) > limit], limit)
+            report.too_long({start + number: len(ids) for number, ids in enumerate(rows) if len(ids) > limit}, limit)
             rows = [ids[:limit] for ids in rows]
         report.counts += map(len, rows)
         return rows

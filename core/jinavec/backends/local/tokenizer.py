@@ -87,8 +87,13 @@ class Tokenizer:
         if given != normalized:
             raise ModelError(f"the tokenizer does not fit {profile.name}: it does not bring texts into the form {form}")
 
-    def encode(self, texts: Sequence[str], report: Report) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], report: Report, start: int = 0) -> list[list[int]]:
         """Return the token ids of each text, special tokens included, cut to the model's limit.
+
+        Args:
+            texts: some of a call's.
+            report: of the call.
+            start: position of the first one in the call.
 
         Raises:
             TextTooLong: a text exceeds the limit, and the report refuses that.
@@ -96,7 +101,7 @@ class Tokenizer:
         rows: list[list[int]] = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         if self._limit is not None:
             long = [number for number, ids in enumerate(rows) if len(ids) > self._limit]
-            report.too_long([len(rows[number]) for number in long], self._limit)
+            report.too_long({start + number: len(rows[number]) for number in long}, self._limit)
             for number in long:
                 rows[number] = self._cut(texts[number], self._limit)
         return rows

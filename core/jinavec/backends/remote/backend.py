@@ -24,6 +24,7 @@ from jinavec.backends.remote.cuts import MORE, is_limit, is_proved
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
+from jinavec.backends.remote.retries import TIMEOUT
 from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
@@ -77,7 +78,8 @@ class RemoteBackend(Backend):
         self._known = False
         """Whether a server has answered, as the right model."""
         self._verified = not self.options.verify
-        self._loop = EventLoop(partial(open_session, self._access.open, self.options), f"jinavec-{self.name}")
+        batch = self.options.batch or self.traits.batch
+        self._loop = EventLoop(partial(open_session, self._access.open, self.options, batch), f"jinavec-{self.name}")
         weakref.finalize(self, self._loop.close)
 
     @classmethod
@@ -175,9 +177,10 @@ class RemoteBackend(Backend):
                     await self._self_test(call, session).run()
                     self._verified = True
         await call.batches.embed(
-            lambda texts: self._send_all(call, session, texts),
-            size=self.options.batch or self.traits.batch,
-            concurrency=self.options.concurrency,
+            lambda texts, patience: self._send_all(call, session, texts, patience),
+            session,
+            explain=lambda error, positions: self._error(error, call, positions),
+            is_known=lambda: self._known,
         )
 
     def _self_test(self, call: _Call, session: Session) -> SelfTest:
@@ -191,7 +194,7 @@ class RemoteBackend(Backend):
             send_plain=None if plain is None else lambda texts: self._send(call, session, plain, texts),
         )
 
-    async def _send_all(self, call: _Call, session: Session, texts: Sequence[str]) -> EmbedReply:
+    async def _send_all(self, call: _Call, session: Session, texts: Sequence[str], patience: float) -> EmbedReply:
         """Embed texts of a call; an empty one, where the server takes none, as its prefix alone, without a role.
 
         Raises:
@@ -200,23 +203,30 @@ class RemoteBackend(Backend):
         """
         plain = self.ask_plainly() if self.adds_prompt and self.traits.refuses_empty and "" in texts else None
         if plain is None:
-            return await self._send_whole(call, session, call.asked, texts)
-        fixed = await self._send(call, session, plain, [prompt(call.task, call.role, self.profile)])
+            return await self._send_whole(call, session, call.asked, texts, patience)
+        fixed = await self._send(call, session, plain, [prompt(call.task, call.role, self.profile)], patience=patience)
         vectors, filled = fixed.floats.repeat(len(texts), axis=0), [row for row, text in enumerate(texts) if text]
         if filled:
-            reply = await self._send_whole(call, session, call.asked, [texts[row] for row in filled])
+            try:
+                reply = await self._send_whole(call, session, call.asked, [texts[row] for row in filled], patience)
+            except WireError as error:
+                error.positions = tuple(filled[position] for position in error.positions)
+                raise
             vectors[filled] = reply.floats
         return EmbedReply(vectors=vectors)
 
-    async def _send_whole(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
+    async def _send_whole(
+        self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str], patience: float
+    ) -> EmbedReply:
         """``_send``, and an error or a note where the server's count shows that it cut a text."""
-        reply, limit = await self._send(call, session, asked, texts), self.profile.limit
+        reply, limit = await self._send(call, session, asked, texts, patience=patience), self.profile.limit
         if reply.tokens is None or limit is None:  # a model without a limit cuts nothing
             return reply
         cut = is_proved(reply.tokens, texts, limit)
         if not cut and len(texts) == 1 and is_limit(reply.tokens, limit):
             try:
-                cut = (await self._send(call, session, asked, [texts[0] + MORE])).tokens == reply.tokens
+                longer = await self._send(call, session, asked, [texts[0] + MORE], patience=patience)
+                cut = longer.tokens == reply.tokens
             except WireError:
                 cut = False  # it refuses what is too long
         if cut:
@@ -227,8 +237,16 @@ class RemoteBackend(Backend):
             call.note(f"{self.host} cut some of the texts, as its count of their tokens shows")
         return reply
 
-    async def _send(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
-        """Embed texts by one request.
+    async def _send(
+        self,
+        call: _Call,
+        session: Session,
+        asked: EmbedRequest,
+        texts: Sequence[str],
+        *,
+        patience: float | None = None,
+    ) -> EmbedReply:
+        """Embed texts by one request; see ``Session.post`` for its patience.
 
         Raises:
             WireError: refused, or failed once too often.
@@ -242,7 +260,9 @@ class RemoteBackend(Backend):
             dimension=self.narrowed,
             truncate=call.overflow == "truncate" if self.traits.truncates else None,
         )
-        answer = await session.post(request, is_new=lambda: not self._known)
+        answer = await session.post(
+            request, is_new=lambda: not self._known, has_more=lambda: call.batches.has_more, patience=patience
+        )
         self._check_identity(answer, call)
         return answer.reply
 
@@ -299,7 +319,7 @@ class RemoteBackend(Backend):
         except WireError as error:
             raise self._error(error, call) from error
 
-    def _error(self, error: WireError, call: _Call) -> TextTooLong | ServerError:
+    def _error(self, error: WireError, call: _Call, positions: Sequence[int] = ()) -> TextTooLong | ServerError:
         batches = call.batches
         said = error.message
         for secret in filter(None, self._access.secrets):
@@ -307,15 +327,20 @@ class RemoteBackend(Backend):
         error.message, error.args = said, (said,)  # a traceback shows it as the cause
         did = f"refused with status {error.status}" if error.status >= 300 else "failed"
         code = f" [{error.code}]" if error.code.isupper() else ""
-        done = f"{batches.done} of {len(batches.texts)} texts were done before"
-        message = f"{self.host} {did}: {said}{code}{self._advice(error, call.overflow)} ({done})"
+        message = f"{self.host} {did}: {said}{code}{self._advice(error, call.overflow)}"
+        if not positions:
+            message += f" ({batches.done} of {len(batches.texts)} texts were done before)"
         if error.reason is Reason.TEXT_TOO_LONG:
-            return TextTooLong(message)
-        return ServerError(message, server=self.host, status=error.status, said=said, done=batches.done)
+            return TextTooLong(message, positions=positions)
+        return ServerError(
+            message, server=self.host, status=error.status, said=said, done=batches.done, positions=positions
+        )
 
     def _advice(self, error: WireError, overflow: Overflow) -> str:
         if "physical batch size" in error.message:
             return "; start llama-server with -ub and -b of at least the tokens of the longest text, such as -ub 8192"
+        if error.code == TIMEOUT:
+            return "; give it more time by the options timeout and deadline, or less work by concurrency and batch"
         match error.reason:
             case Reason.TEXT_TOO_LONG:
                 if overflow == "truncate":

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.backend import RemoteBackend
-from jinavec.backends.remote.http import Answer, ServerAccess, read_address
+from jinavec.backends.remote.http import Answer, ServerAccess, late, read_address
 from jinavec.backends.remote.options import ElasticsearchInferenceOptions
 from jinavec.backends.remote.retries import read_retry_after
 from jinavec.elastic_node import bounded_node
@@ -23,7 +23,7 @@ from jinavec.models import ModelProfile
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task, prompt_name
 from jinavec.wire import elasticsearch
-from jinavec.wire.errors import LONGEST, error_of
+from jinavec.wire.errors import LONGEST, error_in_reply, error_of
 from jinavec.wire.messages import EmbedRequest, Reason, WireError
 
 _TEXT = 1 << 16
@@ -104,7 +104,7 @@ class InferenceTransport:
         except library.ApiError as error:
             raise _refusal(error) from error
         except library.ConnectionTimeout as error:
-            raise WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds") from error
+            raise late(timeout) from error
         except library.ConnectionError as error:
             raise WireError(Reason.UNAVAILABLE, f"no connection: {error.message}", code="no_connection") from error
         except library.SerializationError as error:
@@ -113,7 +113,11 @@ class InferenceTransport:
             ) from error
         except library.TransportError as error:
             raise WireError(Reason.INVALID, f"the answer cannot be read: {error.message}") from error
-        return Answer(elasticsearch.read_reply(body, request))
+        try:
+            return Answer(elasticsearch.read_reply(body, request))
+        except WireError as error:
+            error.status = 200
+            raise (error_in_reply(body) or error) from error
 
     def _perform(self, request: EmbedRequest, timeout: float) -> object:
         client = self._client.options(request_timeout=timeout)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from jinavec.backends.remote.retries import read_retry_after
+from jinavec.backends.remote.retries import TIMEOUT, read_retry_after
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
 from jinavec.http_client import ENCODINGS, ERROR_BYTES, BodyReader, BodyRefused, opening_client, shown_address
 from jinavec.wire.codec import Codec
+from jinavec.wire.errors import error_in_reply
+from jinavec.wire.fields import loads
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
 
 
@@ -133,7 +135,7 @@ class HttpTransport:
             async with asyncio.timeout(timeout):
                 answer, body = await self._exchange(request)
         except TimeoutError as error:
-            raise WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds") from error
+            raise late(timeout) from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
             raise WireError(Reason.UNAVAILABLE, f"no connection: {_words(error)}", code="no_connection") from error
         except httpx.TransportError as error:
@@ -169,7 +171,7 @@ class HttpTransport:
             (reply,) = self._codec.decode_replies(body, [request])
         except WireError as error:
             error.status = 200
-            raise
+            raise (_said_instead(body) or error) from error
         return Answer(reply, server)
 
     def _refusal(self, answer: Any, body: bytes) -> WireError:
@@ -184,6 +186,19 @@ class HttpTransport:
                 else f"it redirects (status {answer.status_code}), but its answer has no header Location"
             )
         return error
+
+
+def _said_instead(body: bytes) -> WireError | None:
+    """Read the server's own words from a reply that holds an error and no vectors."""
+    try:
+        return error_in_reply(loads(body))
+    except WireError:
+        return None
+
+
+def late(timeout: float) -> WireError:
+    """Return the error for an answer that did not come in time."""
+    return WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds", code=TIMEOUT)
 
 
 _REDIRECTS = (301, 302, 303, 307, 308)

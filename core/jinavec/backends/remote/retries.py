@@ -14,11 +14,14 @@ from jinavec.wire.messages import Reason, WireError
 
 T = TypeVar("T")
 AGAIN = (Reason.RATE_LIMITED, Reason.UNAVAILABLE, Reason.BUSY)
-"""429; 502, 503, 504, no connection, no answer in time; 409. No other 4xx, and no 500, which llama-server means."""
+"""429; 502, 503, 504, no connection, no answer in time; 409. No other 4xx."""
+TIMEOUT = "timeout"
+"""The code of an answer that did not come in time."""
 FIRST, LONGEST = 0.25, 20.0
 """Seconds: the first wait is random up to the one, and doubles up to the other."""
 FEW = 3
-"""Tries that end in a fault which may well be permanent: nobody there on first contact, an answer that is no JSON."""
+"""Tries that end in a fault which may well be permanent: nobody there on first contact, an answer that is no JSON, a
+server that was well before and failed by itself (500) on a single text; more texts are tried in two halves instead."""
 
 
 def read_retry_after(value: str | None) -> float | None:
@@ -41,6 +44,7 @@ async def retrying(
     deadline: float,
     between: Callable[[], Awaitable[None]],
     is_new: Callable[[], bool],
+    passes: Callable[[WireError], bool],
 ) -> T:
     """Await an attempt until it succeeds, fails for good, or the next would start after the deadline.
 
@@ -49,6 +53,7 @@ async def retrying(
         deadline: seconds from now.
         between: awaited before each further attempt.
         is_new: whether the server has never answered, so that no connection may mean that nobody is there.
+        passes: whether an error may pass.
     """
     tenacity = require("tenacity", "remote")
     jitter = tenacity.wait_random_exponential(multiplier=FIRST, max=LONGEST)
@@ -62,8 +67,11 @@ async def retrying(
     def is_last(state: Any) -> bool:
         nonlocal doubtful
         error = state.outcome.exception()
-        doubtful += error.code == "not_json" or (error.code == "no_connection" and is_new())
+        doubtful += is_doubtful(error) or (error.code == "no_connection" and is_new())
         return doubtful >= FEW
+
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, WireError) and passes(error)
 
     async def before_sleep(_: Any) -> None:
         await between()
@@ -72,7 +80,7 @@ async def retrying(
         return await attempt()
 
     tries = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(_is_passing),
+        retry=tenacity.retry_if_exception(may_pass),
         wait=wait,
         stop=tenacity.stop_any(tenacity.stop_before_delay(deadline), is_last),
         before_sleep=before_sleep,
@@ -82,8 +90,19 @@ async def retrying(
     return await tries(once)
 
 
-def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, WireError) and (error.reason in AGAIN or error.code == "not_json")
+def is_passing(error: WireError) -> bool:
+    """Return whether the same request may succeed later, whatever its texts are."""
+    return error.reason in AGAIN or error.code == "not_json"
+
+
+def is_internal(error: WireError) -> bool:
+    """Return whether a server failed by itself; 501 says that it always will."""
+    return error.reason is Reason.INTERNAL and error.status != 501
+
+
+def is_doubtful(error: WireError) -> bool:
+    """Return whether another try may well end the same way."""
+    return error.code == "not_json" or is_internal(error)
 
 
 class Gate:

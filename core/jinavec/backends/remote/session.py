@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from jinavec.backends.remote.http import Answer, Transport
 from jinavec.backends.remote.options import RemoteOptions
-from jinavec.backends.remote.retries import Gate, retrying
-from jinavec.wire.messages import EmbedRequest
+from jinavec.backends.remote.pace import Pace
+from jinavec.backends.remote.retries import TIMEOUT, Gate, is_internal, is_passing, retrying
+from jinavec.extras import require
+from jinavec.wire.messages import EmbedRequest, Reason, WireError
 
 
 @dataclass(frozen=True)
@@ -20,34 +23,81 @@ class Session:
     transport: Transport
     options: RemoteOptions
     gate: Gate
-    slots: asyncio.Semaphore
-    """One for each request under way."""
+    pace: Pace
+    turns: Any
+    """anyio's CapacityLimiter: as many turns as the pace has requests at once; who sends a request holds one."""
     verifying: asyncio.Lock
 
-    async def post(self, request: EmbedRequest, *, is_new: Callable[[], bool]) -> Answer:
-        """Send one request when its turn comes, and again where that helps.
+    async def post(
+        self,
+        request: EmbedRequest,
+        *,
+        is_new: Callable[[], bool],
+        has_more: Callable[[], bool] = lambda: False,
+        patience: float | None = None,
+    ) -> Answer:
+        """Send one request, and again where that helps.
+
+        Args:
+            request: what to send.
+            is_new: whether the server has never answered.
+            has_more: whether its caller has another request to send.
+            patience: seconds to wait for an answer, after which the caller will split the texts; None: it cannot, and
+                the same request is sent again, too.
 
         Raises:
             WireError: refused, or failed once too often.
         """
         tokens = sum(len(text.encode()) for text in request.texts) // 3 + len(request.texts)
-        async with self.slots:
-            await self.gate.passing(tokens)  # waiting for one's turn does not count against the deadline
-            now = asyncio.get_running_loop().time
-            end = now() + self.options.deadline
-            return await retrying(
-                lambda: self.transport.post(request, min(self.options.timeout, max(0.01, end - now()))),
-                deadline=self.options.deadline,
-                between=lambda: self.gate.passing(tokens),
-                is_new=is_new,
-            )
+        await self.gate.passing(tokens)  # waiting for one's turn does not count against the deadline
+        end = self.now() + max(self.options.deadline, patience or 0)
+
+        async def attempt() -> Answer:
+            seconds = min(patience or self.options.timeout, max(0.01, end - self.now()))
+            sent = self.now()
+            try:
+                answer = await self.transport.post(request, seconds)
+            except WireError as error:
+                self._learn(error, sent)
+                raise
+            more = has_more() or self.turns.statistics().tasks_waiting > 0
+            self.pace.answered(texts=len(request.texts), work=tokens, sent=sent, now=self.now(), more=more)
+            self.turns.total_tokens = self.pace.width
+            return answer
+
+        def passes(error: WireError) -> bool:
+            if error.code == TIMEOUT:
+                return patience is None
+            return is_passing(error) or (is_internal(error) and len(request.texts) == 1 and not is_new())
+
+        return await retrying(
+            attempt,
+            deadline=self.options.deadline,
+            between=lambda: self.gate.passing(tokens),
+            is_new=is_new,
+            passes=passes,
+        )
+
+    def now(self) -> float:
+        """Return the loop's time in seconds."""
+        return asyncio.get_running_loop().time()
+
+    def _learn(self, error: WireError, sent: float) -> None:
+        if error.code == TIMEOUT:
+            self.pace.timed_out(sent=sent, now=self.now())
+        elif is_passing(error) or is_internal(error):
+            overloaded = error.reason is Reason.RATE_LIMITED or error.retry_after is not None
+            self.pace.failed(sent=sent, now=self.now(), overloaded=overloaded)
+        self.turns.total_tokens = self.pace.width
 
 
 @asynccontextmanager
 async def open_session(
-    open: Callable[[], AbstractAsyncContextManager[Transport]], options: RemoteOptions
+    open: Callable[[], AbstractAsyncContextManager[Transport]], options: RemoteOptions, batch: int
 ) -> AsyncGenerator[Session]:
-    """Open a transport, and make what guards it, on the running loop."""
+    """Open a transport, and make what guards it, on the running loop; a request has ``batch`` texts at most."""
     gate = Gate(options.requests_per_minute, options.tokens_per_minute)
+    pace = Pace(batch=batch, concurrency=options.concurrency, timeout=min(options.timeout, options.deadline))
+    turns = require("anyio", "remote").CapacityLimiter(pace.width)
     async with open() as transport:
-        yield Session(transport, options, gate, asyncio.Semaphore(options.concurrency), asyncio.Lock())
+        yield Session(transport, options, gate, pace, turns, asyncio.Lock())

@@ -141,16 +141,19 @@ class TestConcurrency:
             yield server
 
     def test_batches_run_side_by_side_over_kept_connections(self) -> None:
-        """Nothing is answered before eight requests have come: one after the other they never would."""
-        eight = threading.Barrier(8, timeout=120)
+        """One request, then four, then eight, which later calls begin with: they are answered when all have come."""
+        four, eight = threading.Barrier(4, timeout=120), threading.Barrier(8, timeout=120)
 
         def fault(asked: Asked, number: int) -> None:
-            eight.wait()
+            if number == 1:
+                time.sleep(1)  # so that more at once are faster, whatever the machine does meanwhile
+            else:
+                (four if number <= 5 else eight).wait()
 
         with ScriptedServer("openai", fault=fault) as server:
             with load(server, options={"batch": 2, "concurrency": 8}) as encoder:
-                for _ in range(2):
-                    agree(encoder.encode_documents(TEXTS[:32]), wanted(TEXTS[:32]))
+                agree(encoder.encode_documents(TEXTS[:42]), wanted(TEXTS[:42]))
+                agree(encoder.encode_documents(TEXTS[42:58]), wanted(TEXTS[42:58]))
             assert server.connections <= 8
 
     def test_async_callers_share_them(self, slow: ScriptedServer) -> None:
