@@ -26,6 +26,8 @@ CONTRACT = Contract.of(PROFILE)
 RECORDS = [Record(f"id {n}", f"text {n}", {"n": n}) for n in range(10)]
 VECTORS = np.random.default_rng(1).standard_normal((10, 64)).astype(np.float32)
 UPSERT = "PUT .*/points$"
+VECTOR = f"jinavec-{CONTRACT.digest}"
+SHORT = f"{VECTOR}-short"
 
 
 @pytest.fixture
@@ -58,28 +60,31 @@ def opened(
 
 
 def test_a_collection_is_made_with_contract_and_indexes_before_anything_is_uploaded(server: QdrantServer) -> None:
-    with opened(server, range_fields=["year"]) as index:
+    with opened(server, payload_indexes={"year": "integer"}, tenant_field="who") as index:
         index.add(RECORDS, VECTORS)
         assert index.info()["records"] == index.count() == 10
     (made,) = server.sent("PUT /collections/notes$")
-    assert made["vectors"]["size"] == 64
-    assert made["vectors"]["distance"] == "Cosine"
+    vector = made["vectors"][VECTOR]
+    assert (vector["size"], vector["distance"]) == (64, "Cosine")
     cold, pinned = ("memory", "cold"), ("memory", "pinned")
     if client_version() < (1, 19):
         cold, pinned = ("on_disk", True), ("always_ram", True)
-    assert cold in made["vectors"].items()
-    assert made["vectors"]["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
+    assert cold in vector.items()
+    assert vector["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
     assert made["metadata"]["jinavec"]["contract"] == CONTRACT.to_json()
     order = [f"{method} {path}" for method, path, *_ in server.requests]
     uploads = [number for number, line in enumerate(order) if line.endswith("/points") and line.startswith("PUT")]
     indexes = [number for number, line in enumerate(order) if line.endswith("/index")]
-    assert len(indexes) == 3
     assert max(indexes) < min(uploads)
-    assert list(server.indexes) == [
-        "jinavec.terms",
-        "jinavec.order.number.year[].c0",
-        "jinavec.order.string.year[].c0",
-    ]
+    made_indexes = server.indexes["notes"]
+    assert {key: params["type"] for key, params in made_indexes.items()} == {
+        "jinavec.terms": "keyword",
+        "jinavec.order[].f": "keyword",
+        **{f"jinavec.order[].c{number}": "float" for number in range(6)},
+        "metadata.year": "integer",
+        "metadata.who": "keyword",
+    }
+    assert made_indexes["metadata.who"]["is_tenant"] is True
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_each_preset_has_its_search_parameters(
         hits = index.search(VECTORS[0], 5)
         assert (len(hits), hits[0].record) == (5, RECORDS[0])
     (made,) = server.sent("PUT /collections/notes$")
-    assert list(made["vectors"].get("quantization_config") or {}) == ([quantization] if quantization else [])
+    assert list(made["vectors"][VECTOR].get("quantization_config") or {}) == ([quantization] if quantization else [])
     (search,) = server.sent("query/batch")[0]["searches"]
     if preset == "exact":
         assert search["params"] == params
@@ -138,8 +143,8 @@ def test_an_older_server_gets_what_it_knows(server: QdrantServer) -> None:
     assert not server.collections
     opened(server, preset="binary").close()
     (made,) = server.sent("PUT /collections/notes$")
-    assert made["vectors"]["on_disk"] is True
-    assert made["vectors"]["quantization_config"] == {"binary": {"always_ram": True}}
+    assert made["vectors"][VECTOR]["on_disk"] is True
+    assert made["vectors"][VECTOR]["quantization_config"] == {"binary": {"always_ram": True}}
 
 
 def test_a_server_that_keeps_no_metadata_is_refused(server: QdrantServer) -> None:
@@ -210,7 +215,7 @@ def test_settings_of_a_cluster_that_contradict_it_are_refused(server: QdrantServ
 def test_what_always_scans_has_no_graph(server: QdrantServer) -> None:
     opened(server, preset="exact").close()
     (made,) = server.sent("PUT /collections/notes$")
-    assert made["vectors"]["hnsw_config"] == {"m": 0}
+    assert made["vectors"][VECTOR]["hnsw_config"] == {"m": 0}
 
 
 def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: QdrantServer) -> None:
@@ -218,16 +223,16 @@ def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: Qdrant
         index.add(RECORDS, VECTORS)
         index.search(VECTORS[0], 3, {"n": 1})
     (made,) = server.sent("PUT /collections/notes$")
-    assert {name: params["size"] for name, params in made["vectors"].items()} == {"full": 64, "short": 16}
+    assert {name: params["size"] for name, params in made["vectors"].items()} == {VECTOR: 64, SHORT: 16}
     (search,) = server.sent("query/batch")[0]["searches"]
-    assert search["using"] == "full"
+    assert search["using"] == VECTOR
     assert len(search["query"]["nearest"]) == 64
     (prefetch,) = search["prefetch"]
-    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == ("short", 100, 16)
+    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == (SHORT, 100, 16)
     assert prefetch["filter"]
     assert np.linalg.norm(prefetch["query"]) == pytest.approx(1, abs=1e-6)
     (batch,) = server.sent(UPSERT)
-    np.testing.assert_allclose(np.linalg.norm(batch["batch"]["vectors"]["short"], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(batch["batch"]["vectors"][SHORT], axis=1), 1, atol=1e-6)
 
 
 def test_a_failed_creation_leaves_nothing(server: QdrantServer) -> None:
@@ -299,19 +304,26 @@ def test_uploads_come_in_batches(server: QdrantServer) -> None:
 
 def test_too_many_requests_and_a_server_in_trouble_are_tried_again(server: QdrantServer) -> None:
     server.fail(UPSERT, failed(429, "slow down", Retry_After="0"), failed(503, "busy"), failed(429, "no header"))
+    server.fail(UPSERT, failed(408, "its own timeout"))
     server.fail(UPSERT, failed(429, "until a date", Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"))
     with opened(server) as index:
         assert index.add(RECORDS, VECTORS) == 10
         assert index.count() == 10
-    assert len(server.sent(UPSERT)) == 5
+    assert len(server.sent(UPSERT)) == 6
 
 
 def test_after_all_retries_the_error_says_what_to_do(server: QdrantServer) -> None:
-    server.fail(UPSERT, *[failed(500, "disk is full")] * 3)
-    with opened(server, retries=1) as index:
+    server.fail(UPSERT, *[failed(500, "disk is full")] * 6)
+    with opened(server) as index:
         with pytest.raises(EngineError, match="500: disk is full.*running it again replaces"):
             index.add(RECORDS, VECTORS)
-        assert len(server.sent(UPSERT)) == 2
+        assert len(server.sent(UPSERT)) == 5  # by a fault of its own, it is asked a few times only
+        server.failures.clear()
+    server.requests.clear()
+    server.fail(UPSERT, failed(503, "busy"))
+    with opened(server, deadline=0) as index, pytest.raises(EngineError, match="503: busy"):
+        index.add(RECORDS, VECTORS)
+    assert len(server.sent(UPSERT)) == 1
 
 
 def test_a_refused_request_is_not_repeated(server: QdrantServer) -> None:
