@@ -109,10 +109,11 @@ class EdgeCollection:
         points, _ = self.scroll({"limit": self.count()})
         found: list[PointId] = []
         for point in points:
-            value = point["payload"]
+            value: Any = point["payload"]
             for step in path:
-                value = value.get(step) if isinstance(value, dict) else None
-            if any(item is wanted for item in (value if isinstance(value, list) else [value])):
+                value = cast("Values", value).get(step) if isinstance(value, dict) else None
+            items = cast("list[Any]", value) if isinstance(value, list) else [value]
+            if any(item is wanted for item in items):
                 found.append(point["id"])
         return found
 

@@ -75,7 +75,7 @@ class StrictMode:
                 self._search(search, made, indexes, top=True)
 
     def _search(self, search: Values, made: Values, indexes: Mapping[str, Any], *, top: bool = False) -> None:
-        prefetches = search.get("prefetch") or []
+        prefetches: list[Values] = search.get("prefetch") or []
         for prefetch in prefetches:
             self._search(prefetch, made, indexes)
         if not prefetches:
@@ -91,8 +91,8 @@ class StrictMode:
     def _scan(self, search: Values, made: Values) -> None:
         vectors = made["vectors"]
         vector = vectors if "size" in vectors else vectors[search.get("using") or ""]
-        m = (vector.get("hnsw_config") or {}).get("m")
-        if self.limits.get("search_allow_exact") is False and m == 0:
+        graph: Values = vector.get("hnsw_config") or {}
+        if self.limits.get("search_allow_exact") is False and graph.get("m") == 0:
             raise Refused(
                 "Request is forbidden because global vector indexing is disabled (hnsw_config.m = 0). Help: Use"
                 " tenant-specific filter, enable global vector indexing or enable strict mode `search_allow_exact`"
@@ -151,10 +151,10 @@ class StrictMode:
 def _conditions(given: Values, prefix: str) -> Iterator[tuple[str, Values]]:
     """Yield the path and condition of every leaf of a filter."""
     for clause in ("must", "should", "must_not"):
-        parts = given.get(clause) or []
-        for part in parts if isinstance(parts, list) else [parts]:
+        parts: list[Values] = given.get(clause) or []
+        for part in parts:
             if "nested" in part:
-                key = part["nested"]["key"]
+                key: str = part["nested"]["key"]
                 yield from _conditions(part["nested"]["filter"], f"{prefix}{key.removesuffix('[]')}[].")
             elif "key" in part:
                 yield prefix + part["key"], part

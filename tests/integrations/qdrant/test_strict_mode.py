@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ DECLARED = {"payload_indexes": {"n": "integer", "topic": "keyword", "day": "date
 
 
 @contextmanager
-def opened(limits: dict[str, Any], **options: Any) -> Iterator[tuple[QdrantServer, Engine]]:
+def opened(limits: dict[str, Any], **options: Any) -> Generator[tuple[QdrantServer, Engine]]:
     with QdrantServer(strict={**CLOUD, **limits}) as server:
         with open_engine(f"qdrant:{server.url}/notes", contract=CONTRACT, options=options) as index:
             yield server, index
@@ -83,25 +83,32 @@ def test_an_ingest_keeps_within_them_too() -> None:
             assert index.ingest(RECORDS).unchanged == 30
 
 
-NAMED: list[tuple[dict[str, Any], dict[str, Any], Any, str]] = [
-    ({"search_allow_exact": False}, {"preset": "exact"}, lambda i: i.search(VECTORS[0]), "another preset than 'exact'"),
-    ({"max_query_limit": 9}, {}, lambda i: i.search(VECTORS[0]), "k=10 is more than the 9 .*max_query_limit"),
+NAMED: list[tuple[dict[str, Any], dict[str, Any], Callable[[Engine], object], str]] = [
+    (
+        {"search_allow_exact": False},
+        {"preset": "exact"},
+        lambda index: index.search(VECTORS[0]),
+        "another preset than 'exact'",
+    ),
+    ({"max_query_limit": 9}, {}, lambda index: index.search(VECTORS[0]), "k=10 is more than the 9 .*max_query_limit"),
     (
         {"filter_max_conditions": 2},
         {},
-        lambda i: i.search(VECTORS[0], filter={"n": {"gt": 3}}),
+        lambda index: index.search(VECTORS[0], filter={"n": {"gt": 3}}),
         "payload_indexes, which makes filters shorter .filter_max_conditions",
     ),
     (
         {"condition_max_size": 2},
         {},
-        lambda i: i.search(VECTORS[0], filter={"n": {"in": [1, 2, 3]}}),
+        lambda index: index.search(VECTORS[0], filter={"n": {"in": [1, 2, 3]}}),
         "fewer values .condition_max_size",
     ),
     (
         {},
         {},
-        lambda i: i.search(VECTORS[0], filter={"topic": {"gt": "a long string that needs more links than have one"}}),
+        lambda index: index.search(
+            VECTORS[0], filter={"topic": {"gt": "a long string that needs more links than have one"}}
+        ),
         "name the field in payload_indexes",
     ),
 ]
