@@ -90,7 +90,7 @@ class StrictMode:
 
     def _scan(self, search: Values, made: Values) -> None:
         vectors = made["vectors"]
-        vector = vectors if "size" in vectors else vectors[search.get("using") or ""]
+        vector = vectors if "size" in vectors else vectors.get(search.get("using") or "", {})
         graph: Values = vector.get("hnsw_config") or {}
         if self.limits.get("search_allow_exact") is False and graph.get("m") == 0:
             raise Refused(

@@ -81,6 +81,7 @@ def server_errors() -> Table:
         httpx.HTTPError: lambda where, error: EngineError(f"{where}: the connection failed: {error!r}"),
         httpx.InvalidURL: _plain,
         json.JSONDecodeError: _not_qdrant,
+        require("grpc", "qdrant").RpcError: _grpc,
         ValueError: _value_in_answer,
         RecursionError: lambda where, _: _not_qdrant(where, "it is nested too deeply"),
         AssertionError: _not_qdrant,  # the client asserts that an answer has a result
@@ -123,6 +124,8 @@ def temporary(error: Any) -> bool:
         return isinstance(error.source, httpx.TransportError)
     if isinstance(error, common.ResourceExhaustedResponse):
         return True
+    if isinstance(error, require("grpc", "qdrant").RpcError):
+        return _code(error) in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED")
     # a Retry-After that is a date: the client reads numbers only
     return isinstance(error, common.QdrantException) and "Retry-After" in str(error)
 
@@ -145,6 +148,31 @@ def _plain(where: str, error: Exception) -> JinavecError:
 
 def _damaged(where: str, error: Exception) -> JinavecError:
     return IndexDamaged(f"{where} is damaged: {error!r}")
+
+
+def _code(error: Any) -> str:
+    return error.code().name if hasattr(error, "code") else ""
+
+
+_AS_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+}
+"""Codes of gRPC, as the statuses that mean the same."""
+
+
+def _grpc(where: str, error: Any) -> JinavecError | None:
+    code, message = _code(error), " ".join(str(error.details() if hasattr(error, "details") else error).split())
+    if code in _AS_STATUS:
+        return STATUSES[_AS_STATUS[code]](where, message[:_LONGEST])
+    if code == "UNAVAILABLE":
+        return EngineError(f"{where}: the server cannot be reached: {code}: {message[:_LONGEST]}")
+    return EngineError(f"{where}: the server answered {code}: {message[:_LONGEST]}")
 
 
 def _status(where: str, error: Any) -> JinavecError | None:
