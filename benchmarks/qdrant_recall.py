@@ -34,6 +34,7 @@ HNSW = (16, 100, 10_000)  # a server's defaults: m, ef_construct, full_scan_thre
 WIDTHS = (128, 256)  # hnsw_ef
 TARGET = 0.95
 SHORT = 256  # of the Matryoshka collections
+FULL, SHORT_NAME = "full", "short"
 Find = Callable[[Float32, int], Iterable[int]]
 
 
@@ -76,10 +77,11 @@ def build(options: QdrantOptions, documents: Float32, folder: Path) -> tuple[Any
     """Return a shard with one segment, made as the options say, and the seconds it took."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    params = presets.vectors(documents.shape[1], options, VERSION)
-    named = options.matryoshka is not None
+    full, short = presets.vectors(documents.shape[1], options, VERSION)
     config = edge.EdgeConfig(
-        vectors={name: vector_params(given) for name, given in params.items()} if named else vector_params(params),
+        vectors={
+            name: vector_params(given) for name, given in ((FULL, full), (SHORT_NAME, short)) if given is not None
+        },
         hnsw_config=edge.HnswIndexConfig(*HNSW),
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=1000, default_segment_number=1),
     )
@@ -87,10 +89,10 @@ def build(options: QdrantOptions, documents: Float32, folder: Path) -> tuple[Any
     shard = edge.EdgeShard.create(str(folder), config)
     for start in range(0, len(documents), 1000):
         rows = documents[start : start + 1000]
-        vectors: Any = rows
+        vectors: list[dict[str, Any]] = [{FULL: row} for row in rows]
         if options.matryoshka is not None:
-            short = narrow(rows, options.matryoshka)
-            vectors = [{presets.FULL: row, presets.SHORT: cut} for row, cut in zip(rows, short, strict=True)]
+            cuts = narrow(rows, options.matryoshka)
+            vectors = [{FULL: row, SHORT_NAME: cut} for row, cut in zip(rows, cuts, strict=True)]
         points = [edge.Point(start + number, vector) for number, vector in enumerate(vectors)]
         shard.update(edge.UpdateOperation.upsert_points(points))
     shard.optimize()
@@ -152,7 +154,9 @@ def searcher(shard: Any, params: Callable[[int], dict[str, Any]]) -> Find:
     """Return a function from a query and k to the ids of its hits, with the search parameters for each k."""
 
     def find(query: Float32, k: int) -> list[int]:
-        request = edge.QueryRequest(limit=k, query=edge.Query.Nearest(query), params=search_params(params(k)))
+        request = edge.QueryRequest(
+            limit=k, query=edge.Query.Nearest(query, using=FULL), params=search_params(params(k))
+        )
         return [point.id for point in shard.query(request)]
 
     return find
@@ -165,10 +169,10 @@ def two_stages(shard: Any, preset: Preset) -> Find:
         candidates = presets.candidates(TARGET, k)
         first = edge.Prefetch(
             limit=candidates,
-            query=edge.Query.Nearest(narrow(query, SHORT), using=presets.SHORT),
+            query=edge.Query.Nearest(narrow(query, SHORT), using=SHORT_NAME),
             params=search_params(presets.search_params(preset, TARGET, candidates)),
         )
-        nearest = edge.Query.Nearest(query, using=presets.FULL)
+        nearest = edge.Query.Nearest(query, using=FULL)
         return [point.id for point in shard.query(edge.QueryRequest(limit=k, query=nearest, prefetches=[first]))]
 
     return find

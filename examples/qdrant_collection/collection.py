@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--model", default="wordllama-256")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Encoder.load(given.model) as encoder:
-        options = QdrantOptions(preset=given.preset, range_fields=["year"])
+        options = QdrantOptions(preset=given.preset, payload_indexes={"year": "integer"})
         with open_engine(given.to or f"qdrant:{folder}/notes", encoder=encoder, options=options) as index:
             records = [Record(id, text, metadata) for id, text, metadata in NOTES]
             for _ in range(2):  # the second ingest embeds nothing

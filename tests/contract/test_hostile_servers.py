@@ -29,7 +29,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def refused(engine: str, attack: Attack) -> tuple[str, HostileServer]:
     with HostileServer(attack) as server, pytest.raises(JinavecError) as error:
         open_engine(
-            f"{engine}:{server.url}/notes", contract=CONTRACT, options={"retries": 0} if engine == "qdrant" else None
+            f"{engine}:{server.url}/notes", contract=CONTRACT, options={"deadline": 0} if engine == "qdrant" else None
         )
     return str(error.value), server
 
@@ -91,7 +91,7 @@ def test_a_key_that_no_header_can_carry(engine: str, monkeypatch: pytest.MonkeyP
 def test_a_key_in_clear_text_is_warned_of(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv(ENGINES[engine][1], "sk-secret")
-    options = {"retries": 0} if engine == "qdrant" else None
+    options = {"deadline": 0} if engine == "qdrant" else None
     with pytest.warns(JinavecWarning, match=r"key for host\.invalid is sent in clear text: use https://host\.invalid"):
         with pytest.raises(EngineError):
             open_engine(f"{engine}:http://host.invalid:1/notes", contract=CONTRACT, options=options)

@@ -12,9 +12,12 @@ import pytest
 from jinavec import Record
 from jinavec.vectors import Float32
 from jinavec_integrations.qdrant.convert import to_payload
+from jinavec_integrations.qdrant.filters import Layout
 
 edge: Any = pytest.importorskip("qdrant_edge")
 
+MANY = 500
+"""Points from which on payload indexes are made."""
 PointId = int | str
 Values = dict[str, Any]
 
@@ -35,6 +38,7 @@ class EdgeCollection:
         )
         self.shard: Any = edge.EdgeShard.create(str(folder), config)
         self._arranged = True
+        self._declared: list[tuple[str, str]] = []
 
     def upsert(self, points: Iterable[Values]) -> None:
         given = [edge.Point(point["id"], point["vector"], point.get("payload")) for point in points]
@@ -48,20 +52,24 @@ class EdgeCollection:
         self.shard.update(edge.UpdateOperation.set_payload(list(ids), payload))
 
     def count(self, filter: Values | None = None) -> int:
-        return int(self.shard.count(edge.CountRequest(exact=True, filter=filter and _filter(filter))))
+        return int(self.shard.count(edge.CountRequest(exact=True, filter=filter and self._filter(filter))))
+
+    def declare(self, field: str, kind: str) -> None:
+        """Make a payload index once there are many points: it takes time, and answers the same."""
+        self._declared.append((field, kind))
 
     def index(self, field: str, kind: str) -> None:
         self.shard.update(edge.UpdateOperation.create_field_index(field, _named("PayloadSchemaType", kind)))
 
     def retrieve(self, ids: Sequence[PointId], payload: Any, vector: Any) -> list[Values]:
-        return [_found(point) for point in self.shard.retrieve(list(ids), payload, vector)]
+        return [_found(point) for point in self.shard.retrieve(list(ids), _selector(payload), vector)]
 
     def scroll(self, given: Values) -> tuple[list[Values], PointId | None]:
         request = edge.ScrollRequest(
             limit=given.get("limit", 10),
             offset=given.get("offset"),
-            filter=given.get("filter") and _filter(given["filter"]),
-            with_payload=given.get("with_payload", True),
+            filter=given.get("filter") and self._filter(given["filter"]),
+            with_payload=_selector(given.get("with_payload", True)),
             with_vector=given.get("with_vector", False),
         )
         points, following = self.shard.scroll(request)
@@ -69,14 +77,45 @@ class EdgeCollection:
 
     def query(self, requests: Sequence[Values]) -> list[list[Values]]:
         if not self._arranged:
+            while self._declared and self.count() >= MANY:
+                self.index(*self._declared.pop())
             self._arranged = not self.shard.optimize()  # as the optimizer of a server, when it had the time
-        answers = self.shard.query_batch(edge.QueryBatchRequest([_query(request) for request in requests]))
+        answers = self.shard.query_batch(
+            edge.QueryBatchRequest([_query(self._resolved(request)) for request in requests])
+        )
         return [[_found(hit) | {"score": hit.score, "version": hit.version} for hit in hits] for hits in answers]
 
     def passing(self, condition: Values, size: int) -> set[int]:
         """Return the ids of the points that pass a condition."""
         (hits,) = self.query([{"query": [1.0] * size, "limit": 10_000, "filter": {"must": [condition]}}])
         return {int(hit["id"]) for hit in hits}
+
+    def _filter(self, given: Values) -> Any:
+        return _filter(self._resolved(given))
+
+    def _resolved(self, given: Any) -> Any:
+        """Return a request with the points in place of what equals a boolean, which the engine's Python takes for 1."""
+        if isinstance(given, list):
+            return [self._resolved(part) for part in cast("list[Any]", given)]
+        if not isinstance(given, dict):
+            return given
+        values = cast("Values", given)
+        match = values.get("match")
+        if isinstance(match, dict) and isinstance(wanted := cast("Values", match).get("value"), bool):
+            return {"has_id": self._equal(values["key"].split("."), wanted)}
+        return {name: self._resolved(part) for name, part in values.items()}
+
+    def _equal(self, path: list[str], wanted: bool) -> list[PointId]:
+        points, _ = self.scroll({"limit": self.count()})
+        found: list[PointId] = []
+        for point in points:
+            value: Any = point["payload"]
+            for step in path:
+                value = cast("Values", value).get(step) if isinstance(value, dict) else None
+            items = cast("list[Any]", value) if isinstance(value, list) else [value]
+            if any(item is wanted for item in items):
+                found.append(point["id"])
+        return found
 
     def _vector(self, given: Values) -> Any:
         hnsw = given.get("hnsw_config")
@@ -91,9 +130,9 @@ class EdgeCollection:
         )
 
 
-def upsert(collection: EdgeCollection, records: Sequence[Record], vectors: Float32) -> None:
+def upsert(collection: EdgeCollection, records: Sequence[Record], vectors: Float32, layout: Layout) -> None:
     collection.upsert(
-        {"id": number, "vector": vector, "payload": to_payload(record)}
+        {"id": number, "vector": vector, "payload": to_payload(record, layout)}
         for number, (record, vector) in enumerate(zip(records, vectors, strict=True))
     )
 
@@ -125,7 +164,7 @@ def _query(given: Values) -> Any:
         limit=given["limit"],
         query=_nearest(given),
         prefetches=list(map(_prefetch, cast("list[Values]", given.get("prefetch") or []))),
-        with_payload=given.get("with_payload", False),
+        with_payload=_selector(given.get("with_payload", False)),
         filter=given.get("filter") and _filter(given["filter"]),
         params=_params(given.get("params")),
     )
@@ -167,10 +206,20 @@ def _condition(given: Values) -> Any:
     if "has_id" in given:
         return edge.HasIdCondition(set(given["has_id"]))
     if "match" in given:
-        return edge.FieldCondition(given["key"], match=edge.MatchAny(given["match"]["any"]))
+        match = given["match"]
+        found = edge.MatchAny(match["any"]) if "any" in match else edge.MatchValue(match["value"])
+        return edge.FieldCondition(given["key"], match=found)
     if "range" in given:
-        return edge.FieldCondition(given["key"], range=edge.RangeFloat(**given["range"]))
+        kind = edge.RangeDateTime if any(isinstance(b, str) for b in given["range"].values()) else edge.RangeFloat
+        return edge.FieldCondition(given["key"], range=kind(**given["range"]))
     return _filter(given)
+
+
+def _selector(given: Any) -> Any:
+    if isinstance(given, dict):
+        ((kind, keys),) = cast("Values", given).items()
+        return getattr(edge.PayloadSelector, kind.capitalize())(keys)
+    return given
 
 
 def _found(point: Any) -> Values:

@@ -4,7 +4,8 @@ There is no Qdrant server in any package index, but its engine is (qdrant-edge-p
 by the models of the installed qdrant-client, so a request that a server would refuse is refused here too. Failures are
 answered where a test asks for them.
 
-As a command, it runs another one with ``QDRANT_URL`` set: python -m tests.support.edge_server COMMAND...
+As a command, it runs another one with ``QDRANT_URL`` set, under the strict mode of Qdrant Cloud:
+python -m tests.support.edge_server COMMAND...
 """
 
 # pyright: reportPrivateUsage=false
@@ -30,6 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import models
 
 from .edge_engine import EdgeCollection
+from .edge_strict import CLOUD, RateLimited, Refused, StrictMode
 
 Answer = tuple[int, dict[str, str], bytes]
 JSON = {"Content-Type": "application/json"}
@@ -48,17 +50,25 @@ def failed(status: int, message: str, **headers: str) -> Answer:
 class QdrantServer:
     """Start with ``with``; ``requests`` holds (method, path, query, headers, body) of each."""
 
-    def __init__(self, version: str | None = None, key: str | None = None) -> None:
+    def __init__(
+        self, version: str | None = None, key: str | None = None, strict: dict[str, Any] | None = None
+    ) -> None:
         self.version, self.key = version or version_of("qdrant-client"), key
         self.collections: dict[str, dict[str, Any]] = {}
         """The request that made each one, with the metadata it has now."""
-        self.indexes: dict[str, Any] = {}
+        self.strict = strict
+        """The strict mode of new collections that are made without one."""
+        self.indexes: dict[str, dict[str, Any]] = {}
+        """The payload indexes of each collection."""
+        self.aliases: dict[str, str] = {}
+        self.status: dict[str, Any] = {"status": "green", "optimizer_status": "ok"}
         self.shard_keys: list[str] = []
         self.requests: list[tuple[str, str, str, dict[str, str], Any]] = []
         self.failures: deque[tuple[str, Answer]] = deque()
         """(pattern of METHOD PATH, answer): the next request that fits gets the answer."""
         self.lose = 0
         """How many points of an upsert are dropped silently."""
+        self._modes: dict[str, StrictMode] = {}
         self._shards: dict[str, EdgeCollection] = {}
         self._folder = tempfile.TemporaryDirectory()
         self._lock = threading.Lock()
@@ -95,7 +105,8 @@ class QdrantServer:
             if path == "/":
                 return 200, JSON, json.dumps({"title": "qdrant", "version": self.version}).encode()
             name, _, rest = path.removeprefix("/collections/").partition("/")
-            return self._route(unquote(name), f"{method} {rest}".strip(), body)
+            name = unquote(name)
+            return self._route(self.aliases.get(name, name), f"{method} {rest}".strip(), body)
 
     def _route(self, name: str, route: str, body: Any) -> Answer:
         if name not in self.collections and route != "PUT":
@@ -108,7 +119,13 @@ class QdrantServer:
         try:
             if shape is not None:
                 TypeAdapter(shape).validate_python(body)
+            if name in self._modes:
+                self._modes[name].check(route, body, self.collections[name], self.indexes[name])
             return ok(do(self, name, body))
+        except Refused as error:
+            return failed(400, f"Bad request: {error}")
+        except RateLimited as error:
+            return failed(429, str(error), Retry_After="0")
         except ValidationError as error:
             return failed(400, f"Format error in JSON body: {error}")
         except Exception as error:  # all that the engine raises
@@ -117,6 +134,8 @@ class QdrantServer:
     def _create(self, name: str, body: Any) -> bool:
         self._shards[name] = EdgeCollection(Path(self._folder.name) / str(len(self.requests)), body)
         self.collections[name] = body
+        self.indexes[name] = {}
+        self._modes[name] = StrictMode(body.get("strict_mode_config") or self.strict)
         return True
 
     def _update(self, name: str, body: Any) -> bool:
@@ -124,7 +143,7 @@ class QdrantServer:
         return True
 
     def _drop(self, name: str, _: Any = None) -> bool:
-        del self.collections[name]
+        del self.collections[name], self.indexes[name], self._modes[name]
         self._shards.pop(name).shard.close()
         return True
 
@@ -146,8 +165,8 @@ class QdrantServer:
         }
 
     def _index(self, name: str, body: Any) -> object:
-        self.indexes[body["field_name"]] = body["field_schema"]
-        self._shards[name].index(body["field_name"], body["field_schema"]["type"])
+        self.indexes[name][body["field_name"]] = body["field_schema"]
+        self._shards[name].declare(body["field_name"], body["field_schema"]["type"])
         return DONE
 
     def _upsert(self, name: str, body: Any) -> object:
@@ -186,8 +205,7 @@ class QdrantServer:
         hnsw = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0}
         asked = cast("dict[str, int]", made.get("hnsw_config") or {})
         return {
-            "status": "green",
-            "optimizer_status": "ok",
+            **self.status,
             "indexed_vectors_count": shard.indexed_vectors_count,
             "points_count": shard.points_count,
             "segments_count": shard.segments_count,
@@ -203,10 +221,11 @@ class QdrantServer:
                 "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
                 "quantization_config": made.get("quantization_config"),
                 "metadata": made.get("metadata"),
+                "strict_mode_config": self._modes[name].limits or None,
             },
             "payload_schema": {
                 field: {"data_type": params["type"], "params": params, "points": 0}
-                for field, params in self.indexes.items()
+                for field, params in self.indexes[name].items()
             },
         }
 
@@ -272,7 +291,7 @@ def _points(batch: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> int:
     if "QDRANT_URL" in os.environ:
         return subprocess.run(sys.argv[1:]).returncode
-    with QdrantServer() as server:
+    with QdrantServer(strict=CLOUD) as server:
         return subprocess.run(sys.argv[1:], env={**os.environ, "QDRANT_URL": server.url}).returncode
 
 

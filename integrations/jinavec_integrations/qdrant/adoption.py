@@ -10,6 +10,7 @@ from jinavec.errors import ContractMismatch, IndexDamaged
 from jinavec.extras import require
 from jinavec_integrations.qdrant import convert, presets
 from jinavec_integrations.qdrant.connection import Connection
+from jinavec_integrations.qdrant.filters import Layout
 from jinavec_integrations.qdrant.manifest import Manifest, write_manifest
 from jinavec_integrations.qdrant.options import Preset, QdrantOptions
 from jinavec_integrations.qdrant.schema import check_options, create_payload_indexes, dense_vectors, vector_problem
@@ -36,8 +37,8 @@ def adopt(
     manifest = Manifest(contract, settings, _find_preset(info, vector), vector=vector, ids="native")
     presets.check_version(manifest.preset, connection.version)
     check_options(connection, info, manifest, options)
-    create_payload_indexes(connection, options, present=set(info.payload_schema or {}))
-    _adopt_points(connection, options.shard_key)
+    create_payload_indexes(connection, manifest.layout, present=set(info.payload_schema or {}))
+    adopt_points(connection, manifest.layout, options.shard_key)
     write_manifest(connection, manifest)  # last, so that an adoption that was interrupted can be repeated
     return manifest
 
@@ -66,21 +67,26 @@ def _find_preset(info: Any, vector: str) -> Preset:
     return "turbo" if "turbo" in kinds else "scalar"
 
 
-def _adopt_points(connection: Connection, shard_key: str | None) -> None:
+def _inner(point: Any, layout: Layout) -> dict[str, Any]:
+    return convert.to_inner(str(point.id), convert.foreign_metadata(point.payload or {}), layout)
+
+
+def adopt_points(connection: Connection, layout: Layout, shard_key: str | None) -> None:
     """Give each point what filters and ids need; its text, metadata and vectors stay as they are."""
     models = require("qdrant_client.models", "qdrant")
     offset = None
     while True:
-        points, offset = connection.call("scroll", limit=_PAGE, offset=offset, with_payload=True)
+        points, offset = connection.call(
+            "scroll", limit=connection.limits.page(_PAGE), offset=offset, with_payload=True
+        )
         operations = [
             models.SetPayloadOperation(
                 set_payload=models.SetPayload(
-                    payload={convert.INNER: convert.to_inner(str(p.id), convert.foreign_metadata(p.payload or {}))},
-                    points=[p.id],
-                    shard_key=shard_key,
+                    payload={convert.INNER: _inner(point, layout)}, points=[point.id], shard_key=shard_key
                 )
             )
-            for p in points
+            for point in points
+            if convert.owner(point.payload) is None
         ]
         if operations:
             connection.call("batch_update_points", update_operations=operations, wait=True)

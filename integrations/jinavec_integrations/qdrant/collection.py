@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.errors import EngineError, IndexNotFound, InvalidDimension, InvalidInput, UnknownModel
+from jinavec.errors import EngineError, IndexNotFound, InvalidDimension, InvalidInput, UnknownModel, warn
 from jinavec.extras import require
 from jinavec.models import find_model
+from jinavec.options import plain
 from jinavec_integrations.qdrant import presets
-from jinavec_integrations.qdrant.adoption import adopt
+from jinavec_integrations.qdrant.adoption import adopt, adopt_points
 from jinavec_integrations.qdrant.connection import Connection
-from jinavec_integrations.qdrant.manifest import Manifest
+from jinavec_integrations.qdrant.errors import NotAllowed
+from jinavec_integrations.qdrant.limits import Limits
+from jinavec_integrations.qdrant.manifest import Manifest, vector_name
 from jinavec_integrations.qdrant.options import QdrantOptions
 from jinavec_integrations.qdrant.schema import CLUSTER, check_options, check_vectors, create_payload_indexes
 
@@ -33,11 +35,14 @@ def open_collection(
     info = _find(connection)
     if info is None and contract is not None:
         manifest = _manifest(contract, encoder, options)
-        if _create(connection, manifest, options):
-            return manifest, True
+        created = _create(connection, manifest, options)
         info = _find(connection)
+        if created and info is not None:
+            connection.limits = Limits.of(info)
+            return manifest, True
     if info is None:
         raise IndexNotFound(f"there is no collection {connection.location}; create it with a contract or an encoder")
+    connection.limits = Limits.of(info)
     found = Manifest.from_json(info.config.metadata, str(connection.location))
     if found is None:
         return adopt(connection, info, contract, encoder, options), False
@@ -45,9 +50,26 @@ def open_collection(
     if contract is not None:
         found.contract.check(contract, theirs="the contract" if encoder is None else "the encoder")
     check_options(connection, info, found, options)
+    if options.adopt and found.ids == "native":
+        adopt_points(connection, found.layout, options.shard_key)
     if contract is not None:
-        _create_missing(connection, info, options)
+        try:
+            _create_missing(connection, info, found, options)
+        except NotAllowed as error:
+            warn(f"what the collection lacks cannot be made: {error}")
     return found, False
+
+
+def shard_keys(connection: Connection, manifest: Manifest, options: QdrantOptions) -> list[str | None]:
+    """Return the shard keys that are part of the ids of points; None for ids without."""
+    if connection.local or manifest.layout.version == 1 or manifest.ids == "native":
+        return [None]
+    if options.shard_key is not None:
+        return [options.shard_key]
+    info = _find(connection)
+    if info is None or info.config.params.sharding_method != "custom":
+        return [None]
+    return [*sorted(map(str, _present_keys(connection)))] or [None]
 
 
 def _find(connection: Connection) -> Any | None:
@@ -65,7 +87,8 @@ def _manifest(contract: Contract, encoder: Encoder | None, options: QdrantOption
         None if encoder is None else encoder.settings,
         options.preset or presets.DEFAULT,
         options.matryoshka,
-        vector="" if options.matryoshka is None else presets.FULL,
+        vector=vector_name(contract),
+        layout=options.layout,
     )
 
 
@@ -74,14 +97,14 @@ def _create(connection: Connection, manifest: Manifest, options: QdrantOptions) 
     presets.check_version(manifest.preset, connection.version)
     models = require("qdrant_client.models", "qdrant")
     distance = "Dot" if connection.local else "Cosine"
-    params = presets.vectors(manifest.contract.dimension, options, connection.version, distance=distance)
-    named = {name: models.VectorParams(**values) for name, values in params.items()} if manifest.vector else None
-    given = asdict(options)
+    full, short = presets.vectors(manifest.contract.dimension, options, connection.version, distance=distance)
+    params = {manifest.vector: full} if short is None else {manifest.vector: full, manifest.short: short}
+    given = plain(options)
     try:
         connection.call(
             "create_collection",
             undone="no collection was created",
-            vectors_config=named or models.VectorParams(**params),
+            vectors_config={name: models.VectorParams(**values) for name, values in params.items()},
             hnsw_config=models.HnswConfigDiff(m=options.hnsw_m, ef_construct=options.hnsw_ef_construct),
             sharding_method=None if options.shard_key is None else models.ShardingMethod.CUSTOM,
             **{name: given[name] for name in CLUSTER},
@@ -95,7 +118,7 @@ def _create(connection: Connection, manifest: Manifest, options: QdrantOptions) 
     try:
         if options.shard_key is not None:
             connection.call("create_shard_key", shard_key=options.shard_key)
-        create_payload_indexes(connection, options, present=set())
+        create_payload_indexes(connection, manifest.layout, present=set())
     except BaseException:
         if not connection.call("get_collection").points_count:  # another client may have found and filled it by now
             connection.call("delete_collection")
@@ -103,8 +126,8 @@ def _create(connection: Connection, manifest: Manifest, options: QdrantOptions) 
     return True
 
 
-def _create_missing(connection: Connection, info: Any, options: QdrantOptions) -> None:
-    """Create the shards of a new key and the payload indexes of new fields.
+def _create_missing(connection: Connection, info: Any, manifest: Manifest, options: QdrantOptions) -> None:
+    """Create the shards of a new key, and payload indexes that are missing.
 
     Raises:
         InvalidInput: a shard key is given, and the collection is not sharded by keys.
@@ -112,11 +135,15 @@ def _create_missing(connection: Connection, info: Any, options: QdrantOptions) -
     if options.shard_key is not None:
         if info.config.params.sharding_method != "custom":
             raise InvalidInput(f"{connection.location} is not sharded by keys; leave the option shard_key out")
-        # the client itself can ask this in later versions only
-        shards = connection.call("http.distributed_api.collection_cluster_info").result
-        if options.shard_key not in {shard.shard_key for shard in (*shards.local_shards, *shards.remote_shards)}:
+        if options.shard_key not in _present_keys(connection):
             connection.call("create_shard_key", shard_key=options.shard_key)
-    create_payload_indexes(connection, options, present=set(info.payload_schema or {}))
+    create_payload_indexes(connection, manifest.layout, present=set(info.payload_schema or {}))
+
+
+def _present_keys(connection: Connection) -> set[Any]:
+    # the client itself can ask this in later versions only
+    shards = connection.call("http.distributed_api.collection_cluster_info").result
+    return {shard.shard_key for shard in (*shards.local_shards, *shards.remote_shards)} - {None}
 
 
 def _check_short(contract: Contract, short: int | None) -> None:

@@ -1,53 +1,48 @@
-"""Connections: a client for each server, and one for each local folder, shared by this process."""
+"""Connections: calls of a client, with retries where there is a server, one at a time where there is none."""
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import os
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from threading import Lock, RLock
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from jinavec.errors import EngineError, warn
+from jinavec.errors import EngineError, InvalidInput, JinavecError, warn
 from jinavec.extras import require
-from jinavec.http_client import (
-    ENCODINGS,
-    ENGINE_BYTES,
-    ENGINE_SECONDS,
-    ERROR_BYTES,
-    BodyReader,
-    BodyRefused,
-    checked_key,
-    opening_client,
-    warn_of_clear_text,
-)
+from jinavec.http_client import checked_key
+from jinavec_integrations.qdrant.calls import Call, Talk, ask
+from jinavec_integrations.qdrant.clients import POOL, remote_client
 from jinavec_integrations.qdrant.errors import (
     Table,
     folder_errors,
+    is_own_fault,
     local_errors,
     retry_after,
     server_errors,
     temporary,
     translate,
 )
-from jinavec_integrations.qdrant.local_folder import check_folder
+from jinavec_integrations.qdrant.limits import Limits
 from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
 from jinavec_integrations.qdrant.presets import Version
 
+T = TypeVar("T")
 _KEY = "QDRANT_API_KEY"
 _OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
 """Methods that take a shard key; a query carries it in itself."""
-_LONGEST_WAIT = 30.0  # seconds, of the growing waits between tries
+_LONGEST_WAIT = 10.0  # seconds, of the growing waits between tries
+_FEW = 5  # tries of what fails by a fault of the server's own, which may well be permanent
 
 
 class Connection:
-    """Calls methods of a client: with retries where there is a server, one at a time where there is none."""
+    """Calls methods of a client, and of its async twin where there is a server."""
 
     def __init__(self, location: Location, options: QdrantOptions) -> None:
         """Connect; a server is not called yet.
@@ -56,60 +51,115 @@ class Connection:
             MissingExtra: qdrant-client is not installed.
             IndexLocked: another process has the folder open.
             IndexDamaged, EngineError: the folder cannot be read.
+            InvalidInput: a client for a local folder, or one that is none; certificates that cannot be read.
         """
         self.location = location
-        self._retries = options.retries
-        self._shard_key = options.shard_key
+        self._options = options
         self._key = checked_key(os.environ.get(_KEY, "")) or None if location.url else None
+        self.limits = Limits()
         self._closed = False
-        require("qdrant_client", "qdrant")
+        self._async_clients: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        package = require("qdrant_client", "qdrant")
+        if options.client is not None:
+            if not location.url or not isinstance(options.client, package.QdrantClient):
+                raise InvalidInput("client is a QdrantClient, and goes with the address of a server")
+            self.client: Any = options.client
+            return
         with self._own_errors(server_errors() if location.url else folder_errors()):
-            self.client: Any = _remote(location, self._key, options) if location.url else _POOL.take(location.folder)
+            self.client = remote_client(location, self._key, options) if location.url else POOL.take(location.folder)
 
     @property
     def local(self) -> bool:
         """Whether there is no server."""
         return not self.location.url
 
-    def call(self, method: str, *, undone: str = "", retry: bool = True, **arguments: Any) -> Any:
-        """Call a method of the client on the collection.
+    @property
+    def awaits(self) -> bool:
+        """Whether ``arun`` is at hand: there is a server, and no client of one's own, which has no async twin."""
+        return not self.local and self._options.client is None
 
-        Args:
-            method: its name, dotted where it is a part's.
-            undone: what did not happen if it fails, for the message.
-            retry: whether to repeat a call that failed for a moment.
-            arguments: of the method, without the name of the collection.
+    def call(self, method: str, *, undone: str = "", retry: bool = True, **arguments: Any) -> Any:
+        """Return the answer of one call; see ``Call``.
 
         Raises:
             JinavecError: in place of what the client raises when a call fails.
         """
-        if self._closed:
-            raise EngineError(f"the index {self.location} is closed; open it again")
-        arguments["collection_name"] = self.location.collection
-        if self._shard_key is not None and method in _OF_A_SHARD:
-            arguments["shard_key_selector"] = self._shard_key
-        run: Callable[..., Any] = attrgetter(method)(self.client)
+        return self.run(ask(method, undone=undone, retry=retry, **arguments))
+
+    def run(self, talk: Talk[T]) -> T:
+        """Make the calls of a talk, and return what it comes to.
+
+        Raises:
+            JinavecError: in place of what the client raises when a call fails.
+        """
+        answer: Any = None
+        while True:
+            try:
+                call = _resume(talk, answer)
+            except StopIteration as end:
+                return end.value
+            try:
+                answer = self._do(call)
+            except JinavecError as error:
+                answer = error
+
+    async def arun(self, talk: Talk[T]) -> T:
+        """Do what ``run`` does, by the async client; only where ``awaits``."""
+        answer: Any = None
+        while True:
+            try:
+                call = _resume(talk, answer)
+            except StopIteration as end:
+                return end.value
+            try:
+                answer = await self._ado(call)
+            except JinavecError as error:
+                answer = error
+
+    def _do(self, call: Call) -> Any:
+        arguments = self._arguments(call)
+        run: Callable[..., Any] = attrgetter(call.method)(self.client)
         if not self.local:
-            with self._own_errors(server_errors(), undone):
-                return self._repeating(run, arguments, self._retries if retry else 0)
-        with _POOL.using, warnings.catch_warnings(), self._own_errors(local_errors(), undone):
+            with self._own_errors(server_errors(), call.undone):
+                return require("tenacity", "qdrant").Retrying(**self._repeating(call))(run, **arguments)
+        with POOL.using, warnings.catch_warnings(), self._own_errors(local_errors(), call.undone):
             warnings.filterwarnings("ignore", "Local mode", UserWarning)
             return run(**arguments)
 
-    def _repeating(self, run: Callable[..., Any], arguments: dict[str, Any], retries: int) -> Any:
+    async def _ado(self, call: Call) -> Any:
+        arguments = self._arguments(call)
+        run: Callable[..., Any] = attrgetter(call.method)(self._async_client())
+        with self._own_errors(server_errors(), call.undone):
+            return await require("tenacity", "qdrant").AsyncRetrying(**self._repeating(call))(run, **arguments)
+
+    def _arguments(self, call: Call) -> dict[str, Any]:
+        if self._closed:
+            raise EngineError(f"the index {self.location} is closed; open it again")
+        arguments = {**call.arguments, "collection_name": self.location.collection}
+        if self._options.shard_key is not None and call.method in _OF_A_SHARD:
+            arguments["shard_key_selector"] = self._options.shard_key
+        return arguments
+
+    def _async_client(self) -> Any:
+        """Return the async client of the running event loop, as connections belong to a loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._async_clients:
+            self._async_clients[loop] = remote_client(self.location, self._key, self._options, is_async=True)
+        return self._async_clients[loop]
+
+    def _repeating(self, call: Call) -> dict[str, Any]:
+        """Return when a call is made again, as tenacity takes it."""
         tenacity = require("tenacity", "qdrant")
         growing = tenacity.wait_random_exponential(multiplier=0.2, max=_LONGEST_WAIT)
+        late = tenacity.stop_before_delay(self._options.deadline if call.retry else 0)
 
         def wait(state: Any) -> float:
-            asked = retry_after(state.outcome.exception())
-            return float(growing(state)) if asked is None else asked
+            return (retry_after(state.outcome.exception()) or 0.0) + float(growing(state))
 
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(temporary),
-            stop=tenacity.stop_after_attempt(retries + 1),
-            wait=wait,
-            reraise=True,
-        )(run, **arguments)
+        def stop(state: Any) -> bool:
+            return late(state) or (is_own_fault(state.outcome.exception()) and state.attempt_number >= _FEW)
+
+        return {"retry": tenacity.retry_if_exception(temporary), "stop": stop, "wait": wait, "reraise": True}
 
     @contextmanager
     def _own_errors(self, table: Table, undone: str = "") -> Generator[None]:
@@ -151,9 +201,15 @@ class Connection:
             return
         self._closed = True
         if self.local:
-            _POOL.give_back(self.location.folder)
-        else:
+            POOL.give_back(self.location.folder)
+        elif self._options.client is None:
             self.client.close()
+
+    async def aclose(self) -> None:
+        """Release the async client of the running event loop, and the other one. Idempotent."""
+        if (client := self._async_clients.pop(asyncio.get_running_loop(), None)) is not None:
+            await client.close()
+        self.close()
 
     def __repr__(self) -> str:
         return f"Connection({str(self.location)!r})"
@@ -171,98 +227,9 @@ def client_version() -> Version:
     return _read_version(version("qdrant-client"))
 
 
-class _Pool:
-    """The clients of local folders, one for each: qdrant-client locks a folder, even within a process."""
-
-    def __init__(self) -> None:
-        self.using = RLock()  # local mode is not made for threads
-        self._lock = Lock()
-        self._clients: dict[str, Any] = {}
-        self._users: dict[str, int] = {}
-
-    def take(self, folder: str) -> Any:
-        with self._lock:
-            if folder not in self._clients:
-                self._clients[folder] = _local(folder)
-            self._users[folder] = self._users.get(folder, 0) + 1
-            return self._clients[folder]
-
-    def give_back(self, folder: str) -> None:
-        with self._lock:
-            self._users[folder] -= 1
-            if not self._users[folder] and folder != MEMORY:  # what is in memory lives as long as the process
-                with self.using:
-                    self._clients.pop(folder).close()
-
-
-_POOL = _Pool()
-
-
-def _local(folder: str) -> Any:
-    client = require("qdrant_client", "qdrant").QdrantClient
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Local mode", UserWarning)
-        if folder == MEMORY:
-            return client(MEMORY, force_disable_check_same_thread=True)
-        with _paused_collector():
-            check_folder(Path(folder))
-            return client(path=folder, force_disable_check_same_thread=True)
-
-
-@contextmanager
-def _paused_collector() -> Generator[None]:
-    """Open a folder faster: the garbage collector would search the many objects that come to stay, again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _remote(location: Location, key: str | None, options: QdrantOptions) -> Any:
-    client = require("qdrant_client", "qdrant").QdrantClient
-    hooks = {"request": [_ask_for_encodings], "response": [_bound]}
-    if key:
-        warn_of_clear_text(location.url)
-    with opening_client(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # as just said, with a remedy
-        return client(
-            url=location.url, api_key=key, timeout=options.timeout, check_compatibility=False, event_hooks=hooks
-        )
-
-
-def _ask_for_encodings(request: Any) -> None:
-    request.headers["accept-encoding"] = ENCODINGS
-
-
-def _bound(response: Any) -> None:
-    """Let httpx read no more of an answer than a limit; it has read nothing of it yet."""
-    httpx = require("httpx", "qdrant")
-    is_error = response.status_code >= 300
-    limit = ERROR_BYTES if is_error else ENGINE_BYTES
-    inner = response.stream
-
-    class Bounded(httpx.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            for piece in inner:
-                try:
-                    yield reader.feed(piece)
-                except BodyRefused as error:
-                    raise httpx.DecodingError(str(error)) from error
-                if reader.is_full:
-                    return
-
-        def close(self) -> None:
-            inner.close()
-
-    try:
-        encoding = response.headers.pop("content-encoding", None)
-        reader = BodyReader(limit, encoding, cuts=is_error, seconds=ENGINE_SECONDS)
-    except BodyRefused as error:
-        raise httpx.DecodingError(str(error)) from error
-    response.stream = Bounded()
+def _resume(talk: Talk[Any], answer: object) -> Call:
+    """Return the next call of a talk that gets an answer, or the error in its place."""
+    return talk.throw(answer) if isinstance(answer, JinavecError) else talk.send(answer)
 
 
 def _read_version(text: str) -> Version:

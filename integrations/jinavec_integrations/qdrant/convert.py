@@ -10,7 +10,8 @@ from uuid import UUID, uuid5
 
 from jinavec.errors import IndexDamaged, InvalidInput, InvalidRecord, brief
 from jinavec.records import Record
-from jinavec_integrations.qdrant.filters import order, terms
+from jinavec_integrations.qdrant import fields
+from jinavec_integrations.qdrant.filters import Layout, helpers
 
 NAMESPACE = UUID("6f0fbd5d-6d5c-5c3f-9d0c-2b7f5b1c9a51")
 """Namespace of the UUIDs of record ids; part of the format."""
@@ -24,44 +25,49 @@ TEXT_KEYS = ("text", "document", "page_content", "content")
 """Payload keys that may hold the text of a point, the first that does counts."""
 
 
-def point_id(id: str, ids: Ids = "uuid5") -> PointId | None:
-    """Return the id of the point of a record; None for half a surrogate pair, which no record has."""
+def point_id(id: str, ids: Ids = "uuid5", shard_key: str | None = None) -> PointId | None:
+    """Return the id of the point of a record, another one under each shard key; None for half a surrogate pair."""
     if ids == "native" and (native := _native_id(id)) is not None:
         return native
     try:
-        return str(uuid5(NAMESPACE, id))
+        return str(uuid5(NAMESPACE, id if shard_key is None else json.dumps([shard_key, id])))
     except UnicodeEncodeError:
         return None
 
 
-def to_payload(record: Record) -> dict[str, Any]:
+def to_payload(record: Record, layout: Layout) -> dict[str, Any]:
     """Return the payload of a record.
 
     Raises:
-        InvalidRecord: the metadata is not JSON, or holds a number beyond the range of floats.
+        InvalidRecord: the metadata is not JSON, or holds a number beyond the range of floats, or what the type of a
+            declared field does not hold.
     """
     text = record.metadata_json()
     metadata = cast("dict[str, Any]", json.loads(text))
     _refuse_huge(metadata, record)
-    payload: dict[str, Any] = {"text": record.text, "metadata": metadata, INNER: to_inner(record.id, metadata)}
+    if problem := fields.problem(metadata, layout.fields):
+        raise InvalidRecord(f"record {record.id!r}: {problem}")
+    payload: dict[str, Any] = {"text": record.text, "metadata": metadata, INNER: to_inner(record.id, metadata, layout)}
     if not _survives(metadata):
         payload[INNER]["exact"] = text
     return payload
 
 
-def to_inner(id: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def to_inner(id: str, metadata: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     """Return the part of a payload that only jinavec reads."""
-    return {"id": id, "terms": terms(metadata), "order": order(metadata)}
+    return {"id": id, **helpers(metadata, layout)}
 
 
-def to_record(point: PointId, payload: Mapping[str, Any] | None) -> Record:
-    """Return the record of a point.
+def to_record(point: PointId, payload: Mapping[str, Any] | None, ids: Ids = "uuid5") -> Record:
+    """Return the record of a point; in an adopted collection, points of the other tool are records as they are.
 
     Raises:
         IndexDamaged: it is not a record of jinavec.
     """
     content = payload or {}
     inner = content.get(INNER)
+    if inner is None and ids == "native":
+        inner = {"id": str(point)}
     if not isinstance(inner, dict) or "id" not in inner:
         raise IndexDamaged(f"the point {point!r} was not written by jinavec: its payload has no {INNER}.id")
     known = cast("dict[str, Any]", inner)

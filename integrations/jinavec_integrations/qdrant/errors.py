@@ -7,6 +7,7 @@ What a table does not list is no failure of Qdrant but a bug, and leaves with it
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from pickle import UnpicklingError
@@ -14,6 +15,7 @@ from typing import Any
 
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked, IndexNotFound, JinavecError
 from jinavec.extras import require
+from jinavec.http_client import shown_address
 
 Translate = Callable[[str, Any], JinavecError | None]
 """Takes where it happened and the error; returns ours, or None for a bug."""
@@ -21,13 +23,42 @@ Table = Mapping[type[Exception], Translate]
 """The most specific kind first."""
 _LONGEST = 300  # characters of a server's message
 
+
+class RequestTooLarge(EngineError):
+    """A body of more bytes than a server takes."""
+
+
+class NotAllowed(EngineError):
+    """What the key has no right to."""
+
+
+class NoSuchVector(EngineError):
+    """A vector's name that the collection does not have, as it has another contract."""
+
+
+_REMEDIES = {
+    "Index required but not found": "name the field in payload_indexes when the collection is made",
+    "maximum number of payload ind": "name fewer payload_indexes (max_payload_index_count)",
+    "Filter condition limit": "name the fields in payload_indexes, which makes filters shorter (filter_max_conditions)",
+    "Condition size limit": "give 'in' fewer values (condition_max_size)",
+    "global vector indexing is disabled": "take another preset than 'exact' (search_allow_exact)",
+    "Exact search disabled": "take another preset than 'exact' (search_allow_exact)",
+    '"upsert limit"': "lower the option batch_size (upsert_max_batchsize)",
+    '"timeout"': "lower the option timeout (max_timeout)",
+    "Max vector storage size": "delete records, or raise max_collection_vector_size_bytes",
+    "Max payload storage size": "delete records, or raise max_collection_payload_size_bytes",
+    "Max points count": "delete records, or raise max_points_count",
+}
+"""What helps against a limit of a collection's strict mode, by the words that tell it."""
+_TOO_LARGE = re.compile(r"larger than allowed|payload.{0,20}too large|reached size limit", re.IGNORECASE)
+
 STATUSES: dict[int, Translate] = {
-    400: lambda where, message: EngineError(f"{where}: bad request: {message}"),
+    400: lambda where, message: _bad_request(where, message),
     401: lambda where, message: EngineError(f"{where}: the API key is missing or wrong; set QDRANT_API_KEY: {message}"),
-    403: lambda where, message: EngineError(f"{where}: the API key does not allow this: {message}"),
+    403: lambda where, message: NotAllowed(f"{where}: the API key does not allow this: {message}"),
     404: lambda where, message: IndexNotFound(f"there is no collection {where}: {message}"),
     409: lambda where, message: EngineError(f"{where} already exists: {message}"),
-    413: lambda where, message: EngineError(f"{where}: the request is too large; lower batch_size: {message}"),
+    413: lambda where, message: RequestTooLarge(f"{where}: the server takes no request of this length: {message}"),
     429: lambda where, message: EngineError(f"{where}: too many requests, still after all retries: {message}"),
 }
 """By status of a server's answer; every other one is told with its number."""
@@ -50,6 +81,7 @@ def server_errors() -> Table:
         httpx.HTTPError: lambda where, error: EngineError(f"{where}: the connection failed: {error!r}"),
         httpx.InvalidURL: _plain,
         json.JSONDecodeError: _not_qdrant,
+        require("grpc", "qdrant").RpcError: _grpc,
         ValueError: _value_in_answer,
         RecursionError: lambda where, _: _not_qdrant(where, "it is nested too deeply"),
         AssertionError: _not_qdrant,  # the client asserts that an answer has a result
@@ -59,6 +91,7 @@ def server_errors() -> Table:
 def local_errors() -> Table:
     """Return what a call in local mode raises."""
     return {
+        require("pydantic", "qdrant").ValidationError: _damaged,  # a point whose payload is no object
         sqlite3.OperationalError: _plain,
         sqlite3.Error: _damaged,
         OSError: _plain,
@@ -86,13 +119,21 @@ def temporary(error: Any) -> bool:
     client = require("qdrant_client.http.exceptions", "qdrant")
     common = require("qdrant_client.common.client_exceptions", "qdrant")
     if isinstance(error, client.UnexpectedResponse):
-        return bool(error.status_code == 429 or error.status_code >= 500)
+        return bool(error.status_code in (408, 429) or error.status_code >= 500)
     if isinstance(error, client.ResponseHandlingException):
         return isinstance(error.source, httpx.TransportError)
     if isinstance(error, common.ResourceExhaustedResponse):
         return True
+    if isinstance(error, require("grpc", "qdrant").RpcError):
+        return _code(error) in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED")
     # a Retry-After that is a date: the client reads numbers only
     return isinstance(error, common.QdrantException) and "Retry-After" in str(error)
+
+
+def is_own_fault(error: Any) -> bool:
+    """Return whether a server failed by a fault of its own, such as a full disk, and not because it is busy or away."""
+    client = require("qdrant_client.http.exceptions", "qdrant")
+    return isinstance(error, client.UnexpectedResponse) and error.status_code == 500
 
 
 def retry_after(error: Any) -> float | None:
@@ -109,11 +150,51 @@ def _damaged(where: str, error: Exception) -> JinavecError:
     return IndexDamaged(f"{where} is damaged: {error!r}")
 
 
+def _code(error: Any) -> str:
+    return error.code().name if hasattr(error, "code") else ""
+
+
+_AS_STATUS = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+}
+"""Codes of gRPC, as the statuses that mean the same."""
+
+
+def _grpc(where: str, error: Any) -> JinavecError | None:
+    code, message = _code(error), " ".join(str(error.details() if hasattr(error, "details") else error).split())
+    if code in _AS_STATUS:
+        return STATUSES[_AS_STATUS[code]](where, message[:_LONGEST])
+    if code == "UNAVAILABLE":
+        return EngineError(f"{where}: the server cannot be reached: {code}: {message[:_LONGEST]}")
+    return EngineError(f"{where}: the server answered {code}: {message[:_LONGEST]}")
+
+
 def _status(where: str, error: Any) -> JinavecError | None:
     status, message = error.status_code, _message(error.content)
+    if 300 <= status < 400:
+        place = error.headers.get("location", "")
+        return EngineError(
+            f"{where}: the server redirects ({status}) to {shown_address(place) or 'nowhere'}; open that address, as"
+            " redirects are not followed"
+        )
     if status in STATUSES:
         return STATUSES[status](where, message)
     return EngineError(f"{where}: the server answered {status}: {message}")
+
+
+def _bad_request(where: str, message: str) -> JinavecError:
+    if _TOO_LARGE.search(message):
+        return STATUSES[413](where, message) or EngineError(message)
+    if "vector name" in message:
+        return NoSuchVector(f"{where}: the collection has other vectors by now: {message}")
+    remedy = next((f"; {remedy}" for words, remedy in _REMEDIES.items() if words in message), "")
+    return EngineError(f"{where}: bad request: {message}{remedy}")
 
 
 def _message(content: bytes) -> str:

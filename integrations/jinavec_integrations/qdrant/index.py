@@ -6,28 +6,31 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine
-from jinavec.errors import EngineError, IndexNotFound
+from jinavec.errors import EngineError, IndexNotFound, warn
 from jinavec.extras import require
 from jinavec.filters import Filter
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record, same_content
 from jinavec.vectors import Float32
-from jinavec_integrations.qdrant.collection import open_collection
+from jinavec_integrations.qdrant.calls import Talk, ask
+from jinavec_integrations.qdrant.collection import open_collection, shard_keys
 from jinavec_integrations.qdrant.connection import Connection, local_collection_exists
-from jinavec_integrations.qdrant.convert import read_cursor, to_payload, to_record
+from jinavec_integrations.qdrant.convert import read_cursor, to_payload
+from jinavec_integrations.qdrant.errors import NoSuchVector, NotAllowed
 from jinavec_integrations.qdrant.location import Location, parse_location
 from jinavec_integrations.qdrant.manifest import Manifest, read_manifest, write_manifest
 from jinavec_integrations.qdrant.options import QdrantOptions
 from jinavec_integrations.qdrant.points import Points
 from jinavec_integrations.qdrant.queries import passing, query_request, too_deep
 
+T = TypeVar("T")
 _BATCH = 1024  # records a batch of an ingest
 _QUERIES = 64  # queries in a request
 _MANY = 10_000  # hits after which the number of points is looked up: the server plans for as many as are asked for
@@ -67,7 +70,7 @@ class QdrantIndex(Engine):
         self._connection = connection
         self._manifest = manifest
         self._created = created
-        self._points = Points(connection, manifest)
+        self._points = Points(connection, manifest, shard_keys(connection, manifest, options))
         self._lock = Lock()  # of what follows
         self._read_at = time.monotonic()
         self._stored = 0  # records, since the contract was read
@@ -103,24 +106,33 @@ class QdrantIndex(Engine):
 
     def count(self) -> int:
         """Return the number of records."""
-        return int(self._connection.call("count", exact=True).count)
+        return self._connection.run(self._points.count())
 
     def info(self) -> dict[str, Any]:
         """Return place, collection, counts, status, preset, contract and encoder settings, as plain JSON values."""
         found = self._connection.call("get_collection")
+        layout = self._manifest.layout
         return {
             **super().info(),
             "place": self.location.place,
             "collection": self.location.collection,
             "indexed_vectors": found.indexed_vectors_count or 0,
             "status": found.status.value,
+            "problem": _problem(found),
             "preset": self._manifest.preset,
             "matryoshka": self._manifest.matryoshka,
+            "vector": self._manifest.vector,
+            "payload_indexes": dict(layout.fields),
+            "tenant_field": layout.tenant or None,
         }
 
     def close(self) -> None:
         """Release the connection. Idempotent."""
         self._connection.close()
+
+    async def aclose(self) -> None:
+        """``close`` without blocking the event loop; releases what the running loop holds, too."""
+        await self._connection.aclose()
 
     def __repr__(self) -> str:
         return f"QdrantIndex({str(self.location)!r}, dimension={self.contract.dimension})"
@@ -132,95 +144,144 @@ class QdrantIndex(Engine):
         return 1 if self._connection.local else self.options.parallel
 
     def _begin(self) -> None:
-        self._check_contract()
+        self._connection.run(self._check_contract())
         self._looked_up.clear()
         used = None if self.encoder is None else self.encoder.settings
         if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
-            self._manifest = dataclasses.replace(self._manifest, settings=used)
-            write_manifest(self._connection, self._manifest)
+            manifest = dataclasses.replace(self._manifest, settings=used)
+            try:
+                write_manifest(self._connection, manifest)
+            except NotAllowed as error:
+                warn(f"the encoder's settings cannot be remembered: {error}")
+            else:
+                self._manifest = manifest
             self.settings = used
 
     def _check(self, record: Record) -> None:
-        to_payload(record)
+        to_payload(record, self._manifest.layout)
 
     def _unchanged(self, records: list[Record]) -> Mapping[str, bool]:
-        stored = self._points.read([record.id for record in records])
+        stored = self._connection.run(self._points.read([record.id for record in records]))
         same = {record.id: same_content(record, stored[record.id]) for record in records if record.id in stored}
         with self._lock:
             self._looked_up.update(record.id for record in records if not same.get(record.id))
         return same
 
     def _store(self, records: list[Record], vectors: Float32) -> Mapping[str, str]:
-        ids = [record.id for record in records]
-        self._before_storing(ids)
-        size = self.options.batch_size
         try:
-            for start in range(0, len(records), size):
-                part = slice(start, start + size)
-                self._points.upsert(records[part], vectors[part])
+            return self._connection.run(self._storing(records, vectors))
         except EngineError:
             with self._lock:
                 self._acknowledged.clear()  # the ingest ends with this error: a server in trouble is not asked more
             raise
-        self._after_storing(ids)
-        return {}
 
-    def _before_storing(self, ids: list[str]) -> None:
-        """Refuse to write under an outdated contract, or over the points of another tool."""
+    def _storing(self, records: list[Record], vectors: Float32) -> Talk[Mapping[str, str]]:
+        """Store a batch, unless that would be under an outdated contract, or over the points of another tool."""
+        ids = [record.id for record in records]
         with self._lock:
             outdated = self._stored >= _TRUSTED_RECORDS
             unknown = [] if self._created else [id for id in ids if id not in self._looked_up]
             self._looked_up.difference_update(ids)
         if outdated:
-            self._check_contract()
+            yield from self._check_contract()
         if unknown:
-            self._points.owned(unknown)
-
-    def _after_storing(self, ids: list[str]) -> None:
+            yield from self._points.owned(unknown)
+        refused = yield from self._named(self._points.upsert(records, vectors, self.options.batch_size))
         with self._lock:
             self._stored += len(ids)
-            self._acknowledged += ids
+            self._acknowledged += [id for id in ids if id not in refused]
             enough = len(self._acknowledged) >= _READ_BACK
         if enough:
-            self._flush()
+            self._read_back()
+        return refused
 
     def _flush(self) -> None:
-        """Look up whether the server has what it acknowledged; that is searchable already."""
+        """Look up whether the server has what it acknowledged, which is searchable already, and is well."""
+        if (
+            self._read_back()
+            and not self._connection.local
+            and (problem := _problem(self._connection.call("get_collection")))
+        ):
+            warn(f"{self.location}: what was stored is not indexed: {problem}")
+
+    def _read_back(self) -> bool:
+        """Return whether there was something to look up."""
         with self._lock:
             ids, self._acknowledged = self._acknowledged, []
         if ids and not self._connection.local:
             self._points.check_stored(ids)
+        return bool(ids)
 
     def _delete(self, ids: list[str]) -> int:
-        return self._points.delete(ids)
+        return self._connection.run(self._points.delete(ids))
 
     def _get(self, ids: list[str]) -> list[Record]:
-        found = self._points.read(ids)
+        return self._connection.run(self._getting(ids))
+
+    async def _aget(self, ids: list[str]) -> list[Record]:
+        if not self._connection.awaits:
+            return await super()._aget(ids)
+        return await self._connection.arun(self._getting(ids))
+
+    def _getting(self, ids: list[str]) -> Talk[list[Record]]:
+        found = yield from self._points.read(ids)
         return [found[id] for id in ids if id in found]
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
-        self._check_contract(_TRUSTED_SECONDS)
+        self._connection.run(self._check_contract(_TRUSTED_SECONDS))
         start = None if after is None else read_cursor(after)
-        return self._points.scroll(batch_size, vectors, passing(condition), start)
+        return self._points.scroll(batch_size, vectors, passing(condition, self._manifest.layout), start)
 
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
         return self._search_batch(query[None], k, condition)[0]
 
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
-        limit = min(k, max(1, self.count())) if k > _MANY else k
-        self._check_contract(_TRUSTED_SECONDS)
-        models, match = require("qdrant_client.models", "qdrant"), passing(condition)
+        return self._connection.run(self._searching(queries, k, condition))
+
+    async def _asearch(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
+        return (await self._asearch_batch(query[None], k, condition))[0]
+
+    async def _asearch_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
+        if not self._connection.awaits:
+            return await super()._asearch_batch(queries, k, condition)
+        return await self._connection.arun(self._searching(queries, k, condition))
+
+    def _searching(self, queries: Float32, k: int, condition: Filter | None) -> Talk[list[list[Hit]]]:
+        limits = self._connection.limits
+        limit = k
+        if k > limits.page(_MANY):
+            limit = min(k, max(1, (yield from self._points.count())))
+        yield from self._check_contract(_TRUSTED_SECONDS)
+        models, match = require("qdrant_client.models", "qdrant"), passing(condition, self._manifest.layout)
+        limit, size = limits.hits(limit), limits.queries(_QUERIES)
         requests = [
-            models.QueryRequest(**query_request(query, limit, match, self._manifest, self.options)) for query in queries
+            models.QueryRequest(**query_request(query, limit, match, self._manifest, self.options, limits))
+            for query in queries
         ]
         hits: list[list[Hit]] = []
-        for start in range(0, len(requests), _QUERIES):
+        for start in range(0, len(requests), size):
             with too_deep():
-                answers = self._connection.call("query_batch_points", requests=requests[start : start + _QUERIES])
-            hits += [[_hit(point) for point in answer.points] for answer in answers]
+                answers = yield from self._named(ask("query_batch_points", requests=requests[start : start + size]))
+            hits += [[self._hit(point) for point in answer.points] for answer in answers]
         return hits
 
-    def _check_contract(self, max_age: float = 0.0) -> None:
+    def _hit(self, point: Any) -> Hit:
+        score = float(np.float32(point.score))  # as a server scores; local mode has more digits, and the last ones vary
+        return Hit(self._points.to_record(point), max(-1.0, min(1.0, score)))
+
+    def _named(self, talk: Talk[T]) -> Talk[T]:
+        """Tell what it means that the collection does not know the vector by its name.
+
+        Raises:
+            ContractMismatch: it is of another contract by now; the name has a digest of it.
+        """
+        try:
+            return (yield from talk)
+        except NoSuchVector:
+            yield from self._check_contract()
+            raise
+
+    def _check_contract(self, max_age: float = 0.0) -> Talk[None]:
         """Refuse to go on if the collection is no longer the one that was opened; read at most ``max_age`` seconds ago.
 
         Raises:
@@ -230,7 +291,7 @@ class QdrantIndex(Engine):
         """
         if time.monotonic() - self._read_at < max_age:
             return
-        found = read_manifest(self._connection)
+        found = yield from read_manifest(self._connection)
         self.contract.check(found.contract, ours="the index that was opened", theirs="the collection now")
         if dataclasses.replace(found, settings=None) != dataclasses.replace(self._manifest, settings=None):
             raise EngineError(f"{self.location} was recreated by another client with other options; reopen the index")
@@ -238,6 +299,8 @@ class QdrantIndex(Engine):
             self._read_at, self._stored = time.monotonic(), 0
 
 
-def _hit(point: Any) -> Hit:
-    score = float(np.float32(point.score))  # as a server scores; local mode has more digits, and the last ones vary
-    return Hit(to_record(point.id, point.payload), max(-1.0, min(1.0, score)))
+def _problem(info: Any) -> str | None:
+    """Return why a server cannot index what it stores; None where it can."""
+    if info.status.value != "red":
+        return None
+    return str(getattr(info.optimizer_status, "error", "") or "the collection's status is red")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from jinavec.errors import InvalidInput, brief
+from jinavec_integrations.qdrant.fields import FieldType, check_names
+from jinavec_integrations.qdrant.filters import Layout
 
 Preset = Literal["exact", "scalar", "binary", "binary_asymmetric", "turbo"]
 """Ways to quantize, each with its search parameters (see ``presets``)."""
@@ -26,8 +28,11 @@ class QdrantOptions:
     """By default scalar."""
     matryoshka: int | None = None
     """Store a second vector of this many dimensions: it finds the candidates, the full one scores them."""
-    range_fields: list[str] = field(default_factory=list[str])
-    """Metadata fields with a payload index for ranges, created if missing; equality has one on all fields anyway."""
+    payload_indexes: dict[str, FieldType] = field(default_factory=dict[str, FieldType])
+    """Types of metadata fields that other tools filter on, too, by name: keyword, integer, float, bool or datetime.
+    Each gets a payload index at ``metadata.NAME``; a record whose value is of another type is refused."""
+    tenant_field: str | None = None
+    """The metadata field, a keyword, that tells tenants apart: Qdrant keeps the points of each together."""
     hnsw_m: int | None = None
     """Links of a point in the HNSW graph."""
     hnsw_ef_construct: int | None = None
@@ -49,10 +54,25 @@ class QdrantOptions:
     """Points in a request."""
     parallel: int = 2
     """Requests of an ingest under way at the same time."""
-    retries: int = 5
-    """Retries of a request after 429, 5xx or a lost connection."""
     timeout: int = 60
     """Seconds to wait for an answer."""
+    deadline: float = 120.0
+    """Seconds during which a request is sent again after 408, 429, 5xx or a lost connection; 0: never again."""
+
+    client: object = field(default=None, repr=False, compare=False)
+    """A ``QdrantClient`` of one's own, for any way to connect that the client knows; it stays open. Its address counts,
+    and that of the target is a name."""
+    headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Headers of every request, such as those of a proxy."""
+    ca_certs: str | None = None
+    """File of the certificates of a private authority."""
+    client_cert: str | None = None
+    """File of the certificate that shows who the client is."""
+    client_key: str | None = None
+    """File of its key, where that is another one."""
+    prefer_grpc: bool = False
+    """Whether points travel by gRPC, at a fifth of the bytes."""
+    grpc_port: int = 6334
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in get_args(Preset):
@@ -63,12 +83,33 @@ class QdrantOptions:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
                 raise InvalidInput(f"{name} must be a whole number of at least {least}, not {brief(value)}")
+        if isinstance(self.deadline, bool) or not self.deadline >= 0:
+            raise InvalidInput(f"deadline must be at least 0 seconds, not {brief(self.deadline)}")
         if self.shard_key is not None and (not isinstance(self.shard_key, str) or not self.shard_key):
             raise InvalidInput(f"shard_key must be a string, not {brief(self.shard_key)}")
-        if not isinstance(self.range_fields, list) or not all(isinstance(name, str) for name in self.range_fields):
-            raise InvalidInput(f"range_fields must be a list of names, not {brief(self.range_fields)}")
+        if self.client_key is not None and self.client_cert is None:
+            raise InvalidInput("client_key needs a client_cert that it belongs to")
+        self._check_fields()
+
+    @property
+    def layout(self) -> Layout:
+        """Where a new collection keeps what filters find."""
+        tenant: dict[str, FieldType] = {self.tenant_field: "keyword"} if self.tenant_field else {}
+        return Layout(self.payload_indexes | tenant, self.tenant_field or "")
+
+    def _check_fields(self) -> None:
+        if not isinstance(self.payload_indexes, dict):
+            raise InvalidInput(f"payload_indexes must be types by field, not {brief(self.payload_indexes)}")
+        check_names("payload_indexes", self.payload_indexes)
+        check_names("tenant_field", [] if self.tenant_field is None else [self.tenant_field])
+        for name, kind in self.payload_indexes.items():
+            if kind not in get_args(FieldType):
+                raise InvalidInput(f"payload_indexes: {brief(kind)} of {name!r} is none of: {_TYPES}")
+        if self.payload_indexes.get(self.tenant_field or "", "keyword") != "keyword":
+            raise InvalidInput(f"tenant_field: {self.tenant_field!r} must be a keyword")
 
 
+_TYPES = ", ".join(get_args(FieldType))
 _LEAST = {
     "matryoshka": 1,
     "hnsw_m": 0,
@@ -78,6 +119,6 @@ _LEAST = {
     "write_consistency_factor": 1,
     "batch_size": 1,
     "parallel": 1,
-    "retries": 0,
     "timeout": 1,
+    "grpc_port": 1,
 }

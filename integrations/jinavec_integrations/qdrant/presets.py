@@ -13,8 +13,6 @@ from jinavec_integrations.qdrant.options import Preset, QdrantOptions
 
 Version = tuple[int, int]
 DEFAULT: Preset = "scalar"
-FULL, SHORT = "full", "short"
-"""Names of the two vectors of a Matryoshka collection."""
 SHORT_STEPS = [(0.97, 10), (0.999, 30)]
 """(recall@10 reached, candidates per hit that the short vector of a Matryoshka collection finds)."""
 
@@ -50,18 +48,20 @@ def _needs(what: str, needed: Version, version: Version) -> str:
     return f"{what} need Qdrant and qdrant-client {wants} or later, not {has}"
 
 
-def vectors(dimension: int, options: QdrantOptions, version: Version, *, distance: str = "Cosine") -> dict[str, Any]:
-    """Return the vectors of a new collection: one without a name, or a full and a short one by name."""
+def vectors(
+    dimension: int, options: QdrantOptions, version: Version, *, distance: str = "Cosine"
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the vector of a new collection, and the short one of a Matryoshka collection."""
     preset = options.preset or DEFAULT
     quantization = quantize(preset, version)
     full = _placed({"size": dimension, "distance": distance}, "cold", version)
     if preset == "exact":
         full["hnsw_config"] = {"m": 0}  # it scans: a graph would cost hours and memory for nothing
     if options.matryoshka is None:
-        return full | ({"quantization_config": quantization} if quantization else {})
+        return full | ({"quantization_config": quantization} if quantization else {}), None
     short = _placed({"size": options.matryoshka, "distance": distance}, "cached", version)
     full["hnsw_config"] = {"m": 0}  # only scores what the short one finds
-    return {FULL: full, SHORT: short | ({"quantization_config": quantization} if quantization else {})}
+    return full, short | ({"quantization_config": quantization} if quantization else {})
 
 
 def quantize(preset: Preset, version: Version) -> dict[str, Any] | None:

@@ -11,12 +11,13 @@ from jinavec.extras import require
 from jinavec.filters import Filter
 from jinavec.vectors import Float32, narrow
 from jinavec_integrations.qdrant import presets
-from jinavec_integrations.qdrant.filters import translate
+from jinavec_integrations.qdrant.filters import HELPERS, Layout, translate
+from jinavec_integrations.qdrant.limits import Limits
 from jinavec_integrations.qdrant.manifest import Manifest
 from jinavec_integrations.qdrant.options import QdrantOptions
 
 
-def passing(condition: Filter | None) -> Any | None:
+def passing(condition: Filter | None, layout: Layout) -> Any | None:
     """Return a filter as the client's model.
 
     Raises:
@@ -26,11 +27,16 @@ def passing(condition: Filter | None) -> Any | None:
         return None
     models, invalid = require("qdrant_client.models", "qdrant"), require("pydantic", "qdrant").ValidationError
     with too_deep():
-        translated = translate(condition)
+        translated = translate(condition, layout)
         try:
             return models.Filter(must=[translated])
         except invalid as error:  # ours are well-formed: all that pydantic can refuse is their depth
             raise RecursionError from error
+
+
+def readable() -> Any:
+    """Return the selector of what is read of a payload: all but what only Qdrant reads."""
+    return require("qdrant_client.models", "qdrant").PayloadSelectorExclude(exclude=HELPERS)
 
 
 @contextmanager
@@ -47,25 +53,25 @@ def too_deep() -> Generator[None]:
 
 
 def query_request(
-    query: Float32, limit: int, passing: Any | None, manifest: Manifest, options: QdrantOptions
+    query: Float32, limit: int, passing: Any | None, manifest: Manifest, options: QdrantOptions, limits: Limits
 ) -> dict[str, Any]:
     """Return the request of one query; of a Matryoshka collection, the short vector finds what the full one scores."""
     common = {
         "query": query.tolist(),
         "limit": limit,
-        "with_payload": True,
+        "with_payload": readable(),
         "using": manifest.vector or None,
         "shard_key": options.shard_key,
     }
     if manifest.matryoshka is None:
-        params = presets.search_params(manifest.preset, options.recall, limit)
+        params = limits.fitted(presets.search_params(manifest.preset, options.recall, limit))
         return {"filter": passing, "params": params, **common}
-    candidates = presets.candidates(options.recall, limit)
+    candidates = limits.page(presets.candidates(options.recall, limit))
     first = {
         "query": narrow(query, manifest.matryoshka).tolist(),
-        "using": presets.SHORT,
+        "using": manifest.short,
         "filter": passing,
         "limit": candidates,
-        "params": presets.search_params(manifest.preset, options.recall, candidates),
+        "params": limits.fitted(presets.search_params(manifest.preset, options.recall, candidates)),
     }
     return {"prefetch": [first], **common}

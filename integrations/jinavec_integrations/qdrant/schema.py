@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, cast
 
 from jinavec.errors import IndexDamaged, InvalidInput
 from jinavec.extras import require
-from jinavec_integrations.qdrant import filters, presets
+from jinavec.options import plain
+from jinavec_integrations.qdrant import filters
 from jinavec_integrations.qdrant.connection import Connection
 from jinavec_integrations.qdrant.manifest import Manifest
 from jinavec_integrations.qdrant.options import QdrantOptions
@@ -43,7 +43,7 @@ def check_vectors(info: Any, manifest: Manifest, where: str) -> None:
     """
     sizes = {manifest.vector: manifest.contract.dimension}
     if manifest.matryoshka is not None:
-        sizes[presets.SHORT] = manifest.matryoshka
+        sizes[manifest.short] = manifest.matryoshka
     vectors = dense_vectors(info)
     for name, size in sizes.items():
         if problem := vector_problem(vectors.get(name), size, _DISTANCES):
@@ -56,12 +56,15 @@ def check_options(connection: Connection, info: Any, manifest: Manifest, options
     Raises:
         InvalidInput: an option was given and the collection has another value.
     """
-    actual = {"preset": manifest.preset, "matryoshka": manifest.matryoshka}
+    layout = manifest.layout
+    actual: dict[str, object] = {"preset": manifest.preset, "matryoshka": manifest.matryoshka}
+    actual |= {"payload_indexes": dict(layout.fields) or None, "tenant_field": layout.tenant or None}
     if not connection.local:  # local mode has neither a graph nor shards
         graph, params = info.config.hnsw_config, dict(info.config.params)
         actual |= {"hnsw_m": graph.m, "hnsw_ef_construct": graph.ef_construct}
         actual |= {name: params[name] for name in CLUSTER}
-    given = asdict(options)
+    fields = options.layout.fields
+    given = plain(options) | {"payload_indexes": dict(fields) or None}
     for name, value in actual.items():
         if given[name] not in (None, value):
             raise InvalidInput(
@@ -70,15 +73,12 @@ def check_options(connection: Connection, info: Any, manifest: Manifest, options
             )
 
 
-def create_payload_indexes(connection: Connection, options: QdrantOptions, present: set[str]) -> None:
+def create_payload_indexes(connection: Connection, layout: filters.Layout, present: set[str]) -> None:
     """Create the payload indexes that are missing; before the upload, so that the graph is built with them."""
     if connection.local:
         return
     models = require("qdrant_client.models", "qdrant")
-    wanted = {filters.TERMS: models.KeywordIndexParams(type="keyword", on_disk=True)}
-    for name in options.range_fields:
-        for kind in ("number", "string"):
-            wanted[filters.order_key(name, kind)] = models.FloatIndexParams(type="float", on_disk=True)
-    for field, schema in wanted.items():
-        if field not in present:
-            connection.call("create_payload_index", field_name=field, field_schema=schema, wait=True)
+    for key, given in filters.payload_indexes(layout).items():
+        if key not in present:
+            schema = getattr(models, f"{given['type'].capitalize()}IndexParams")(**given)
+            connection.call("create_payload_index", field_name=key, field_schema=schema, wait=True)

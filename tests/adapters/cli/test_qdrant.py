@@ -25,7 +25,8 @@ TARGET = "qdrant:folder/notes"
 
 def test_index_search_info_delete(run: Run, write_jsonl: WriteJsonl) -> None:
     notes = write_jsonl("notes.jsonl", NOTES)
-    done = run("index", notes, "--to", TARGET, "--option", "preset=binary", "--option", 'range_fields=["born"]')
+    options = ["--option", "preset=binary", "--option", 'payload_indexes={"born": "keyword"}']
+    done = run("index", notes, "--to", TARGET, *options)
     assert (done.code, done.out) == (0, f"indexed 2 records into {TARGET} (lexical, retrieval, 768 dimensions)\n")
     again = run("index", notes, "--to", TARGET, "--no-resume")
     assert "2 replaced" in again.out
@@ -93,7 +94,8 @@ def test_a_new_collection_is_never_asked_what_it_holds(run: Run, write_jsonl: Wr
     lines = [f"{method} {path}" for method, path, *_ in server.requests]
     upserts = [line for line in lines if line == "PUT /collections/notes/points"]
     assert len(upserts) == 12
-    assert len(lines) - len(upserts) <= 8  # 12 for 10,240 records
+    indexes = [line for line in lines if line == "PUT /collections/notes/index"]
+    assert len(lines) - len(upserts) - len(indexes) <= 9  # 13 for 10,240 records
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
@@ -127,7 +129,7 @@ def test_an_upload_that_fails_says_what_is_stored_and_goes_on(
     run: Run, write_jsonl: WriteJsonl, server: QdrantServer
 ) -> None:
     notes, target = write_jsonl("notes.jsonl", NOTES), f"qdrant:{server.url}/notes"
-    index = ["index", notes, "--to", target, "--batch-size", "1", "--option", "retries=0"]
+    index = ["index", notes, "--to", target, "--batch-size", "1", "--option", "deadline=0"]
     server.fail("PUT .*/points$", failed(429, "slow down", Retry_After="0"))
     done = run(*index)
     assert (done.code, done.out) == (1, "")

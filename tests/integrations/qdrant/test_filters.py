@@ -11,12 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import edge_engine
+from tests.support.edge_strict import CLOUD, StrictMode
 
 from jinavec import Contract, ModelProfile, Record, open_engine
 from jinavec.errors import InvalidFilter, InvalidRecord
 from jinavec.filters import match, parse_filter
+from jinavec_integrations.qdrant.chains import LONGEST
 from jinavec_integrations.qdrant.convert import to_payload
-from jinavec_integrations.qdrant.filters import LONGEST, order, order_key, translate
+from jinavec_integrations.qdrant.filters import Layout, order, payload_indexes, translate
+
+FIRST, SECOND = Layout(version=1), Layout()
 
 CONTRACT = Contract.of(ModelProfile(name="filters", width=4))
 ONES = np.ones((1, 4), np.float32)
@@ -68,9 +72,15 @@ values = st.one_of(
 metadata = st.dictionaries(st.sampled_from([*NAMES, "", "must"]), values, max_size=4)
 wanted = st.one_of(scalars, st.sampled_from(["\ud800", "a\udfff", 10**400, -(10**400)]))
 bounds = wanted.filter(lambda v: not isinstance(v, bool) and not (isinstance(v, str) and len(_utf8(v)) > LONGEST))
+
+
+def _ranges(bound: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), bound, min_size=1, max_size=2)
+
+
 operators: st.SearchStrategy[Any] = st.one_of(
     wanted,
-    st.dictionaries(st.sampled_from(["gt", "gte", "lt", "lte"]), bounds, min_size=1, max_size=2),
+    _ranges(bounds),
     st.fixed_dictionaries({"ne": wanted}),
     st.fixed_dictionaries({"in": st.lists(wanted, max_size=4)}),
 )
@@ -103,17 +113,21 @@ def _local(rows: list[dict[str, Any]], question: Any) -> set[int]:
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Passing]:
     shard = edge_engine.EdgeCollection(tmp_path_factory.mktemp("filters"), COSINE)
+    found = {name: _in_rust(shard, layout) for name, layout in {"rust": SECOND, "rust, version 1": FIRST}.items()}
+    return {"local": _local, **found}
 
-    def rust(rows: list[dict[str, Any]], question: Any) -> set[int]:
+
+def _in_rust(shard: edge_engine.EdgeCollection, layout: Layout) -> Passing:
+    def passing(rows: list[dict[str, Any]], question: Any) -> set[int]:
         shard.delete(range(100))
         records = [Record(str(row), "", content) for row, content in enumerate(rows)]
-        edge_engine.upsert(shard, records, np.ones((len(rows), 4), np.float32))
-        return shard.passing(translate(parse_filter(question)), 4)
+        edge_engine.upsert(shard, records, np.ones((len(rows), 4), np.float32), layout)
+        return shard.passing(translate(parse_filter(question), layout), 4)
 
-    return {"local": _local, "rust": rust}
+    return passing
 
 
-@pytest.mark.parametrize("engine", ["local", "rust"])
+@pytest.mark.parametrize("engine", ["local", "rust", "rust, version 1"])
 @given(rows=st.lists(metadata, min_size=1, max_size=8), question=filters)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_filters_agree_with_match(
@@ -123,7 +137,7 @@ def test_filters_agree_with_match(
     assert engines[engine](rows, question) == expected
 
 
-@pytest.mark.parametrize("engine", ["local", "rust"])
+@pytest.mark.parametrize("engine", ["local", "rust", "rust, version 1"])
 @given(stored=st.lists(scalars, min_size=1, max_size=12), other=bounds, op=st.sampled_from(["gt", "gte", "lt", "lte"]))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_ranges_agree_with_match(
@@ -145,10 +159,9 @@ def _unstorable(value: Any) -> bool:
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Points with payload indexes, so that the other half of the engine answers."""
     shard = edge_engine.EdgeCollection(tmp_path_factory.mktemp("indexed"), COSINE)
-    shard.index("jinavec.terms", "keyword")
-    for kind in ("number", "string"):
-        shard.index(order_key("v", kind), "float")
-    edge_engine.upsert(shard, INDEXED, np.ones((len(INDEXED), 4), np.float32))
+    for key, params in payload_indexes(SECOND).items():
+        shard.index(key, params["type"])
+    edge_engine.upsert(shard, INDEXED, np.ones((len(INDEXED), 4), np.float32), SECOND)
     yield shard
 
 
@@ -187,45 +200,51 @@ INDEXED = [Record(str(row), "", {"v": value}) for row, value in enumerate(VALUES
 )
 def test_payload_indexes_change_nothing(shard: Any, question: Any) -> None:
     expected = {row for row, record in enumerate(INDEXED) if match(parse_filter(question), record.metadata)}
-    assert shard.passing(translate(parse_filter(question)), 4) == expected
+    assert shard.passing(translate(parse_filter(question), SECOND), 4) == expected
 
 
-def test_a_range_begins_with_what_a_payload_index_answers() -> None:
-    translated = translate(parse_filter({"year": {"gt": 2020}}))
-    assert translated["must"][0] == {"key": order_key("year", "number"), "range": {"gte": 2020.0}}
-    assert order_key("year", "number") == "jinavec.order.number.year[].c0"
+def test_in_the_first_version_a_range_begins_with_what_a_payload_index_answers() -> None:
+    translated = translate(parse_filter({"year": {"gt": 2020}}), FIRST)
+    assert translated["must"][0] == {"key": "jinavec.order.number.year[].c0", "range": {"gte": 2020.0}}
+
+
+@pytest.mark.parametrize("bound", [2020, 1.5, "2024-05-01", "cats"])
+def test_a_range_is_few_conditions_all_of_which_have_a_payload_index(bound: Any) -> None:
+    strict = StrictMode({**CLOUD, "filter_max_conditions": 10})
+    body = {"filter": {"must": [translate(parse_filter({"v": {"gt": bound}}), SECOND)]}}
+    strict.check("POST points/scroll", body, {}, payload_indexes(SECOND))
 
 
 @given(numbers)
 def test_links_survive_any_json_library(number: Any) -> None:
-    for chain in order({"a": number})["number"]["a"]:
+    for chain in order({"a": number}, FIRST)["number"]["a"]:
         for link in chain.values():
             assert link == float(f"{link:.15g}")
             assert link == 0 or 1e-6 <= abs(link) <= 1e15
 
 
 def test_equality_is_a_term() -> None:
-    assert translate(parse_filter({"topic": "cats"})) == {
+    assert translate(parse_filter({"topic": "cats"}), SECOND) == {
         "key": "jinavec.terms",
         "match": {"any": ['["topic", "cats"]']},
     }
 
 
 def test_long_values_stay_small() -> None:
-    inner = to_payload(Record("1", "", {"a": "x" * 10**6}))["jinavec"]
+    inner = to_payload(Record("1", "", {"a": "x" * 10**6}), SECOND)["jinavec"]
     assert len(str(inner)) < 1000
-    assert len(order({"a": "x" * 10**6})["string"]["a"][0]) == LONGEST // 6 + 1
+    assert len(order({"a": "x" * 10**6}, SECOND)[0]) == LONGEST // 6 + 2
 
 
 def test_a_bound_that_is_too_long_is_refused() -> None:
-    translate(parse_filter({"a": {"gt": "x" * LONGEST}}))
+    translate(parse_filter({"a": {"gt": "x" * LONGEST}}), SECOND)
     with pytest.raises(InvalidFilter, match="96 bytes"):
-        translate(parse_filter({"a": {"gt": "x" * (LONGEST + 1)}}))
+        translate(parse_filter({"a": {"gt": "x" * (LONGEST + 1)}}), SECOND)
 
 
 def test_a_number_beyond_floats_is_refused_when_stored() -> None:
     with pytest.raises(InvalidRecord, match="as a string"):
-        to_payload(Record("1", "", {"a": [{"b": 10**400}]}))
+        to_payload(Record("1", "", {"a": [{"b": 10**400}]}), SECOND)
 
 
 def test_a_filter_of_many_values_and_a_deep_one() -> None:
@@ -239,3 +258,123 @@ def test_a_filter_of_many_values_and_a_deep_one() -> None:
         deep = {"not": deep}
     with pytest.raises(InvalidFilter, match="too deeply"):
         _local(rows, deep)
+
+
+# declared fields
+
+DECLARED = Layout(
+    {"keyword": "keyword", "integer": "integer", "float": "float", "bool": "bool", "datetime": "datetime"}
+)
+held: dict[str, st.SearchStrategy[Any]] = {
+    "keyword": texts,
+    "integer": st.integers(-(2**53), 2**53),
+    "float": st.one_of(st.integers(-(2**53), 2**53), st.sampled_from([0.1, 1.5, 1e300, -1e-320, 2020.0])),
+    "bool": st.booleans(),
+    "datetime": st.sampled_from(["2024-05-01", "2024-05-02T10:00:00Z", "2023-12-31 23:59:59.5", "1999-01-01"]),
+}
+declared_rows = st.fixed_dictionaries(
+    {}, optional={kind: st.one_of(st.none(), value, st.lists(value, max_size=3)) for kind, value in held.items()}
+)
+declared_leaves = st.one_of(
+    *(
+        st.fixed_dictionaries(
+            {
+                kind: st.one_of(
+                    value,
+                    wanted,
+                    st.fixed_dictionaries({"in": st.lists(st.one_of(value, wanted), max_size=3)}),
+                    *([] if kind == "datetime" else [_ranges(st.one_of(value, bounds))]),
+                )
+            }
+        )
+        for kind, value in held.items()
+    )
+)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@given(
+    rows=st.lists(declared_rows, min_size=1, max_size=6),
+    question=st.one_of(declared_leaves, _combined(declared_leaves)),
+)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_declared_fields_agree_with_match(
+    declared: dict[bool, Passing], indexed: bool, rows: list[dict[str, Any]], question: Any
+) -> None:
+    expected = {row for row, content in enumerate(rows) if match(parse_filter(question), content)}
+    assert declared[indexed](rows, question) == expected
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Passing]:
+    shards = {
+        indexed: edge_engine.EdgeCollection(tmp_path_factory.mktemp("declared"), COSINE) for indexed in (False, True)
+    }
+    for key, params in payload_indexes(DECLARED).items():
+        shards[True].index(key, params["type"])
+    return {indexed: _in_rust(shard, DECLARED) for indexed, shard in shards.items()}
+
+
+MOMENTS = ["2024-05-01", "2024-05-01T00:00:01Z", "2024-05-01T01:00:00+02:00", "2024-04-30 23:30:00", "2025-01-01", None]
+
+
+@pytest.mark.parametrize("engine", ["local", "rust"])
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ({"gt": "2024-05-01"}, {1, 4}),
+        ({"gte": "2024-05-01"}, {0, 1, 4}),
+        ({"lt": "2024-05-01"}, {2, 3}),
+        ({"lte": "2024-05-01T02:00:00+02:00"}, {0, 2, 3}),
+        ({"gte": "2024-04-30T23:00:00Z", "lt": "2024-05-01"}, {2, 3}),
+        ({"gt": 5}, set[int]()),
+        ("2024-05-01", {0}),
+        ({"ne": "2024-05-01"}, {1, 2, 3, 4, 5}),
+    ],
+)
+def test_moments_compare_as_points_in_time(
+    declared: dict[bool, Passing], engine: str, question: Any, expected: set[int]
+) -> None:
+    rows = [{"datetime": moment} for moment in MOMENTS]
+    if engine == "rust":
+        assert declared[True](rows, {"datetime": question}) == expected
+        return
+    options = {"payload_indexes": {"datetime": "datetime"}}
+    with open_engine(f"qdrant::memory:/{uuid.uuid4()}", contract=CONTRACT, options=options) as index:
+        index.add([Record(str(row), "", content) for row, content in enumerate(rows)], np.ones((len(rows), 4)))
+        assert {int(hit.record.id) for hit in index.search(ONES[0], 100, {"datetime": question})} == expected
+
+
+def test_a_bound_that_is_no_moment_is_refused() -> None:
+    for bound in ("May", "2024-13-01", "20240501", ""):
+        with pytest.raises(InvalidFilter, match="declared as datetime"):
+            translate(parse_filter({"datetime": {"gt": bound}}), DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("keyword", 1),
+        ("integer", "1"),
+        ("integer", 1.0),
+        ("integer", True),
+        ("integer", 2**53 + 1),
+        ("float", "1.5"),
+        ("float", 2**70),
+        ("bool", 1),
+        ("datetime", "yesterday"),
+        ("datetime", "2024-02-30"),
+        ("keyword", ["a", ["b"]]),
+        ("keyword", {"a": "b"}),
+    ],
+)
+def test_what_a_declared_field_does_not_hold_is_refused(kind: str, value: Any) -> None:
+    with pytest.raises(InvalidRecord, match=f"record 'one': the field '{kind}' is declared as {kind}"):
+        to_payload(Record("one", "", {kind: value}), DECLARED)
+
+
+def test_what_a_declared_field_holds_is_stored_once() -> None:
+    values = {"keyword": "a", "integer": 1, "float": 1.5, "bool": True, "datetime": "2024-05-01", "other": "b"}
+    inner = to_payload(Record("one", "", values), DECLARED)["jinavec"]
+    assert inner["terms"] == ['["datetime", "2024-05-01"]', '["other", "b"]']
+    assert [entry["f"] for entry in inner["order"]] == ['["string", "keyword"]', '["string", "other"]']

@@ -111,7 +111,12 @@ def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
         {"recall": True},
         {"batch_size": 0},
         {"parallel": 1.5},
-        {"range_fields": "a"},
+        {"payload_indexes": "a"},
+        {"payload_indexes": {"a": "text"}},
+        {"payload_indexes": {"a.b": "keyword"}},
+        {"tenant_field": "a b"},
+        {"deadline": -1},
+        {"client_key": "a"},
     ],
 )
 def test_bad_options(memory: str, options: Any) -> None:
@@ -189,7 +194,8 @@ def test_a_matryoshka_collection(memory: str) -> None:
         assert index.search(VECTORS[3], 5) == hits
     client = index._connection.client  # pyright: ignore[reportPrivateUsage]
     stored: Any = client.scroll(memory.rpartition("/")[2], limit=1, with_vectors=True)[0][0]
-    np.testing.assert_allclose(stored.vector["short"], narrow(np.array(stored.vector["full"]), 8), atol=1e-6)
+    full = f"jinavec-{CONTRACT.digest}"
+    np.testing.assert_allclose(stored.vector[f"{full}-short"], narrow(np.array(stored.vector[full]), 8), atol=1e-6)
 
 
 def test_a_short_vector_is_one_the_model_offers(memory: str) -> None:
@@ -409,7 +415,8 @@ def test_foreign_metadata(tmp_path: Path, metadata: Any) -> None:
 def test_a_point_that_is_not_ours(tmp_path: Path) -> None:
     opened(f"qdrant:{tmp_path}/notes").close()
     client = QdrantClient(path=str(tmp_path))
-    client.upsert("notes", models.Batch(ids=[1], vectors=VECTORS[:1].tolist(), payloads=[{"text": "x"}]))
+    vectors = {f"jinavec-{CONTRACT.digest}": VECTORS[:1].tolist()}
+    client.upsert("notes", models.Batch(ids=[1], vectors=vectors, payloads=[{"text": "x"}]))
     client.close()
     with open_engine(f"qdrant:{tmp_path}/notes") as index, pytest.raises(IndexDamaged, match="not written by jinavec"):
         index.search(VECTORS[0])
@@ -431,15 +438,22 @@ def test_an_id_that_collides(memory: str, encoder: Encoder) -> None:
         assert index.count() == 1
 
 
-def test_the_point_of_another_tool_is_not_overwritten(foreign: str) -> None:
+def test_what_the_other_tool_writes_later_is_a_record_too(foreign: str) -> None:
     opened(foreign, adopt=True).close()
     client = QdrantClient(path=foreign.removeprefix("qdrant:").removesuffix("/notes"))
-    client.upsert("notes", models.Batch(ids=[9], vectors=VECTORS[:1].tolist(), payloads=[{"text": "theirs"}]))
+    client.upsert("notes", models.Batch(ids=[9], vectors=VECTORS[8:9].tolist(), payloads=[{"text": "new", "n": 1}]))
     client.close()
+    new = Record("9", "new", {"n": 1})
     with open_engine(foreign) as index:
-        with pytest.raises(IndexDamaged, match="point 9, where record '9' belongs, was not written by jinavec"):
-            index.add([Record("10"), Record("9", "ours")], VECTORS[:2])
+        assert index.search(VECTORS[8], 1)[0].record == new
+        assert index.get("9") == new
         assert index.count() == 4
+        assert index.search(VECTORS[8], 1, {"n": 1}) == []
+    with opened(foreign, adopt=True) as index:  # adopting again takes in what is new
+        assert index.search(VECTORS[8], 1, {"n": 1})[0].record == new
+        index.add([Record("9", "ours")], VECTORS[:1])
+        assert index.get("9") == Record("9", "ours")
+        assert index.delete("9") == 1
 
 
 def test_numbers_come_back_exactly(memory: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import json
 import socket
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,15 @@ from tests.support.edge_server import QdrantServer, failed, ok
 
 from jinavec import Contract, Encoder, ModelProfile, Record, Role, Task, open_engine
 from jinavec.backends.base import Backend, Report
-from jinavec.errors import ContractMismatch, EngineError, IndexDamaged, IndexNotFound, InvalidInput, JinavecWarning
+from jinavec.errors import (
+    ContractMismatch,
+    EngineError,
+    IndexDamaged,
+    IndexNotFound,
+    InvalidInput,
+    JinavecWarning,
+    RecordsFailed,
+)
 from jinavec.vectors import Float32
 from jinavec_integrations.qdrant import QdrantIndex, QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
@@ -26,6 +37,8 @@ CONTRACT = Contract.of(PROFILE)
 RECORDS = [Record(f"id {n}", f"text {n}", {"n": n}) for n in range(10)]
 VECTORS = np.random.default_rng(1).standard_normal((10, 64)).astype(np.float32)
 UPSERT = "PUT .*/points$"
+VECTOR = f"jinavec-{CONTRACT.digest}"
+SHORT = f"{VECTOR}-short"
 
 
 @pytest.fixture
@@ -58,28 +71,31 @@ def opened(
 
 
 def test_a_collection_is_made_with_contract_and_indexes_before_anything_is_uploaded(server: QdrantServer) -> None:
-    with opened(server, range_fields=["year"]) as index:
+    with opened(server, payload_indexes={"year": "integer"}, tenant_field="who") as index:
         index.add(RECORDS, VECTORS)
         assert index.info()["records"] == index.count() == 10
     (made,) = server.sent("PUT /collections/notes$")
-    assert made["vectors"]["size"] == 64
-    assert made["vectors"]["distance"] == "Cosine"
+    vector = made["vectors"][VECTOR]
+    assert (vector["size"], vector["distance"]) == (64, "Cosine")
     cold, pinned = ("memory", "cold"), ("memory", "pinned")
     if client_version() < (1, 19):
         cold, pinned = ("on_disk", True), ("always_ram", True)
-    assert cold in made["vectors"].items()
-    assert made["vectors"]["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
+    assert cold in vector.items()
+    assert vector["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
     assert made["metadata"]["jinavec"]["contract"] == CONTRACT.to_json()
     order = [f"{method} {path}" for method, path, *_ in server.requests]
     uploads = [number for number, line in enumerate(order) if line.endswith("/points") and line.startswith("PUT")]
     indexes = [number for number, line in enumerate(order) if line.endswith("/index")]
-    assert len(indexes) == 3
     assert max(indexes) < min(uploads)
-    assert list(server.indexes) == [
-        "jinavec.terms",
-        "jinavec.order.number.year[].c0",
-        "jinavec.order.string.year[].c0",
-    ]
+    made_indexes = server.indexes["notes"]
+    assert {key: params["type"] for key, params in made_indexes.items()} == {
+        "jinavec.terms": "keyword",
+        "jinavec.order[].f": "keyword",
+        **{f"jinavec.order[].c{number}": "float" for number in range(6)},
+        "metadata.year": "integer",
+        "metadata.who": "keyword",
+    }
+    assert made_indexes["metadata.who"]["is_tenant"] is True
 
 
 @pytest.mark.parametrize(
@@ -102,7 +118,7 @@ def test_each_preset_has_its_search_parameters(
         hits = index.search(VECTORS[0], 5)
         assert (len(hits), hits[0].record) == (5, RECORDS[0])
     (made,) = server.sent("PUT /collections/notes$")
-    assert list(made["vectors"].get("quantization_config") or {}) == ([quantization] if quantization else [])
+    assert list(made["vectors"][VECTOR].get("quantization_config") or {}) == ([quantization] if quantization else [])
     (search,) = server.sent("query/batch")[0]["searches"]
     if preset == "exact":
         assert search["params"] == params
@@ -138,8 +154,8 @@ def test_an_older_server_gets_what_it_knows(server: QdrantServer) -> None:
     assert not server.collections
     opened(server, preset="binary").close()
     (made,) = server.sent("PUT /collections/notes$")
-    assert made["vectors"]["on_disk"] is True
-    assert made["vectors"]["quantization_config"] == {"binary": {"always_ram": True}}
+    assert made["vectors"][VECTOR]["on_disk"] is True
+    assert made["vectors"][VECTOR]["quantization_config"] == {"binary": {"always_ram": True}}
 
 
 def test_a_server_that_keeps_no_metadata_is_refused(server: QdrantServer) -> None:
@@ -210,7 +226,7 @@ def test_settings_of_a_cluster_that_contradict_it_are_refused(server: QdrantServ
 def test_what_always_scans_has_no_graph(server: QdrantServer) -> None:
     opened(server, preset="exact").close()
     (made,) = server.sent("PUT /collections/notes$")
-    assert made["vectors"]["hnsw_config"] == {"m": 0}
+    assert made["vectors"][VECTOR]["hnsw_config"] == {"m": 0}
 
 
 def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: QdrantServer) -> None:
@@ -218,16 +234,16 @@ def test_a_matryoshka_collection_prefetches_with_the_short_vector(server: Qdrant
         index.add(RECORDS, VECTORS)
         index.search(VECTORS[0], 3, {"n": 1})
     (made,) = server.sent("PUT /collections/notes$")
-    assert {name: params["size"] for name, params in made["vectors"].items()} == {"full": 64, "short": 16}
+    assert {name: params["size"] for name, params in made["vectors"].items()} == {VECTOR: 64, SHORT: 16}
     (search,) = server.sent("query/batch")[0]["searches"]
-    assert search["using"] == "full"
+    assert search["using"] == VECTOR
     assert len(search["query"]["nearest"]) == 64
     (prefetch,) = search["prefetch"]
-    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == ("short", 100, 16)
+    assert (prefetch["using"], prefetch["limit"], len(prefetch["query"])) == (SHORT, 100, 16)
     assert prefetch["filter"]
     assert np.linalg.norm(prefetch["query"]) == pytest.approx(1, abs=1e-6)
     (batch,) = server.sent(UPSERT)
-    np.testing.assert_allclose(np.linalg.norm(batch["batch"]["vectors"]["short"], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(batch["batch"]["vectors"][SHORT], axis=1), 1, atol=1e-6)
 
 
 def test_a_failed_creation_leaves_nothing(server: QdrantServer) -> None:
@@ -299,19 +315,26 @@ def test_uploads_come_in_batches(server: QdrantServer) -> None:
 
 def test_too_many_requests_and_a_server_in_trouble_are_tried_again(server: QdrantServer) -> None:
     server.fail(UPSERT, failed(429, "slow down", Retry_After="0"), failed(503, "busy"), failed(429, "no header"))
+    server.fail(UPSERT, failed(408, "its own timeout"))
     server.fail(UPSERT, failed(429, "until a date", Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"))
     with opened(server) as index:
         assert index.add(RECORDS, VECTORS) == 10
         assert index.count() == 10
-    assert len(server.sent(UPSERT)) == 5
+    assert len(server.sent(UPSERT)) == 6
 
 
 def test_after_all_retries_the_error_says_what_to_do(server: QdrantServer) -> None:
-    server.fail(UPSERT, *[failed(500, "disk is full")] * 3)
-    with opened(server, retries=1) as index:
+    server.fail(UPSERT, *[failed(500, "disk is full")] * 6)
+    with opened(server) as index:
         with pytest.raises(EngineError, match="500: disk is full.*running it again replaces"):
             index.add(RECORDS, VECTORS)
-        assert len(server.sent(UPSERT)) == 2
+        assert len(server.sent(UPSERT)) == 5  # by a fault of its own, it is asked a few times only
+        server.failures.clear()
+    server.requests.clear()
+    server.fail(UPSERT, failed(503, "busy"))
+    with opened(server, deadline=0) as index, pytest.raises(EngineError, match="503: busy"):
+        index.add(RECORDS, VECTORS)
+    assert len(server.sent(UPSERT)) == 1
 
 
 def test_a_refused_request_is_not_repeated(server: QdrantServer) -> None:
@@ -403,3 +426,130 @@ def test_no_warning_in_ordinary_use(server: QdrantServer) -> None:
         with opened(server) as index:
             index.add(RECORDS, VECTORS)
             index.search(VECTORS[0])
+
+
+# clients of one's own, keys of few rights, and what a server says of itself
+
+
+def test_headers_go_with_every_request(server: QdrantServer) -> None:
+    with opened(server, headers={"x-proxy-token": "sesame"}) as index:
+        index.add(RECORDS, VECTORS)
+        asyncio.run(index.asearch(VECTORS[0]))
+        assert "sesame" not in f"{index!r} {index.info()} {index.options!r}"
+    assert {headers.get("x-proxy-token") for *_, headers, _ in server.requests} == {"sesame"}
+
+
+def test_a_client_of_ones_own_is_used_and_stays_open(server: QdrantServer) -> None:
+    client = QdrantClient(url=server.url, headers={"x-mine": "yes"}, check_compatibility=False)
+    with open_engine("qdrant:http://elsewhere/notes", contract=CONTRACT, options={"client": client}) as index:
+        index.add(RECORDS, VECTORS)
+        assert asyncio.run(index.asearch(VECTORS[0], 1)) == index.search(VECTORS[0], 1)
+    assert {headers.get("x-mine") for *_, headers, _ in server.requests} == {"yes"}
+    assert client.count("notes").count == 10
+    for options in ({"client": "no client"}, {"client": object()}):
+        with pytest.raises(InvalidInput, match="client is a QdrantClient"):
+            open_engine("qdrant:http://elsewhere/notes", contract=CONTRACT, options=options)
+    with pytest.raises(InvalidInput, match="goes with the address of a server"):
+        open_engine("qdrant::memory:/notes", contract=CONTRACT, options={"client": client})
+    client.close()
+
+
+@pytest.mark.parametrize("option", ["ca_certs", "client_cert"])
+def test_certificates_that_cannot_be_read_are_named(server: QdrantServer, option: str, tmp_path: Path) -> None:
+    for file in (tmp_path / "none.pem", tmp_path / "empty.pem"):
+        (tmp_path / "empty.pem").touch()
+        with pytest.raises(InvalidInput, match=f"no certificates can be read from {option}={file}"):
+            open_engine(f"qdrant:{server.url}/notes", contract=CONTRACT, options={option: str(file)})
+
+
+def test_grpc_that_nobody_answers_says_so(server: QdrantServer) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(EngineError, match="the server cannot be reached: .*UNAVAILABLE"):
+        opened(server, prefer_grpc=True, grpc_port=port, deadline=0)
+
+
+def test_settings_that_a_key_may_not_store_do_not_stop_the_data(server: QdrantServer) -> None:
+    encoder = Encoder.load("lexical", dimension=64)
+    opened(server, encoder.contract).close()
+    server.fail("PATCH /collections/notes$", failed(403, "Global access is required"))
+    with opened(server, None, encoder) as index:
+        with pytest.warns(JinavecWarning, match="settings cannot be remembered: .*Global access is required"):
+            assert index.ingest(RECORDS).added == 10
+        assert index.count() == 10
+
+
+def test_what_a_key_may_not_make_does_not_stop_the_opening(server: QdrantServer) -> None:
+    opened(server, shard_key="a").close()
+    server.fail("GET .*/cluster", failed(403, "Global access is required"))
+    with pytest.warns(JinavecWarning, match="cannot be made: .*Global access"), opened(server, shard_key="a") as index:
+        index.add(RECORDS, VECTORS)
+
+
+def test_a_server_that_cannot_index_is_told(server: QdrantServer) -> None:
+    with opened(server) as index:
+        server.status = {"status": "red", "optimizer_status": {"error": "not enough space for optimization"}}
+        with pytest.warns(JinavecWarning, match="not indexed: not enough space for optimization"):
+            index.add(RECORDS, VECTORS)
+        info = index.info()
+        assert (info["status"], info["problem"]) == ("red", "not enough space for optimization")
+
+
+def test_a_redirect_names_the_address(server: QdrantServer) -> None:
+    server.fail("GET /collections/notes", (307, {"Location": "https://other.example/collections/notes"}, b""))
+    with pytest.raises(EngineError, match=r"redirects \(307\) to https://other.example/collections/notes"):
+        opened(server)
+
+
+# shards by key
+
+
+def test_equal_ids_under_two_shard_keys_are_two_records(server: QdrantServer) -> None:
+    for key, text in (("a", "of a"), ("b", "of b")):
+        with opened(server, shard_key=key) as index:
+            index.add([Record("same", text)], VECTORS[:1])
+    for key, text in (("a", "of a"), ("b", "of b")):
+        with opened(server, shard_key=key) as index:
+            assert index.get("same") == Record("same", text)
+    with opened(server, None) as index:  # all shards
+        assert {hit.record.text for hit in index.search(VECTORS[0])} == {"of a", "of b"}
+        assert index.get("same") is not None
+        assert index.delete("same") == 1
+        assert index.count() == 0
+
+
+# bodies of bearable length
+
+
+def test_requests_are_split_by_their_length(server: QdrantServer) -> None:
+    records = [Record(f"id {n}", "é" * 1_000_000, {"n": n}) for n in range(10)]
+    with opened(server) as index:
+        assert index.add(records, VECTORS) == 10
+        assert index.count() == 10
+    sizes = [len(json.dumps(body)) for body in server.sent(UPSERT)]
+    assert len(sizes) > 1
+    assert max(sizes) < 32 * 2**20
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failed(400, "Payload error: JSON payload (5000 bytes) is larger than allowed (limit: 4096 bytes)."),
+        (413, {"Content-Type": "text/html"}, b"<h1>413 Request Entity Too Large</h1>"),
+    ],
+)
+def test_a_server_that_takes_less_gets_halves(server: QdrantServer, answer: Any) -> None:
+    server.fail(UPSERT, answer, answer)
+    with opened(server) as index:
+        assert index.add(RECORDS, VECTORS) == 10
+        assert index.count() == 10
+    assert [len(body["batch"]["ids"]) for body in server.sent(UPSERT)] == [10, 5, 2, 3, 5]
+
+
+def test_a_record_that_no_request_can_hold_is_refused_by_name(server: QdrantServer) -> None:
+    server.fail(UPSERT, *[failed(413, "too large")] * 2)
+    with opened(server, batch_size=2) as index:
+        with pytest.raises(RecordsFailed, match="id 0.*no request of this length"):
+            index.add(RECORDS[:4], VECTORS[:4])
+        assert index.count() == 3
