@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from jinavec.errors import InvalidRecord, InvalidType, brief
+from jinavec.errors import IndexDamaged, InvalidRecord, InvalidType, brief
 from jinavec.limits import DEPTH, members
 from jinavec.vectors import Float32
 
@@ -40,6 +40,17 @@ class Record:
             except UnicodeEncodeError as error:
                 raise InvalidRecord(f"record {self.id!r} holds half a surrogate pair: {error}") from error
 
+    if not TYPE_CHECKING:  # else no attribute would be known to be missing
+
+        def __getattr__(self, name: str) -> object:
+            """Parse the metadata of a stored record; asked for what is not there yet."""
+            text = self.__dict__.get("_metadata_json") if name == "metadata" else None
+            if text is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            metadata = parse_metadata(text, self.id)
+            self.__dict__["metadata"] = metadata
+            return metadata
+
     def metadata_json(self) -> str:
         """Return the metadata as one JSON object.
 
@@ -56,6 +67,35 @@ class Record:
         if reason := _fault(self.metadata):
             raise InvalidRecord(f"record {self.id!r}: {reason}")
         return text
+
+
+def stored_record(id: str, text: str, metadata_json: str) -> Record:
+    """Return a record that an index holds, without another check; its metadata are parsed when they are looked at.
+
+    Args:
+        id: a string that is not empty.
+        text: what came from UTF-8, as the id did.
+        metadata_json: one JSON object; where it is none, the first look at the metadata raises IndexDamaged.
+    """
+    record = object.__new__(Record)
+    record.__dict__.update(id=id, text=text, _metadata_json=metadata_json)
+    return record
+
+
+def parse_metadata(text: str, id: str = "") -> dict[str, Any]:
+    """Return the metadata of a stored record, where known with its id.
+
+    Raises:
+        IndexDamaged: the text is not one JSON object.
+    """
+    whose = f"record {id!r}" if id else "a record"
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IndexDamaged(f"the metadata of {whose} are not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise IndexDamaged(f"the metadata of {whose} are {brief(content)}, not an object")
+    return cast("dict[str, Any]", content)
 
 
 def only_records(given: Iterable[Record]) -> Iterator[Record]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, cast
 
@@ -43,6 +44,12 @@ def normalize(vectors: ArrayLike) -> Float32:
     Raises:
         InvalidVectors: NaN, infinity, or a zero vector.
     """
+    given: Any = vectors
+    if type(given) is np.ndarray and given.dtype == np.float32 and given.ndim == 1:  # one query, in less time
+        wide: NDArray[np.float64] = given.astype(np.float64)
+        square = float(wide @ wide)
+        if 0 < square < math.inf:  # so each of them is finite
+            return (wide / math.sqrt(square)).astype(np.float32)
     return _unit(_finite(vectors))
 
 

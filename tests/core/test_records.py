@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jinavec import Hit, Record
-from jinavec.errors import InvalidRecord
+from jinavec.errors import IndexDamaged, InvalidRecord
+from jinavec.records import stored_record
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -91,6 +95,33 @@ def test_metadata_that_is_not_json_is_refused(metadata: Any) -> None:
     with pytest.raises(InvalidRecord, match="'a': metadata is not JSON") as refusal:
         record.metadata_json()
     assert "\n" not in str(refusal.value)
+
+
+def test_a_stored_record_is_as_any_other_and_parsed_when_it_is_looked_at() -> None:
+    plain = Record("a", "text", {"n": [1, {"b": None}]})
+    uses: list[Callable[[Record], Any]] = [
+        lambda record: record,
+        repr,
+        lambda record: record.metadata_json(),
+        dataclasses.asdict,
+        lambda record: dataclasses.replace(record, text="other"),
+        copy.deepcopy,
+        lambda record: pickle.loads(pickle.dumps(record)),
+        lambda record: hasattr(record, "other"),
+        type,
+    ]
+    for use in uses:
+        assert use(stored_record("a", "text", plain.metadata_json())) == use(plain)
+    looked_at = stored_record("a", "text", "{}")
+    assert looked_at.metadata is looked_at.metadata
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "", "[" * 100_000, '{"a": 1} x'])
+def test_stored_metadata_that_are_none(text: str) -> None:
+    record = stored_record("a", "text", text)
+    assert (record.id, record.text) == ("a", "text")
+    with pytest.raises(IndexDamaged, match="'a'"):
+        _ = record.metadata
 
 
 def test_a_hit_is_a_record_and_its_score() -> None:

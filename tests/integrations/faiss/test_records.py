@@ -15,7 +15,7 @@ USES: dict[str, Callable[[BinaryIndex], object]] = {
     "match": lambda index: index.search(np.ones(12), 3, {"n": {"gt": 2**70}}),
     "read_entry": lambda index: index.search(np.ones(12), 3, {"n": 2**70}),
     "lookups": lambda index: index.search(np.ones(12), 3, {"n": 1}),
-    "Record": lambda index: index.get("1"),
+    "stored_record": lambda index: index.get("1"),
     "entries": lambda index: index.delete("1"),
     "is_unicode": lambda index: index.vectors(["1"]),
 }

@@ -6,20 +6,19 @@ int8 vector lie, its slot, is the same until a compaction; see ``layout``. The c
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from uuid import UUID
 
 import numpy as np
 
-from jinavec.errors import InvalidInput, InvalidRecord, brief
+from jinavec.errors import IndexDamaged, InvalidInput, brief
 from jinavec.filters import In, Range, Value, is_unicode, match
-from jinavec.records import Record, same_content
+from jinavec.records import Record, parse_metadata, same_content, stored_record
 from jinavec_integrations.faiss.storage.connections import Connections, UnknownOutcome, open_database
 from jinavec_integrations.faiss.storage.errors import is_no_space
 from jinavec_integrations.faiss.storage.filters import Lookup, entries, lookups, read_entry
@@ -44,6 +43,8 @@ CREATE TABLE state (
     id TEXT NOT NULL
 );
 """
+_VARIABLES = 999
+"""Values of one statement: the least that SQLite is ever built for."""
 _KNOWN_FIELD = "SELECT 1 FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?"
 _READING = ("PRAGMA query_only = ON", "PRAGMA cell_size_check = ON")
 _PARTS = {"records", "sqlite_autoindex_records_1", "fields", "sqlite_autoindex_fields_1", "dead", "blocks", "state"}
@@ -104,8 +105,13 @@ class Snapshot:
 
     def existing(self, docids: Iterable[int]) -> dict[int, Record]:
         """Return the records of those docids that have one, in their order."""
-        look_up = "SELECT id, text, metadata FROM records WHERE row = ?"
-        return {docid: _record(found) for docid in docids for found in self._connection.execute(look_up, (docid,))}
+        asked = list(docids)
+        found: dict[int, Record] = {}
+        for start in range(0, len(asked), _VARIABLES):
+            part = asked[start : start + _VARIABLES]
+            look_up = f"SELECT row, id, text, metadata FROM records WHERE row IN ({','.join('?' * len(part))})"
+            found.update((row, _record(record)) for row, *record in self._connection.execute(look_up, part))
+        return {docid: found[docid] for docid in asked if docid in found}
 
     def page(self, start: int, count: int) -> dict[int, Record]:
         """Return the first ``count`` records with docids from ``start`` on."""
@@ -399,23 +405,11 @@ def _texts(parts: Sequence[Any]) -> Sequence[str]:
 
 
 def _record(row: Sequence[Any]) -> Record:
-    """Return the record of (id, text, metadata as JSON)."""
-    id, text, metadata = _texts(row)
-    content = _metadata(metadata)
-    try:
-        return Record(id, text, content)
-    except InvalidRecord as error:
-        raise sqlite3.DatabaseError(str(error)) from error
-
-
-def _metadata(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise sqlite3.DatabaseError(f"the metadata of a record are not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise sqlite3.DatabaseError(f"the metadata of a record are {brief(content)}, not an object")
-    return cast("dict[str, Any]", content)
+    """Return the record of (id, text, metadata as JSON), which are parsed when they are looked at."""
+    id, text, metadata = row
+    if not (type(id) is type(text) is type(metadata) is str and id):
+        raise sqlite3.DatabaseError(f"a record has {brief(row)} where there should be an id and texts")
+    return stored_record(id, text, metadata)
 
 
 def _entry(kind: str, value: Any) -> Value:
@@ -428,7 +422,11 @@ def _entry(kind: str, value: Any) -> Value:
 def _fields(row: int, metadata: Any) -> Iterator[tuple[str, str, Any, int]]:
     """Yield the entries of a record in the index of metadata fields, as rows of ``fields``."""
     (text,) = _texts([metadata])
-    for name, kind, value in entries(_metadata(text)):
+    try:
+        metadata = parse_metadata(text)
+    except IndexDamaged as error:
+        raise sqlite3.DatabaseError(str(error)) from error
+    for name, kind, value in entries(metadata):
         if not is_unicode(name) or not is_unicode(value):
             raise sqlite3.DatabaseError("the metadata of a record hold half a surrogate pair")
         yield name, kind, value, row
