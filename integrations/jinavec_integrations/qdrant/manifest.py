@@ -36,7 +36,7 @@ class Manifest:
         return {
             KEY: {
                 "version": VERSION,
-                "contract": self.contract.to_json(),
+                "contract": self.contract.sealed(),
                 "encoder": None if self.settings is None else self.settings.to_json(),
                 "preset": self.preset,
                 "matryoshka": self.matryoshka,
