@@ -137,6 +137,7 @@ class Encoder:
         return dataclasses.replace(
             Contract.of(self.profile, self.task, self.dimension),
             precision=self.backend.precision,
+            source=self.backend.source,
             revision=self.backend.revision,
             backend=self.backend.name,
             host=self.backend.host,

@@ -21,8 +21,15 @@ COMPARED: dict[str, Any] = {
     "document_prefix": "",
     "dimension": 128,
     "normalized": False,
+    "pooling": "mean",
 }
-RECORDED = {"precision": "int8", "revision": "abc", "backend": "onnx", "host": "https://api.jina.ai"}
+RECORDED = {
+    "source": "jinaai/other",
+    "precision": "int8",
+    "revision": "abc",
+    "backend": "onnx",
+    "host": "https://api.jina.ai",
+}
 
 
 def contract(**changes: Any) -> Contract:
@@ -152,6 +159,37 @@ def test_another_revision_is_a_warning_at_the_line_that_asked() -> None:
     assert [warning.filename for warning in caught] == [__file__]
 
 
+def test_another_source_of_one_backend_is_a_warning() -> None:
+    here, there = (contract(source=source, backend="torch") for source in ("/models/a", "/models/b"))
+    with pytest.warns(JinavecWarning, match="weights in /models/a, the encoder uses those in /models/b"):
+        here.check(there)
+    here.check(dataclasses.replace(there, backend="onnx"))  # its files are others by nature
+
+
+def test_a_contract_without_pooling_goes_with_every_one() -> None:
+    """That of indexes made before it was recorded, and of foreign embeddings; of the catalogue it is known."""
+    old, last, mean = (
+        Contract.of(ModelProfile(name="mine", width=64, pooling=pooling)) for pooling in ("cls", "last", "mean")
+    )
+    values = old.to_json()
+    del values["pooling"]
+    old = Contract.from_json(values)
+    old.check(last)
+    mean.check(old)
+    with pytest.raises(ContractMismatch, match="pooling: this index has 'last', the encoder has 'mean'"):
+        last.check(mean)
+    values = contract().to_json()
+    del values["pooling"], values["source"]
+    assert Contract.from_json(values) == contract()
+
+
+def test_a_sealed_contract_cannot_be_edited() -> None:
+    sealed = contract().sealed()
+    assert Contract.from_json(sealed) == contract()
+    with pytest.raises(InvalidInput, match="was edited"):
+        Contract.from_json(sealed | {"document_prefix": "passage: "})
+
+
 @pytest.mark.parametrize("other", [None, "contract", contract().to_json()])
 def test_only_contracts_compare(other: Any) -> None:
     with pytest.raises(InvalidType, match="Contract is needed"):
@@ -168,6 +206,8 @@ contracts = st.builds(
     document_prefix=st.text(),
     dimension=st.integers(1, 4096),
     normalized=st.booleans(),
+    pooling=st.sampled_from(["", "last", "mean"]),
+    source=st.text(),
     precision=st.text(),
     revision=st.text(),
     backend=st.text(),
@@ -203,7 +243,7 @@ def test_plain_strings_are_taken_for_the_task() -> None:
     assert made.to_json()["task"] == "clustering"
 
 
-@pytest.mark.parametrize("missing", COMPARED)
+@pytest.mark.parametrize("missing", COMPARED.keys() - {"pooling"})
 def test_json_without_a_compared_field_is_refused(missing: str) -> None:
     values = contract().to_json()
     del values[missing]

@@ -115,5 +115,5 @@ def _schema(contract: Contract, vectors: Precision | None) -> Any:
         columns.append(arrow.field("vector", arrow.list_(arrow.uint8(), -(-contract.dimension // 8))))
     elif vectors is not None:
         columns.append(arrow.field("vector", arrow.list_(arrow.float32(), contract.dimension)))
-    about = json.dumps({"contract": contract.to_json(), "vectors": vectors})
+    about = json.dumps({"contract": contract.sealed(), "vectors": vectors})
     return arrow.schema(columns, metadata={"jinavec": about})

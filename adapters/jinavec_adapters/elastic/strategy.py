@@ -87,7 +87,7 @@ class _Strategy:
             "properties": {vector_field: layout.fields(dimension)[VECTOR], text_field: {"type": "text"}}
         }
         if self.contract is not None:
-            mapping["_meta"] = {CONTRACT: self.contract.to_json()}
+            mapping["_meta"] = {CONTRACT: self.contract.sealed()}
         return mapping, {}
 
     def es_query(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jinavec.encoder import Encoder
 from jinavec.errors import InvalidInput, brief
-from jinavec.extras import require
-from jinavec.models import ModelProfile, find_model
+from jinavec.models import ModelProfile
 from jinavec.tasks import Role, Task, parse_task, prompt, task_name
 
 _NAMES = ("task", "dimensions", "mrl")
@@ -24,8 +24,12 @@ class DocumentOptions:
     """The side that a task such as ``retrieval.query`` names."""
 
     @classmethod
-    def read(cls, profile: ModelProfile, options: Mapping[str, Any] | None) -> DocumentOptions:
+    def read(
+        cls, profile: ModelProfile, options: Mapping[str, Any] | None, encoder: Encoder | None = None
+    ) -> DocumentOptions:
         """Read ``task`` (bare or with its role), and ``dimensions`` or ``mrl``, which mean the same.
+
+        What is left out is as the encoder has it that was registered for the model, else the model's own default.
 
         Raises:
             InvalidInput: an unknown option, or two different dimensions.
@@ -38,7 +42,8 @@ class DocumentOptions:
         widths = [given[name] for name in ("dimensions", "mrl") if given.get(name) is not None] or [None]
         if widths[0] != widths[-1]:
             raise InvalidInput(f"'dimensions' and 'mrl' mean the same, but were given {brief(widths)}")
-        return cls(profile.check_task(asked), profile.check_dimension(widths[0]), role)
+        task, dimension = (None, None) if encoder is None else (encoder.task, encoder.dimension)
+        return cls(profile.check_task(asked or task), profile.check_dimension(widths[0] or dimension), role)
 
     def check_role(self, profile: ModelProfile, role: Role) -> None:
         """Refuse an operation that contradicts the side the task names.
@@ -47,19 +52,3 @@ class DocumentOptions:
             UnknownTask: the task is of the other side.
         """
         prompt(self.task if self.role is None else task_name(self.task, self.role), role, profile)
-
-
-def vector_params(model: str | ModelProfile, options: Mapping[str, Any] | None = None, **params: Any) -> Any:
-    """Return the ``VectorParams`` of a collection for Documents of a model with these options.
-
-    Args:
-        model: as in ``models.Document``.
-        options: as in ``models.Document``; ``get_embedding_size`` of the client knows nothing of them.
-        params: anything else that ``models.VectorParams`` takes, but the size.
-
-    Raises:
-        UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
-    """
-    models = require("qdrant_client.models", "qdrant")
-    size = DocumentOptions.read(find_model(model), options).dimension
-    return models.VectorParams(size=size, **{"distance": models.Distance.COSINE} | params)

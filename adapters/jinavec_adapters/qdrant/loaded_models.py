@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -21,7 +21,12 @@ class LoadedModel:
         self.profile = profile
         self._lock = Lock()
         self._backends: list[_LastCall] = [] if encoder is None else [_LastCall(encoder.backend)]
-        self._given = encoder
+        self.given = encoder
+        """The encoder that was registered, if one was."""
+
+    def options(self, options: Mapping[str, Any] | None) -> DocumentOptions:
+        """Read the options of a Document; what they leave out is as the registered encoder has it."""
+        return DocumentOptions.read(self.profile, options, self.given)
 
     def encoder(self, options: DocumentOptions) -> Encoder:
         """Return the view of the model that options ask for.
@@ -32,12 +37,12 @@ class LoadedModel:
         """
         with self._lock:
             backend = next((backend for backend in self._backends if backend.task in (None, options.task)), None)
-            if backend is None and self._given is not None:
+            if backend is None and self.given is not None:
                 backend = self._backends[0]  # which will say that it does not serve the task
             if backend is None:
                 backend = _LastCall(Encoder.load(self.profile, task=options.task).backend)
                 self._backends.append(backend)
-        overflow = None if self._given is None else self._given.overflow
+        overflow = None if self.given is None else self.given.overflow
         return Encoder(self.profile, backend, task=options.task, dimension=options.dimension, overflow=overflow)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from jinavec.encoder import Encoder
 from jinavec.errors import InvalidType
 from jinavec.extras import require
+from jinavec.models import ModelProfile, find_model
 from jinavec.tasks import Role
 from jinavec.vectors import Float32
-from jinavec_adapters.qdrant.document import DocumentOptions
-from jinavec_adapters.qdrant.loaded_models import MODELS, add_models, names
+from jinavec_adapters.qdrant.loaded_models import MODELS, LoadedModel, add_models, names
 from jinavec_adapters.shared.keywords import refuse_unknown
 
 
@@ -29,7 +29,8 @@ def register(*encoders: Encoder) -> None:
 
     Args:
         encoders: models loaded in a way of one's own (other weights, a server), or outside the catalogue; each takes
-            the place of the model of its name.
+            the place of the model of its name, also in clients that embedded before. Its task, dimension and overflow
+            hold for Documents whose options say nothing else.
 
     Raises:
         MissingExtra: fastembed is not installed, through which qdrant-client embeds.
@@ -41,6 +42,24 @@ def register(*encoders: Encoder) -> None:
     add_models(encoders)
     if _model_class() not in registry:
         registry.insert(0, _model_class())  # first: should fastembed ever know a name too, ours counts
+
+
+def vector_params(model: str | ModelProfile, options: Mapping[str, Any] | None = None, **params: Any) -> Any:
+    """Return the ``VectorParams`` of a collection for Documents of a model with these options.
+
+    Args:
+        model: as in ``models.Document``.
+        options: as in ``models.Document``; ``get_embedding_size`` of the client knows nothing of them. What they leave
+            out is as the registered encoder has it, where one was.
+        params: anything else that ``models.VectorParams`` takes, but the size.
+
+    Raises:
+        UnknownModel, UnknownTask, InvalidDimension, InvalidInput: not offered.
+    """
+    models = require("qdrant_client.models", "qdrant")
+    loaded = MODELS.get(model.lower()) if isinstance(model, str) else None
+    size = (loaded or LoadedModel(find_model(model))).options(options).dimension
+    return models.VectorParams(size=size, **{"distance": models.Distance.COSINE} | params)
 
 
 @cache
@@ -64,8 +83,11 @@ def _model_class() -> type[Any]:
             **options: Any,
         ) -> None:
             base.__init__(self, model_name, cache_dir, threads)
-            self._loaded = MODELS[model_name.lower()]
-            self._options = DocumentOptions.read(self._loaded.profile, options)
+            self._given = options
+            self._use(MODELS[model_name.lower()])
+
+        def _use(self, loaded: LoadedModel) -> None:
+            self._loaded, self._options = loaded, loaded.options(self._given)
             self._encoder: Encoder | None = None
 
         @classmethod
@@ -74,7 +96,7 @@ def _model_class() -> type[Any]:
 
         @classmethod
         def get_embedding_size(cls, model_name: str) -> int:
-            return MODELS[model_name.lower()].profile.width
+            return MODELS[model_name.lower()].options(None).dimension
 
         @property
         def embedding_size(self) -> int:
@@ -99,6 +121,8 @@ def _model_class() -> type[Any]:
             return self._encode(query, Role.QUERY)
 
         def _encode(self, texts: str | Iterable[str], role: Role) -> Iterator[Float32]:
+            if (newest := MODELS[self.model_name.lower()]) is not self._loaded:
+                self._use(newest)  # another encoder was registered since; clients keep this object
             self._options.check_role(self._loaded.profile, role)
             self._encoder = self._encoder or self._loaded.encoder(self._options)
             yield from self._encoder.encode([texts] if isinstance(texts, str) else texts, role=role)
@@ -117,7 +141,7 @@ def _descriptions() -> list[Any]:
             description=model.profile.note,
             license=model.profile.license,
             size_in_GB=0.0,
-            dim=model.profile.width,
+            dim=model.options(None).dimension,
         )
         for model in dict.fromkeys(MODELS.values())
         for name in names(model.profile)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from jinavec.errors import InvalidInput, InvalidVectors, JinavecError, ServerError, TextTooLong
-from jinavec.tasks import Role
+from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32
 from jinavec.wire.fields import loads
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
@@ -104,24 +104,47 @@ class Embedding:
             raise WireError(Reason.INVALID, f"bits need a dimension that is a multiple of 8, not {dimension}")
         overflow = self.settings.overflow if request.truncate is None else "truncate" if request.truncate else "error"
         role = agreed(bound, request.role) or header
-        texts = self._texts(protocol, request, served, role)
-        return Resolved(served, [(BatchKey(role, dimension, overflow), text) for role, text in texts])
+        said = None if bound else _said(role, request.task, served)
+        texts = [
+            (said, text) if said else self._read(protocol, served, bound, number, text)
+            for number, text in enumerate(request.texts)
+        ]
+        own = protocol.codec.server.applies_task and request.model  # there the request names the task apart
+        return Resolved(
+            served, own or served.name, [(BatchKey(role, dimension, overflow), text) for role, text in texts]
+        )
 
-    def _texts(
-        self, protocol: Protocol, request: EmbedRequest, served: Served, role: Role | None
-    ) -> list[tuple[Role, str]]:
-        """Return role and text, of each; a prefix that a text brought along is taken off, since the encoder adds it."""
+    def _read(self, protocol: Protocol, served: Served, bound: Role | None, number: int, text: str) -> tuple[Role, str]:
+        """Return role and text of a text whose request says no role; the encoder adds the prefix, so one is taken off.
+
+        Whatever stands beside a text in its request, it gets the same vector.
+
+        Raises:
+            WireError: the text brings the prefix of another role than its address; or nothing says its role.
+        """
         profile, task = served.profile, served.task
-        if role is None and protocol.reads_prefix and (prefixed := carried(request.texts, task, profile)) is not None:
-            return prefixed
-        role = role or served.default_role
+        own, bare = carried(text, task, profile)
+        if bound and own and prompt(task, own, profile) != prompt(task, bound, profile):
+            raise WireError(
+                Reason.INVALID,
+                f"text {number} begins with {prompt(task, own, profile)!r}, the prefix of a {own}, and this address"
+                f" embeds each text as a {bound}: post it to the address of a {own}, or leave out the prefix",
+            )
+        role = bound or own or served.default_role
         if role is None and knows_roles(task, profile):
             raise WireError(
                 Reason.INVALID,
                 f"{profile.name} embeds queries and documents differently for {task}, and the request does not say"
-                f" which its texts are: {protocol.says_role}; or start the server with --default-role",
+                f" which text {number} is: {protocol.says_role}; or start the server with --default-role",
             )
-        return [(role or Role.DOCUMENT, text) for text in request.texts]
+        return role or Role.DOCUMENT, bare
+
+
+def _said(role: Role | None, task: Task | None, served: Served) -> Role | None:
+    """Return the role of texts whose request says all that decides their prefix: they bring none along."""
+    if role is None and task is not None and not knows_roles(task, served.profile):
+        return Role.DOCUMENT
+    return role
 
 
 @dataclass(frozen=True)
@@ -129,6 +152,8 @@ class Resolved:
     """What a request comes to: for each of its texts, how it is embedded."""
 
     served: Served
+    name: str
+    """Of the model, as the reply tells it."""
     texts: list[tuple[BatchKey, str]]
 
 
@@ -162,7 +187,7 @@ def _reply(
     counts = [count for _, count in rows if count is not None]
     return EmbedReply.of(
         np.stack([vector for vector, _ in rows]),
-        replace(request, model=request.model or resolved.served.profile.name),
+        replace(request, model=resolved.name),
         tokens=sum(counts) if len(counts) == len(rows) else None,
     )
 

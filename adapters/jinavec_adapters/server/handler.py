@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from jinavec.tasks import Role
-from jinavec.wire.messages import EmbedRequest, Reason, WireError
+from jinavec.wire.messages import MODEL_HEADER, EmbedRequest, Reason, WireError
 from jinavec_adapters.server.admission import Account, Pool, account_of
 from jinavec_adapters.server.auth import ApiKeys, sent_keys
 from jinavec_adapters.server.embedding import Embedding, decode, examine, refusal
@@ -137,7 +137,9 @@ class Handler:
         replies = await _while_present(request, self._embedding.embed(requests, resolved))
         content = await self._off_loop(room, partial(protocol.codec.encode_replies, replies))
         account.hold(len(content) - room)
-        return Response(content, media_type="application/json")
+        names = {one.served.name for one in resolved}
+        headers = {MODEL_HEADER: names.pop()} if len(names) == 1 else None
+        return Response(content, headers=headers, media_type="application/json")
 
     async def _off_loop(self, size: int, work: Callable[[], T]) -> T:
         """Return what work on so many bytes gives, without blocking the event loop where they are many."""

@@ -44,9 +44,15 @@ class Served:
         """The task its vectors are for."""
         return self.batcher.encoder.task
 
+    @property
+    def name(self) -> str:
+        """The name by which replies and refusals call it: with the task, where tasks have vectors of their own."""
+        profile = self.profile
+        return f"{profile.base or profile.name}-{self.task}" if profile.prompts else profile.name
+
 
 class Models:
-    """What a server serves. A base model serves each of its tasks under its name, and as ``NAME-TASK``."""
+    """What a server serves. Each model and task is ``NAME-TASK``; ``NAME`` alone is taken where it can mean but one."""
 
     def __init__(self, served: list[Served]) -> None:
         self.served = served
@@ -64,11 +70,13 @@ class Models:
         return cls([one for model in settings.models for one in _load(model, settings, metrics, turns)])
 
     def find(self, name: str, task: Task | None) -> Served:
-        """Return the model of a name; the first one for no name, and its first task for no task.
+        """Return the model of a name; for no name the first one, and where no task is named either its first task.
 
         Raises:
-            WireError: not served here.
+            WireError: not served here, or for several tasks, and the name tells none.
         """
+        if not name and task is None:
+            return self.served[0]
         name = name.removeprefix("jinaai/") or self.served[0].profile.name
         tasks = self._names.get(name)
         if tasks is None:
@@ -76,6 +84,13 @@ class Models:
                 Reason.NOT_FOUND, f"this server does not serve that model; it serves: {', '.join(self._names)}"
             )
         if task is None:
+            names = list(dict.fromkeys(one.name for one in tasks.values()))
+            if len(names) > 1:
+                raise WireError(
+                    Reason.INVALID,
+                    f"the model {name} is served for several tasks, whose vectors differ: ask for one of"
+                    f" {', '.join(names)}",
+                )
             return next(iter(tasks.values()))
         if task not in tasks:
             raise WireError(
@@ -88,8 +103,9 @@ class Models:
         """Return the endpoints that Elasticsearch may offer without further set-up: one a model and task."""
         names: dict[str, Served] = {}
         for one in self.served:
-            taken = one.profile.name in names
-            names.setdefault(f"{one.profile.name}-{one.task}" if taken else one.profile.name, one)
+            name, tasks = one.profile.name, self._names[one.profile.name].values()
+            needs_task = name in names or len({other.name for other in tasks}) > 1
+            names.setdefault(f"{one.profile.base or name}-{one.task}" if needs_task else name, one)
         return [Endpoint(id=f".{name}", model_name=name, dimensions=one.profile.width) for name, one in names.items()]
 
     def describe(self) -> list[dict[str, Any]]:

@@ -42,8 +42,6 @@ class Protocol:
     """How a client names the role, for those who did not."""
     schema: Mapping[str, Any]
     """JSON schema of a request, for ``/docs``."""
-    reads_prefix: bool = False
-    """Whether a text's own prefix may say the role."""
     key_field: str = ""
     """The field of the body in which clients send the API key; empty where they do so in a header alone."""
     header_role: Callable[[Headers], Role | None] = lambda headers: None
@@ -76,7 +74,6 @@ OPENAI = Protocol(
     "post to /query/v1/embeddings or /document/v1/embeddings, send input_type (query, document) or Jina's task"
     " (retrieval.query, retrieval.passage), or begin every text with its prefix",
     _OPENAI_SCHEMA,
-    reads_prefix=True,
 )
 JINA = Protocol("jina", "send task: retrieval.query or retrieval.passage", _OPENAI_SCHEMA)
 TEI = Protocol(

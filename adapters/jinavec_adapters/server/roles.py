@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from jinavec.models import ModelProfile
 from jinavec.tasks import Role, Task, prompt
 from jinavec.wire.messages import Reason, WireError
@@ -26,18 +24,11 @@ def knows_roles(task: Task, profile: ModelProfile) -> bool:
     return prompt(task, Role.QUERY, profile) != prompt(task, Role.DOCUMENT, profile)
 
 
-def carried(texts: Sequence[str], task: Task, profile: ModelProfile) -> list[tuple[Role, str]] | None:
-    """Read the roles of texts that bring their prefix along.
-
-    Returns:
-        Role and text without the prefix, of each; None unless every text has one.
-    """
+def carried(text: str, task: Task, profile: ModelProfile) -> tuple[Role | None, str]:
+    """Return the role whose prefix a text brings along, and the text without it; no role where it brings none."""
     prefixes = [(prefix, role) for role in Role if (prefix := prompt(task, role, profile))]
     prefixes.sort(key=lambda pair: -len(pair[0]))  # one may begin with the other
-    found: list[tuple[Role, str]] = []
-    for text in texts:
-        match = next(((role, text[len(prefix) :]) for prefix, role in prefixes if text.startswith(prefix)), None)
-        if match is None:
-            return None
-        found.append(match)
-    return found
+    for prefix, role in prefixes:
+        if text.startswith(prefix):
+            return role, text[len(prefix) :]
+    return None, text

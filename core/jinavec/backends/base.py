@@ -96,6 +96,8 @@ class Backend(ABC):
     task: Task | None = None
     """The only task the weights serve; None where they serve every one."""
     precision: str = "float32"
+    source: str = ""
+    """Where the weights came from, in this process: a hub name, or a folder."""
     revision: str = ""
     host: str = ""
 
@@ -151,6 +153,7 @@ class BackendWrapper(Backend):
     narrowed = _delegated("narrowed")
     task = _delegated("task")
     precision = _delegated("precision")
+    source = _delegated("source")
     revision = _delegated("revision")
     host = _delegated("host")
 

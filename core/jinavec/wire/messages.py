@@ -18,6 +18,9 @@ Encoding = Literal["float", "base64", "int8", "binary", "ubinary", "bits"]
 packed sign bits (Jina's ``binary``: each byte minus 128; ``ubinary``: as they are; ``bits``: Elasticsearch's signed
 bytes)."""
 
+MODEL_HEADER = "X-Jinavec-Model"
+"""Header of a reply in which ``jinavec serve`` names model and task, whatever its protocol tells."""
+
 _KINDS: dict[Encoding, type[np.generic]] = {
     "float": np.float32,
     "base64": np.float32,

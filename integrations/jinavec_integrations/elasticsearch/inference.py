@@ -218,7 +218,7 @@ class InferenceSetup:
         properties: dict[str, Any] = {self.text_field: self._semantic_text()}
         if self.pipeline:
             properties[self._output_field] = self._dense_vector()
-        mappings = {"_meta": {CONTRACT: self.contract.to_json()}, "properties": properties}
+        mappings = {"_meta": {CONTRACT: self.contract.sealed()}, "properties": properties}
         return Resource(
             label=f"index {self.index}",
             find=Request(method="GET", path=f"/{self.index}/_mapping"),

@@ -151,7 +151,7 @@ class Meta:
         """Return the ``_meta`` of a mapping."""
         content = {
             "version": VERSION,
-            "contract": self.contract.to_json(),
+            "contract": self.contract.sealed(),
             "encoder": None if self.settings is None else self.settings.to_json(),
             "layout": dict(vars(self.layout)),
         }

@@ -48,7 +48,7 @@ class Manifest:
         return {
             KEY: {
                 "version": self.layout.version,
-                "contract": self.contract.to_json(),
+                "contract": self.contract.sealed(),
                 "encoder": None if self.settings is None else self.settings.to_json(),
                 "preset": self.preset,
                 "matryoshka": self.matryoshka,

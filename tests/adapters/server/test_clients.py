@@ -49,11 +49,11 @@ def test_openai(roles: Server, encoder: Encoder, role: str) -> None:
     with openai.OpenAI(base_url=f"{roles.url}/{role}/v1", api_key="k", max_retries=0) as client:
         expected = encoder.encode(TEXTS, role=role)
         for how in ({}, {"encoding_format": "float"}):  # by itself the client asks for base64
-            reply = client.embeddings.create(model="roles", input=TEXTS, **how)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            reply = client.embeddings.create(model="roles-retrieval", input=TEXTS, **how)  # pyright: ignore[reportArgumentType, reportCallIssue]
             assert (np.array([item.embedding for item in reply.data], np.float32) == expected).all()
         assert [model.id for model in client.models.list()] == ["roles"]
         with pytest.raises(openai.BadRequestError, match="offers: 64"):
-            client.embeddings.create(model="roles", input=TEXTS, dimensions=3)
+            client.embeddings.create(model="roles-retrieval", input=TEXTS, dimensions=3)
         with pytest.raises(openai.NotFoundError):
             client.embeddings.create(model="gone", input=TEXTS)
     with openai.OpenAI(base_url=f"{roles.url}/v1", api_key="wrong", max_retries=0) as client:
@@ -94,7 +94,7 @@ def test_langchain_openai(roles: Server, encoder: Encoder, monkeypatch: pytest.M
 
     def embeddings(role: str, check: bool) -> Any:
         return OpenAIEmbeddings(
-            model="roles",
+            model="roles-retrieval",
             base_url=f"{roles.url}/{role}/v1",
             api_key="k",  # pyright: ignore[reportArgumentType]
             check_embedding_ctx_length=check,
@@ -143,7 +143,7 @@ def test_the_embedding_service_of_elasticsearch_py(roles: Server, encoder: Encod
 def test_the_client_side_of_the_codecs_that_no_backend_speaks(roles: Server, encoder: Encoder, role: str) -> None:
     headers = {"Authorization": "Bearer k"}
     expected = encoder.encode(TEXTS, role=role)
-    asked = EmbedRequest(texts=tuple(TEXTS), model="roles", role=Role(role))
+    asked = EmbedRequest(texts=tuple(TEXTS), model="roles-retrieval", role=Role(role))
     reply = roles.post(eis.CODEC.server.path, eis.encode_request(asked), headers=headers)
     assert (eis.decode_reply(reply.content, asked).floats == expected).all()
     each = [EmbedRequest(texts=(text,), model="roles", role=Role(role), task=Task.RETRIEVAL) for text in TEXTS]

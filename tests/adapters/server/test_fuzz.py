@@ -32,12 +32,15 @@ GOOD: dict[str, tuple[Any, dict[str, Any]]] = {
         cohere,
         {"texts": ["a"], "model": "roles", "input_type": "search_query", "embedding_types": ["int8"]},
     ),
-    "/api/v1/embed/text/dense": (eis, {"input": ["a"], "model": "roles", "usage_context": "search", "dimensions": 64}),
+    "/api/v1/embed/text/dense": (
+        eis,
+        {"input": ["a"], "model": "roles-retrieval", "usage_context": "search", "dimensions": 64},
+    ),
     "/api/v1/embed/dense": (eis, {"input": [{"content": [{"type": "text", "value": "a"}]}], "model": "lexical"}),
     "/qdrant/inference": (
         qdrant,
         {
-            "inputs": [{"data": "a", "data_type": "text", "model": "roles", "options": {"mrl": 64}}],
+            "inputs": [{"data": "a", "data_type": "text", "model": "roles-retrieval", "options": {"mrl": 64}}],
             "inference": "search",
         },
     ),

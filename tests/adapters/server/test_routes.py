@@ -31,7 +31,7 @@ Ask = Callable[[Server, str], Any]
 def eis(server: Server, role: str) -> Any:
     body = {
         "input": TEXTS,
-        "model": "roles",
+        "model": "roles-retrieval",
         "dimensions": 256,
         "usage_context": {"query": "search"}.get(role, "ingest"),
     }
@@ -44,12 +44,12 @@ def eis_header(server: Server, role: str) -> Any:
         ("X-elastic-product-use-case", "internal_search" if role == "query" else "internal_ingest"),
         ("X-elastic-product-use-case", "my-application"),
     ]
-    body = {"input": contents, "model": "roles", "dimensions": 256}
+    body = {"input": contents, "model": "roles-retrieval", "dimensions": 256}
     return server.post("/api/v1/embed/dense", body, headers=headers).json()["data"]
 
 
 def qdrant(server: Server, role: str) -> Any:
-    inputs = [{"data": t, "data_type": "text", "model": "roles", "options": {"mrl": 256}} for t in TEXTS]
+    inputs = [{"data": t, "data_type": "text", "model": "roles-retrieval", "options": {"mrl": 256}} for t in TEXTS]
     inference = "search" if role == "query" else "update"
     return server.post("/qdrant/inference", {"inputs": inputs, "inference": inference, "token": None}).json()[
         "embeddings"
@@ -58,18 +58,18 @@ def qdrant(server: Server, role: str) -> Any:
 
 def jina(server: Server, role: str) -> Any:
     task = "retrieval.query" if role == "query" else "retrieval.passage"
-    body = {"input": TEXTS, "model": "roles", "dimensions": 256, "task": task}
+    body = {"input": TEXTS, "model": "roles-retrieval", "dimensions": 256, "task": task}
     return [item["embedding"] for item in server.post("/v1/embeddings", body).json()["data"]]
 
 
 def openai_url(server: Server, role: str) -> Any:
-    body = {"input": TEXTS, "model": "roles", "dimensions": 256}
+    body = {"input": TEXTS, "model": "roles-retrieval", "dimensions": 256}
     return [item["embedding"] for item in server.post(f"/{role}/v1/embeddings", body).json()["data"]]
 
 
 def openai_prefix(server: Server, role: str) -> Any:
     texts = [f"{role.title()}: {text}" for text in TEXTS]
-    body = {"input": texts, "model": "roles", "dimensions": 256, "encoding_format": "base64"}
+    body = {"input": texts, "model": "roles-retrieval", "dimensions": 256, "encoding_format": "base64"}
     data = server.post("/v1/embeddings", body).json()["data"]
     return [np.frombuffer(base64.b64decode(item["embedding"]), "<f4") for item in data]
 
@@ -77,7 +77,7 @@ def openai_prefix(server: Server, role: str) -> Any:
 def openai_input_type(server: Server, role: str) -> Any:
     body = {
         "input": TEXTS,
-        "model": "roles",
+        "model": "roles-retrieval",
         "dimensions": 256,
         "input_type": "query" if role == "query" else "passage",
     }
@@ -85,7 +85,7 @@ def openai_input_type(server: Server, role: str) -> Any:
 
 
 def cohere(server: Server, role: str) -> Any:
-    body = {"texts": TEXTS, "model": "roles", "output_dimension": 256, "input_type": f"search_{role}"}
+    body = {"texts": TEXTS, "model": "roles-retrieval", "output_dimension": 256, "input_type": f"search_{role}"}
     return server.post("/v2/embed", body).json()["embeddings"]["float"]
 
 
@@ -117,11 +117,11 @@ def test_other_encodings(server: Server, encoder: Encoder, encoding: str) -> Non
     floats = encoder.encode_queries(TEXTS)
     bits = binarize(floats)
     vectors = {"binary": to_offset_binary(bits), "ubinary": bits, "int8": to_int8(floats)}[encoding]
-    body = {"texts": TEXTS, "model": "roles", "output_dimension": 256, "input_type": "search_query"}
+    body = {"texts": TEXTS, "model": "roles-retrieval", "output_dimension": 256, "input_type": "search_query"}
     reply = server.post("/v2/embed", body | {"embedding_types": [encoding]}).json()["embeddings"]
     assert (np.array(reply[encoding]) == vectors).all()
     if encoding != "int8":
-        body = {"input": TEXTS, "model": "roles", "dimensions": 256, "task": "retrieval.query"}
+        body = {"input": TEXTS, "model": "roles-retrieval", "dimensions": 256, "task": "retrieval.query"}
         data = server.post("/v1/embeddings", body | {"embedding_type": encoding}).json()["data"]
         assert (np.array([item["embedding"] for item in data]) == vectors).all()
 
@@ -130,9 +130,9 @@ def test_one_body_of_qdrants_mixes_models_and_dimensions(server: Server, profile
     known, plain = Encoder.load(ModelProfile.from_toml(profile), dimension=64), Encoder.load("lexical", dimension=128)
     inputs = [
         {"data": "a", "data_type": "text", "model": "lexical", "options": {"dimensions": 128}},
-        {"data": "a", "data_type": "text", "model": "roles", "options": {"mrl": 64}},
+        {"data": "a", "data_type": "text", "model": "roles-retrieval", "options": {"mrl": 64}},
         {"data": "b", "data_type": "text", "model": "jinaai/roles", "options": {"task": "clustering"}},
-        {"data": "c", "data_type": "text", "model": "roles", "options": {"mrl": 64, "dimensions": 64}},
+        {"data": "c", "data_type": "text", "model": "roles-retrieval", "options": {"mrl": 64, "dimensions": 64}},
     ]
     given = server.post("/qdrant/inference", {"inputs": inputs, "inference": "search"}).json()["embeddings"]
     clustering = Encoder.load(ModelProfile.from_toml(profile), task="clustering")
@@ -161,7 +161,7 @@ def test_a_task_without_roles_needs_none(server: Server, profile: Path) -> None:
 
 def test_queries_and_documents_by_their_prefixes_in_one_request(server: Server, profile: Path) -> None:
     encoder = Encoder.load(ModelProfile.from_toml(profile))
-    body = {"input": ["Query: a", "Document: a", "Query: Document: a"], "model": "roles"}
+    body = {"input": ["Query: a", "Document: a", "Query: Document: a"], "model": "roles-retrieval"}
     data = server.post("/v1/embeddings", body).json()["data"]
     expected = [
         *encoder.encode_queries(["a"]),
@@ -171,32 +171,43 @@ def test_queries_and_documents_by_their_prefixes_in_one_request(server: Server, 
     assert all((np.array(got["embedding"], np.float32) == want).all() for got, want in zip(data, expected, strict=True))
 
 
-def test_a_bound_role_adds_its_prefix_to_whatever_comes(server: Server, profile: Path) -> None:
+def test_a_bound_role_takes_its_own_prefix_off_and_refuses_the_other(server: Server, profile: Path) -> None:
     encoder = Encoder.load(ModelProfile.from_toml(profile))
-    (item,) = server.post("/query/v1/embeddings", {"input": "Query: a", "model": "roles"}).json()["data"]
-    assert (np.array(item["embedding"], np.float32) == encoder.encode_queries(["Query: a"])[0]).all()
+    body = {"input": ["Query: a", "a", "Query: Document: a"], "model": "roles-retrieval"}
+    data = server.post("/query/v1/embeddings", body).json()["data"]
+    expected = encoder.encode_queries(["a", "a", "Document: a"])
+    assert (np.array([item["embedding"] for item in data], np.float32) == expected).all()
+    reply = server.post("/query/v1/embeddings", body | {"input": ["a", "Document: a"]})
+    assert reply.status_code == 400
+    assert "text 1 begins with 'Document: '" in reply.json()["error"]["message"]
 
 
 ROLELESS: list[tuple[str, dict[str, Any], int, Callable[[Any], str], str]] = [
     (
         "/v1/embeddings",
-        {"input": ["Query: a", "b"], "model": "roles"},
+        {"input": ["Query: a", "b"], "model": "roles-retrieval"},
         400,
         lambda e: e["error"]["message"],
         "/query/v1/",
     ),
     (
         "/v1/embeddings",
-        {"input": ["a"], "model": "roles", "embedding_type": "float"},
+        {"input": ["a"], "model": "roles-retrieval", "embedding_type": "float"},
         400,
         lambda e: e["detail"]["message"],
         "retrieval.query",
     ),
-    ("/api/v1/embed/text/dense", {"input": ["a"], "model": "roles"}, 400, lambda e: e["error"], "internal_search"),
-    ("/v2/embed", {"texts": ["a"], "model": "roles"}, 400, lambda e: e["message"], "search_query"),
+    (
+        "/api/v1/embed/text/dense",
+        {"input": ["a"], "model": "roles-retrieval"},
+        400,
+        lambda e: e["error"],
+        "internal_search",
+    ),
+    ("/v2/embed", {"texts": ["a"], "model": "roles-retrieval"}, 400, lambda e: e["message"], "search_query"),
     (
         "/qdrant/inference",
-        {"inputs": [{"data": "a", "model": "roles"}]},
+        {"inputs": [{"data": "a", "model": "roles-retrieval"}]},
         400,
         lambda e: e["error"],
         "inference",
@@ -216,7 +227,7 @@ def test_without_a_role_the_error_names_the_ways(
 
 
 def test_contradictions_are_refused(server: Server) -> None:
-    body = {"input": ["a"], "model": "roles"}
+    body = {"input": ["a"], "model": "roles-retrieval"}
     for path, more in [
         ("/query/v1/embeddings", {"task": "retrieval.passage"}),
         ("/document/v1/embeddings", {"input_type": "query"}),

@@ -42,5 +42,5 @@ def info(target: Target, verify: Verify = False, as_json: AsJson = False) -> Non
 
 def _describe(target: str, engine: Engine) -> dict[str, Any]:
     settings = None if engine.settings is None else engine.settings.to_json()
-    contract = engine.contract.to_json() | {"digest": engine.contract.digest}
+    contract = engine.contract.sealed()
     return {"target": target, **engine.info(), "contract": contract, "encoder": settings}

@@ -24,7 +24,7 @@ from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.options import CPU, OnnxOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
-from jinavec.backends.local.weights import find_weights, read_json
+from jinavec.backends.local.weights import find_weights, read_json, warn_of_unproved_task
 from jinavec.errors import InvalidInput, ModelError
 from jinavec.extras import require
 from jinavec.models import ModelProfile
@@ -83,8 +83,10 @@ class OnnxBackend(LocalBackend):
         notes: dict[str, str] = session.get_modelmeta().custom_metadata_map
         _check_notes(path, notes, settings)
         backend = cls(profile, tokenizer, session, workers)
-        if backend._output == TOKENS:
-            check_modules(weights.folder, profile)
+        check_modules(weights.folder, profile, applied=backend._output == TOKENS)
+        if "jinavec.task" not in notes:
+            warn_of_unproved_task(weights, settings)
+        backend.source = weights.source
         backend.budget = PROCESSOR_BUDGET if options.provider == CPU else ACCELERATOR_BUDGET
         backend.heads = 0 if bounded else _count_heads(weights.folder, profile)
         backend._again = lambda workers: _open(runtime, path, options, workers, background=True)[0]

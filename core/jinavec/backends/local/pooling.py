@@ -33,8 +33,13 @@ def pool(library: Any, hidden: Any, mask: Any, pooling: str) -> Any:
     return hidden[library.arange(mask.shape[0]), place]
 
 
-def check_modules(folder: Path, profile: ModelProfile) -> None:
+def check_modules(folder: Path, profile: ModelProfile, *, applied: bool = True) -> None:
     """Refuse a sentence-transformers folder that does more, or pools otherwise, than is done here.
+
+    Args:
+        folder: the folder.
+        profile: what is done here.
+        applied: whether its modules are done here; else a graph does them itself, and only its pooling is compared.
 
     Raises:
         ModelError: modules.json names a module that is not applied, or another pooling than the profile's.
@@ -45,7 +50,7 @@ def check_modules(folder: Path, profile: ModelProfile) -> None:
         raise ModelError(f"{path} holds no list of modules")
     for module in cast("list[object]", modules):
         kind, config = _read_module(folder, module)
-        if kind not in APPLIED:
+        if applied and kind not in APPLIED:
             raise ModelError(f"{folder} has a {kind} module, which is not applied here: its vectors would be wrong")
         if kind == "Pooling":
             _check_pooling(folder, config, profile)

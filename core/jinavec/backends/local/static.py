@@ -79,7 +79,7 @@ class StaticBackend(Backend):
             return cls(settings.profile, _read_wordllama(settings.source))
         weights = find_weights(settings, ["*.json", "*.safetensors"], "static")
         backend = cls(settings.profile, _read_model2vec(weights.folder))
-        backend.revision = weights.revision
+        backend.source, backend.revision = weights.source, weights.revision
         return backend
 
     def embed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:

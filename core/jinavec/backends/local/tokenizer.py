@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jinavec.backends.base import Report
 from jinavec.backends.local.errors import model_errors
-from jinavec.backends.local.weights import Weights
-from jinavec.errors import ModelError
+from jinavec.backends.local.weights import Weights, read_json
+from jinavec.errors import ModelError, warn
 from jinavec.extras import require
 from jinavec.models import ModelProfile
 
@@ -66,6 +67,8 @@ class Tokenizer:
         loaded = cls(tokenizer, profile.limit)
         loaded._check_appended(profile)
         loaded._check_normalizer(profile)
+        if profile.appended is None:
+            loaded._compare(weights, profile)
         return loaded
 
     def _check_appended(self, profile: ModelProfile) -> None:
@@ -86,6 +89,34 @@ class Tokenizer:
         )
         if given != normalized:
             raise ModelError(f"the tokenizer does not fit {profile.name}: it does not bring texts into the form {form}")
+
+    def _compare(self, weights: Weights, profile: ModelProfile) -> None:
+        """Warn of a tokenizer that does not fit the folder it is in, where the profile does not say what it appends."""
+        bare: list[int] = self._tokenizer.encode(PROBE, add_special_tokens=False).ids
+        full: list[int] = self._tokenizer.encode(PROBE).ids
+        config, about = (_table(weights.folder / name) for name in ("config.json", "tokenizer_config.json"))
+        last: str = self._tokenizer.id_to_token(full[-1]) if full != bare else ""
+        if odd := [*self._odd_ids(config, about), *_odd_end(about, profile, last)]:
+            warn(
+                f"the tokenizer in {weights.folder} may be the wrong one: it {', and '.join(odd)}; if it is right, say"
+                f" in the profile of {profile.name} what it appends: appended = {full[len(bare) :]}"
+            )
+
+    def _odd_ids(self, config: dict[str, Any], about: dict[str, Any]) -> Generator[str]:
+        """Say where the tokenizer's ids are not those that config.json and tokenizer_config.json tell."""
+        known, count = config.get("vocab_size"), self._tokenizer.get_vocab_size()
+        if isinstance(known, int) and count > known:
+            yield f"knows {count} tokens, the model {known}"
+        for number, added in _added(about).items():
+            if self._tokenizer.token_to_id(added) != number:
+                yield f"does not give {added!r} the id {number}"
+                break
+        given: object = config.get("eos_token_id")
+        ends = [id for id in cast("list[object]", given if isinstance(given, list) else [given]) if type(id) is int]
+        named = {_token(value) for name, value in about.items() if name.endswith("_token")} - {""}
+        tokens = [self._tokenizer.id_to_token(id) for id in ends]
+        if named and tokens and not named & set(tokens):
+            yield f"has {tokens[0]!r} for the id {ends[0]}, which is the EOS of config.json"
 
     def encode(self, texts: Sequence[str], report: Report, start: int = 0) -> list[list[int]]:
         """Return the token ids of each text, special tokens included, cut to the model's limit.
@@ -120,6 +151,32 @@ class Tokenizer:
             padded[number, : len(ids[row])] = ids[row]
             mask[number, : len(ids[row])] = 1
         return Batch(rows, padded, mask)
+
+
+def _odd_end(about: dict[str, Any], profile: ModelProfile, last: str) -> Generator[str]:
+    """Say where an EOS should end each text, since its vector is pooled, and does not; ``last`` is what does."""
+    eos = _token(about.get("eos_token"))
+    appends = not str(about.get("tokenizer_class")).startswith("Qwen2")  # whose class has no way to append one
+    if eos and about.get("add_eos_token", profile.pooling == "last" and appends) and last != eos:
+        yield f"does not append the EOS {eos!r}" + (f", but {last!r}" if last else "")
+
+
+def _table(path: Path) -> dict[str, Any]:
+    values = read_json(path) if path.is_file() else None
+    return cast("dict[str, Any]", values) if isinstance(values, dict) else {}
+
+
+def _token(value: object) -> str:
+    """Return a special token as tokenizer_config.json names it: a text, or an object with its content."""
+    content = cast("dict[str, Any]", value).get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else ""
+
+
+def _added(about: dict[str, Any]) -> dict[int, str]:
+    """Return the added tokens that tokenizer_config.json lists, by their ids."""
+    listed: object = about.get("added_tokens_decoder")
+    tokens = cast("dict[str, Any]", listed) if isinstance(listed, dict) else {}
+    return {int(number): _token(token) for number, token in tokens.items() if number.isdecimal() and _token(token)}
 
 
 def cost(tokens: int) -> float:

@@ -12,7 +12,7 @@ from jinavec.backends.local.options import TorchOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
 from jinavec.backends.local.transformer import adapted, has_adapters, load_backbone, twin
-from jinavec.backends.local.weights import Weights, find_weights
+from jinavec.backends.local.weights import Weights, find_weights, warn_of_unproved_task
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
 from jinavec.models import ModelProfile
@@ -43,7 +43,7 @@ class TorchBackend(LocalBackend):
         self._others = self._torch.get_num_threads()
         super().__init__(profile, tokenizer, workers)
         self.budget = PROCESSOR_BUDGET if on_cpu else ACCELERATOR_BUDGET
-        self.revision, self.precision = weights.revision, options.precision
+        self.source, self.revision, self.precision = weights.source, weights.revision, options.precision
         self._folder = weights.folder
         self._device = options.device
         self._model: Any = _load(self._torch, weights, options)
@@ -66,12 +66,14 @@ class TorchBackend(LocalBackend):
         options = read_options(TorchOptions, settings.options)
         require("torch", "torch")
         weights = find_weights(settings, PATTERNS, "torch")
+        has_all_tasks = has_adapters(weights.folder)
         check_modules(weights.folder, settings.profile)
         tokenizer = Tokenizer.load(weights, settings.profile, "torch")
         backend = cls(settings.profile, tokenizer, weights, options)
-        if has_adapters(weights.folder):
+        if has_all_tasks:
             backend._twin(settings.task)
         else:
+            warn_of_unproved_task(weights, settings)
             backend.task = settings.task
         return backend
 

@@ -103,8 +103,23 @@ def _tensor_names(folder: Path) -> list[str]:
 
 
 def has_adapters(folder: Path) -> bool:
-    """Return whether a folder is a base repository: one backbone, an adapter for each task."""
-    return (folder / "adapters").is_dir()
+    """Return whether a folder is a base repository: one backbone, an adapter for each task.
+
+    Raises:
+        ModelError: config.json says that it is one, but the adapters are not there: the bare backbone serves no task.
+    """
+    found = (folder / "adapters").is_dir()
+    if not found and is_base(folder):
+        raise ModelError(
+            f"{folder} is a base repository without its folder adapters, whose weights serve no task: download it"
+            " whole, or take the weights of one task"
+        )
+    return found
+
+
+def is_base(folder: Path) -> bool:
+    """Return whether config.json says that a folder is a base repository of jina-embeddings-v5."""
+    return _is_v5(_read_config(folder / "config.json"))
 
 
 def adapted(model: Any, folder: Path, task: str) -> Any:

@@ -6,16 +6,17 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.quiet import quiet
-from jinavec.errors import ModelError
+from jinavec.errors import ModelError, warn
 from jinavec.extras import require
-from jinavec.models import CATALOGUE
+from jinavec.names import contradiction, named_task
 from jinavec.settings import EncoderSettings
+from jinavec.tasks import Task
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -28,6 +29,17 @@ class Weights:
     folder: Path
     revision: str = ""
     """The commit of a hub snapshot; of any other folder, what the user says it is."""
+    task: Task | None = None
+    """The task that the names of folder and files tell, if they do."""
+
+    @property
+    def source(self) -> str:
+        """The hub name of a snapshot, the path of any other folder."""
+        resolved = self.folder.resolve()
+        repository = resolved.parents[1].name if _commit(resolved) else ""
+        if repository.startswith("models--"):
+            return repository.removeprefix("models--").replace("--", "/", 1)
+        return str(resolved)
 
     def file(self, name: str) -> Path:
         """Return a file of the folder.
@@ -71,19 +83,47 @@ def find_weights(settings: EncoderSettings, patterns: Sequence[str], extra: str)
     source = settings.source or profile.repository(settings.task)
     if not source:
         raise ModelError(f"{profile.name} names no weights; give source= (--source), a folder or a hub name")
-    _check_task(source, settings)
+    _check_name(source, settings)
     folder = Path(os.path.expanduser(source))  # unlike Path.expanduser, it leaves the ~name of nobody as it is
     if folder.is_dir():
-        return Weights(folder, _commit(folder) or settings.revision)
+        return Weights(folder, _commit(folder) or settings.revision, _check_names(folder, settings))
     if folder.exists() or not HUB_NAME.fullmatch(source):
         raise ModelError(f"{source!r} is neither a folder on this machine nor a hub name (OWNER/NAME)")
-    return _download(source, settings.revision or profile.revisions.get(source, ""), patterns, extra)
+    weights = _download(source, settings.revision or profile.revisions.get(source, ""), patterns, extra)
+    return replace(weights, task=_check_names(weights.folder, settings))
 
 
-def _check_task(source: str, settings: EncoderSettings) -> None:
-    merged = CATALOGUE.get(Path(source).name)
-    if merged is not None and merged.task not in (None, settings.task):
-        raise ModelError(f"{source} holds the weights for {merged.task}, not for {settings.task}")
+def warn_of_unproved_task(weights: Weights, settings: EncoderSettings) -> None:
+    """Say that nothing tells the task of weights, of a model that has others for each task."""
+    if settings.source and "{task}" in settings.profile.source and weights.task is None:
+        warn(
+            f"nothing in {weights.folder} tells for which task its weights were made; they are taken for those of"
+            f" {settings.task}. A folder named {settings.profile.base or settings.profile.name}-{settings.task} tells"
+        )
+
+
+def _check_names(folder: Path, settings: EncoderSettings) -> Task | None:
+    """Return the task that a folder's names tell: its path, what a link leads to, and what its files call it."""
+    names = [str(folder.absolute()), str(folder.resolve())]
+    for file, field in (("config.json", "_name_or_path"), ("tokenizer_config.json", "name_or_path")):
+        names.append(str(_read_if_there(folder / file).get(field, "")))
+    for name in names:
+        _check_name(name, settings)
+    return next((task for name in names if (task := named_task(name))), None)
+
+
+def _check_name(name: str, settings: EncoderSettings) -> None:
+    if said := contradiction(name, settings.profile, settings.task):
+        wanted = f"{settings.profile.base or settings.profile.name} for {settings.task}"
+        raise ModelError(f"{name} holds the weights for {said}, not those of {wanted}")
+
+
+def _read_if_there(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):  # whoever needs the file says what is wrong with it
+        return {}
+    return cast("dict[str, Any]", values) if isinstance(values, dict) else {}
 
 
 def _commit(folder: Path) -> str:

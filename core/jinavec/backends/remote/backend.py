@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 import unicodedata
 import weakref
 from collections.abc import Generator, Sequence
@@ -27,10 +28,11 @@ from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.retries import TIMEOUT
 from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
-from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
+from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, UnknownTask, warn
 from jinavec.extras import require
 from jinavec.http_client import warn_of_clear_text
 from jinavec.models import ModelProfile
+from jinavec.names import contradiction
 from jinavec.options import read_options
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task, prompt
@@ -66,7 +68,13 @@ class RemoteBackend(Backend):
         self.profile = settings.profile
         self.options = read_options(self.options_type, settings.options)
         self.served_as = settings.served_as
+        self._loaded_for = settings.task
+        if settings.profile.prompts and not self.traits.applies_task:
+            self.task = settings.task
+        self._check_served_as(settings)
         self.model = settings.served_as or self.own_name(settings.profile)
+        self._asks_by_task = False
+        """Whether the server is asked for ``NAME-TASK``, since it said that ``NAME`` alone could be several."""
         self.adds_prompt = self.traits.adds_prompt if self.options.adds_prompt is None else self.options.adds_prompt
         if self.options.narrow == "server":
             if not self.traits.narrows:
@@ -75,8 +83,8 @@ class RemoteBackend(Backend):
         self._check_overflow(settings.overflow or self.overflow)
         self._access = self.connect(settings, api_key)
         self.host = self._access.host
-        self._known = False
-        """Whether a server has answered, as the right model."""
+        self._known: set[Task] = set()
+        """The tasks for which a server has answered, as the right model."""
         self._verified = not self.options.verify
         batch = self.options.batch or self.traits.batch
         self._loop = EventLoop(partial(open_session, self._access.open, self.options, batch), f"jinavec-{self.name}")
@@ -133,7 +141,11 @@ class RemoteBackend(Backend):
 
     def ask(self, task: Task, role: Role) -> EmbedRequest:
         """Return a request without texts: what it says about model, task and role."""
-        return EmbedRequest(texts=(), model=self.model)
+        return EmbedRequest(texts=(), model=self.named(task))
+
+    def named(self, task: Task) -> str:
+        """Return the name by which a server is asked for the weights of a task."""
+        return f"{self.model}-{task}" if self._asks_by_task else self.model
 
     def ask_plainly(self) -> EmbedRequest | None:
         """Return ``ask`` for texts that bring their prefix along; None where the server always adds one."""
@@ -162,6 +174,11 @@ class RemoteBackend(Backend):
     def _call(self, texts: Sequence[str], task: Task, role: Role, report: Report | None) -> _Call:
         report = report or Report(self.overflow)
         self._check_overflow(report.overflow)
+        if self.task not in (None, task):
+            raise UnknownTask(
+                f"the encoder of {self.profile.name} was loaded for {self.task}, the one task of its server's weights:"
+                f" load another one for {task}"
+            )
         batches = Batches(texts, self.narrowed or self.profile.width, report)
         return _Call(batches, task, role, self.ask(task, role), report.overflow)
 
@@ -180,7 +197,7 @@ class RemoteBackend(Backend):
             lambda texts, patience: self._send_all(call, session, texts, patience),
             session,
             explain=lambda error, positions: self._error(error, call, positions),
-            is_known=lambda: self._known,
+            is_known=lambda: call.task in self._known,
         )
 
     def _self_test(self, call: _Call, session: Session) -> SelfTest:
@@ -255,14 +272,24 @@ class RemoteBackend(Backend):
         """
         request = replace(
             asked,
+            model=asked.model and self.named(call.task),
             texts=tuple(map(self._normalize, texts)),
             encoding=self.options.encoding or ("base64" if self.traits.base64 else "float"),
             dimension=self.narrowed,
             truncate=call.overflow == "truncate" if self.traits.truncates else None,
         )
-        answer = await session.post(
-            request, is_new=lambda: not self._known, has_more=lambda: call.batches.has_more, patience=patience
-        )
+        try:
+            answer = await session.post(
+                request,
+                is_new=lambda: call.task not in self._known,
+                has_more=lambda: call.batches.has_more,
+                patience=patience,
+            )
+        except WireError as error:
+            if not self._is_ambiguous(request, call.task, error):
+                raise
+            self._asks_by_task = True
+            return await self._send(call, session, asked, texts, patience=patience)
         self._check_identity(answer, call)
         return answer.reply
 
@@ -286,22 +313,41 @@ class RemoteBackend(Backend):
                 f"{self.host} gives vectors of width {given}, where {self.profile.name} should give {width}:"
                 " is it another model?"
             )
-        if not self._known:
+        if call.task not in self._known:
             self._check_name(answer, call)
             if answer.reply.encoding not in ("float", "base64"):
                 call.note(f"{self.host} gives vectors as {answer.reply.encoding}, which is less than float32")
-            self._known = True
+            self._known.add(call.task)
+
+    def _is_ambiguous(self, request: EmbedRequest, task: Task, error: WireError) -> bool:
+        """Return whether a server refuses a model's name because it has one model for each task, and lists them."""
+        refused = error.reason in (Reason.INVALID, Reason.NOT_FOUND) and request.model == self.model
+        return refused and f"{self.model}-{task}" in re.split(r"[\s,;]+", error.message)
+
+    def _check_served_as(self, settings: EncoderSettings) -> None:
+        """Refuse a served name that tells another task or model.
+
+        Raises:
+            InvalidInput: it does.
+        """
+        if said := contradiction(settings.served_as, settings.profile, settings.task):
+            raise InvalidInput(
+                f"served_as={settings.served_as!r} is a name of {said}, but {settings.profile.name} was asked for"
+                f" {settings.task}"
+            )
 
     def _check_name(self, answer: Answer, call: _Call) -> None:
-        name = answer.reply.model
+        name = answer.model or answer.reply.model
         base = self.profile.base or self.profile.name
-        known = (self.model, self.profile.name, base, f"{base}-{call.task}")
+        if said := contradiction(name, self.profile, call.task):
+            raise ModelError(f"{self.host} serves {said} ({name!r}), but {base} was asked for {call.task}")
+        known = (self.named(call.task), self.profile.name, base, f"{base}-{call.task}")
         if not name or _plain_name(name) in map(_plain_name, known):
             return
         message = (
             f"{self.host} says that it serves {name!r}, not {self.model!r}; if it is the same, give served_as={name!r}"
         )
-        if self.trusts_names and not answer.server:
+        if answer.model or (self.trusts_names and not answer.server):
             raise ModelError(message)
         call.note(message)
 

@@ -16,7 +16,7 @@ from jinavec.http_client import ENCODINGS, ERROR_BYTES, BodyReader, BodyRefused,
 from jinavec.wire.codec import Codec
 from jinavec.wire.errors import error_in_reply
 from jinavec.wire.fields import loads
-from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, WireError
+from jinavec.wire.messages import MODEL_HEADER, EmbedReply, EmbedRequest, Reason, WireError
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Answer:
     reply: EmbedReply
     server: str = ""
     """The software that answered, where its headers tell: llama.cpp or TEI."""
+    model: str = ""
+    """The model and task that answered, where ``jinavec serve`` did: not every protocol's reply tells."""
 
 
 class Transport(Protocol):
@@ -149,7 +151,7 @@ class HttpTransport:
         if answer.status_code == 200:
             async with self._reading:  # of replies that arrive together one is read at a turn of the loop, and the
                 # next requests go out in between
-                return self._read(body, request, _server(answer.headers))
+                return self._read(body, request, answer.headers)
         raise self._refusal(answer, body)
 
     async def _exchange(self, request: EmbedRequest) -> tuple[Any, bytes]:
@@ -166,13 +168,13 @@ class HttpTransport:
                     break
             return answer, bytes(body)
 
-    def _read(self, body: bytes, request: EmbedRequest, server: str) -> Answer:
+    def _read(self, body: bytes, request: EmbedRequest, headers: Mapping[str, str]) -> Answer:
         try:
             (reply,) = self._codec.decode_replies(body, [request])
         except WireError as error:
             error.status = 200
             raise (_said_instead(body) or error) from error
-        return Answer(reply, server)
+        return Answer(reply, _server(headers), headers.get(MODEL_HEADER, ""))
 
     def _refusal(self, answer: Any, body: bytes) -> WireError:
         error = self._codec.decode_error(answer.status_code, body)

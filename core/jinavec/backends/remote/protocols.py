@@ -66,8 +66,8 @@ class CohereBackend(RemoteBackend):
         if self.host == "api.cohere.com":
             return EmbedRequest(texts=(), model=self.model, task=task, role=role)
         name = prompt_name(task, role, self.profile) if self.adds_prompt else None
-        return EmbedRequest(texts=(), model=self.model, role=name)
+        return EmbedRequest(texts=(), model=self.named(task), role=name)
 
     def ask_plainly(self) -> EmbedRequest | None:
         """Name no role."""
-        return None if self.host == "api.cohere.com" else EmbedRequest(texts=(), model=self.model)
+        return None if self.host == "api.cohere.com" else EmbedRequest(texts=(), model=self.named(self._loaded_for))
