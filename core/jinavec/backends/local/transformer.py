@@ -35,19 +35,23 @@ def load_backbone(weights: Weights, dtype: str) -> Any:
     transformers: Any = require("transformers", "torch")
     torch: Any = require("torch", "torch")
     config_file = weights.file("config.json")
-    kind, given = transformers.AutoModel, dict[str, Any]()
+    kind, config = transformers.AutoModel, None
     if _is_v5(found := _read_config(config_file)):
-        kind, given["config"] = _v5_class(transformers, weights.folder, found)
+        kind, config = _v5_class(transformers, weights.folder, found)
     with model_errors(f"cannot load the model in {weights.folder}"), quiet("transformers"), _without_bars(transformers):
+        if config is None:
+            config = transformers.AutoConfig.from_pretrained(
+                str(weights.folder), trust_remote_code=False, local_files_only=True
+            )
         model, loaded = kind.from_pretrained(
             str(weights.folder),
+            config=config,
             dtype=getattr(torch, dtype),
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
             attn_implementation="eager",  # which every model has; what the config names may not be installed
-            **given,
         )
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler."))
     if missing:
