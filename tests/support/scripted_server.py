@@ -137,6 +137,8 @@ class Answerer:
     own_prefix: str = ""
     """A prefix it adds to every text."""
     ignores_role: bool = False
+    more_tokens: int = 0
+    """Tokens that it reads of each text beside those that are right."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, asked: Asked) -> Reply:
@@ -177,7 +179,7 @@ class Answerer:
         if unknown := body.keys() - {"model", "input", "encoding_format", "truncate_prompt_tokens"}:
             return Reply({"object": "error", "message": f"{unknown} is not supported", "code": 400}, 400)
         data = self._items(self._vectors(body["input"]), body["encoding_format"])
-        tokens = sum(12 + 2 * bool(self.own_prefix) for _ in body["input"])
+        tokens = sum(12 + 2 * bool(self.own_prefix) + self.more_tokens for _ in body["input"])
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return Reply({"object": "list", "model": self.name or body["model"], "data": data, "usage": usage})
 
@@ -192,7 +194,11 @@ class Answerer:
             return Reply({"error": problem}, 400)
         vectors = [v.tolist() for v in self._vectors(body["input"])]
         return Reply(
-            {"model": self.name or body["model"], "embeddings": vectors, "prompt_eval_count": 12 * len(vectors)}
+            {
+                "model": self.name or body["model"],
+                "embeddings": vectors,
+                "prompt_eval_count": (12 + self.more_tokens) * len(vectors),
+            }
         )
 
     def _cohere(self, body: Any) -> Reply:
