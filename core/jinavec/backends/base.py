@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar, Self, get_args
 
-from jinavec.errors import InvalidInput, ServerError, TextTooLong, warn
+from jinavec.backends.verification import ASPECTS, Comparison, Verification
+from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
+from jinavec.golden import Similarities
+from jinavec.models import ModelProfile
 from jinavec.settings import Overflow
-from jinavec.tasks import Role, Task
+from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32
 
 
@@ -135,6 +138,34 @@ class Backend(ABC):
         """
         return self
 
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        """Compare the vectors of a few texts with the golden values of the model.
+
+        Returns:
+            What was proved. Values of retrieval prove the model of a backend that serves every task.
+
+        Raises:
+            ModelError: they are not the model's; the message has the numbers.
+        """
+        known = profile.golden.similarities if profile.golden is not None else dict[Task, Similarities]()
+        asked = task if task in known or self.task is not None else Task.RETRIEVAL
+        why = f"no values of {task} are known"
+        if asked not in known:
+            return Verification(proved=("prefix",), unproved=dict.fromkeys(("model", "task", "pooling"), why))
+        golden = known[asked]
+        prefixes = ["" if self.adds_prompt else prompt(asked, role, profile) for role in Role]
+        query = self.embed([prefixes[0] + golden.query], task=asked, role=Role.QUERY)
+        documents = self.embed([prefixes[1] + text for text in golden.documents], task=asked, role=Role.DOCUMENT)
+        compared = Comparison.of(golden, query[0], documents)
+        if compared.is_refused:
+            raise ModelError(f"not the weights of {profile.name}, another task or pooling: {compared}")
+        return Verification(
+            proved=tuple(aspect for aspect in ASPECTS if asked == task or aspect != "task"),
+            unproved={} if asked == task else {"task": why},
+            deviation=compared.deviation,
+            warnings=compared.warnings,
+        )
+
     def close(self) -> None:
         """Release resources. Idempotent."""
         return
@@ -178,6 +209,10 @@ class BackendWrapper(Backend):
         other = copy.copy(self)
         other.inner = self.inner.background()
         return other
+
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        """Let the backend inside prove itself."""
+        return self.inner.verify(profile, task)
 
     def close(self) -> None:
         """Release what the backend inside holds."""
