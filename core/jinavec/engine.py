@@ -190,8 +190,7 @@ class Engine(ABC):
         Raises:
             InvalidVectors, InvalidFilter, InvalidInput: a query, filter or k that cannot be used.
         """
-        wanted = check_k(k)
-        condition = None if filter is None else parse_filter(filter)
+        wanted, condition = _check_wish(k, filter)
         if isinstance(query, str):
             vector = self._need_encoder("a query vector").encode_queries([query])[0]
         else:
@@ -211,9 +210,12 @@ class Engine(ABC):
         Raises:
             InvalidVectors, InvalidFilter, InvalidInput, InvalidType: queries, a filter or a k that cannot be used.
         """
-        wanted = check_k(k)
-        condition = None if filter is None else parse_filter(filter)
-        rows = self._query_rows(queries)
+        wanted, condition = _check_wish(k, filter)
+        texts = _query_texts(queries)
+        if texts is None:
+            rows = self._query_rows(cast("ArrayLike", queries))
+        else:
+            rows = self._need_encoder("query vectors").encode_queries(texts)
         return self._search_batch(rows, wanted, condition) if len(rows) else []
 
     def iterate(
@@ -308,17 +310,31 @@ class Engine(ABC):
     async def aget(self, ids: Iterable[str]) -> list[Record]: ...
     async def aget(self, ids: str | Iterable[str]) -> Record | list[Record] | None:
         """``get`` without blocking the event loop."""
-        return await asyncio.to_thread(self.get, ids)
+        found = await self._aget(check_ids(ids))
+        if isinstance(ids, str):
+            return found[0] if found else None
+        return found
 
     async def asearch(self, query: str | ArrayLike, k: int = 10, filter: FilterDict | None = None) -> list[Hit]:
         """``search`` without blocking the event loop."""
-        return await asyncio.to_thread(self.search, query, k, filter)
+        wanted, condition = _check_wish(k, filter)
+        if isinstance(query, str):
+            vector = (await self._need_encoder("a query vector").aencode_queries([query]))[0]
+        else:
+            vector = self._check_query(query)
+        return await self._asearch(vector, wanted, condition)
 
     async def asearch_batch(
         self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
     ) -> list[list[Hit]]:
         """``search_batch`` without blocking the event loop."""
-        return await asyncio.to_thread(self.search_batch, queries, k, filter)
+        wanted, condition = _check_wish(k, filter)
+        texts = _query_texts(queries)
+        if texts is None:
+            rows = self._query_rows(cast("ArrayLike", queries))
+        else:
+            rows = await self._need_encoder("query vectors").aencode_queries(texts)
+        return await self._asearch_batch(rows, wanted, condition) if len(rows) else []
 
     async def aiterate(
         self,
@@ -393,6 +409,17 @@ class Engine(ABC):
 
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         return [self._search(query, k, condition) for query in queries]
+
+    # Those that an engine with an async client overrides; by default each runs its twin in a worker thread.
+
+    async def _aget(self, ids: list[str]) -> list[Record]:
+        return await asyncio.to_thread(self._get, ids)
+
+    async def _asearch(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
+        return await asyncio.to_thread(self._search, query, k, condition)
+
+    async def _asearch_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
+        return await asyncio.to_thread(self._search_batch, queries, k, condition)
 
     def _delete_where(self, condition: Filter) -> int:
         pages = self._iterate(1000, False, condition, None)
@@ -473,14 +500,7 @@ class Engine(ABC):
             raise InvalidVectors(f"the last {spare} bits of each code lie beyond the dimension and must be zero")
         return np.ascontiguousarray(bits)
 
-    def _query_rows(self, queries: Sequence[str] | ArrayLike) -> Float32:
-        if isinstance(queries, str) or not isinstance(queries, Iterable):
-            raise InvalidType(f"search_batch takes several queries, not {brief(queries)}; for one, use search")
-        if not isinstance(queries, np.ndarray):
-            given = list(cast("Iterable[Any]", queries))
-            if given and all(isinstance(query, str) for query in given):
-                return self._need_encoder("query vectors").encode_queries(cast("list[str]", given))
-            queries = cast("ArrayLike", given)
+    def _query_rows(self, queries: ArrayLike) -> Float32:
         if np.size(queries) == 0:
             return np.empty((0, self.contract.dimension), np.float32)
         count = len(cast("Sequence[Any]", queries)) if np.ndim(queries) else 1
@@ -512,6 +532,20 @@ class Engine(ABC):
 
     def _unsupported(self, ability: Capability) -> NoReturn:
         raise Unsupported(f"the {self.name} engine does not support {ability}")
+
+
+def _query_texts(queries: Sequence[str] | ArrayLike) -> list[str] | None:
+    """Return several queries as texts; None where they are vectors."""
+    if isinstance(queries, str) or not isinstance(queries, Iterable):
+        raise InvalidType(f"search_batch takes several queries, not {brief(queries)}; for one, use search")
+    if isinstance(queries, np.ndarray):
+        return None
+    given = list(cast("Sequence[Any]", queries))
+    return cast("list[str]", given) if given and all(isinstance(query, str) for query in given) else None
+
+
+def _check_wish(k: int, filter: FilterDict | None) -> tuple[int, Filter | None]:
+    return check_k(k), None if filter is None else parse_filter(filter)
 
 
 def check_k(k: int) -> int:
