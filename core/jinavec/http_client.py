@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 import time
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from math import inf
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from jinavec.errors import InvalidInput, warn
+from jinavec.errors import InvalidInput, brief, warn
 from jinavec.settings import without_user
 
 ENCODINGS = "gzip, deflate"
@@ -132,17 +134,69 @@ def opening_client() -> Generator[None]:
         raise InvalidInput(f"no HTTP client can be made ({error}); look at {shown or 'its options'}") from error
 
 
-def check_certificates(variable: str) -> str | None:
-    """Return the file of certificates that a variable names; None where it is not set.
+class CertificateFiles(Protocol):
+    """Options that name files of certificates."""
+
+    @property
+    def ca_certs(self) -> str | None:
+        """Those of a private authority."""
+        ...
+
+    @property
+    def client_cert(self) -> str | None:
+        """The one that shows who the client is."""
+        ...
+
+    @property
+    def client_key(self) -> str | None:
+        """Its key, where that is in another file."""
+        ...
+
+
+def tls_context(options: CertificateFiles, prefix: str = "") -> ssl.SSLContext | None:
+    """Return how connections are secured; None where that is by the certificates of the system, which is the default.
+
+    Args:
+        options: name the files.
+        prefix: of the environment variables that name them where no option does, such as ``ELASTICSEARCH_`` of
+            ELASTICSEARCH_CA_CERTS, ELASTICSEARCH_CLIENT_CERT and ELASTICSEARCH_CLIENT_KEY; empty: there are none.
 
     Raises:
-        InvalidInput: it holds none; names the variable and the file.
+        InvalidInput: a file holds none, or there is a key and no certificate; names option or variable, and file.
     """
-    file = os.environ.get(variable)
-    if not file:
+    files: dict[str, str] = {}
+    shown: list[str] = []
+    for name in ("ca_certs", "client_cert", "client_key"):
+        variable = f"{prefix}{name.upper()}"
+        given: str | None = getattr(options, name)
+        if file := given or (os.environ.get(variable) if prefix else None):
+            files[name] = file
+            shown.append(f"{name if given else variable}={file}")
+    if "client_key" in files and "client_cert" not in files:
+        raise InvalidInput(f"{shown[-1]}: a key needs the certificate that it belongs to (client_cert)")
+    if not files:
         return None
     try:
-        ssl.create_default_context(cafile=file)
+        context = ssl.create_default_context(cafile=files.get("ca_certs"))
+        if certificate := files.get("client_cert"):
+            context.load_cert_chain(certificate, files.get("client_key"))
     except OSError as error:
-        raise InvalidInput(f"{variable}={file} is no file of certificates: {error}") from error
-    return file
+        raise InvalidInput(f"no certificates can be read from {', '.join(shown)}: {error}") from error
+    return context
+
+
+def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers that a request can carry.
+
+    Raises:
+        InvalidInput: one that is none; the message does not show its value.
+    """
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _TOKEN.fullmatch(name)):
+            raise InvalidInput(f"no header is named {brief(name)}")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise InvalidInput(f"the value of the header {name} is no line of ASCII characters")
+    return dict(headers)
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

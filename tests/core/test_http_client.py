@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,10 @@ from jinavec.errors import InvalidInput
 from jinavec.http_client import (
     BodyReader,
     BodyRefused,
-    check_certificates,
+    check_headers,
     opening_client,
     shown_address,
+    tls_context,
     warn_of_clear_text,
 )
 
@@ -117,9 +120,32 @@ def test_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError("no socks")
 
 
-def test_a_file_of_certificates(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CERTIFICATES", f"{tmp_path}/junk.pem")
-    with pytest.raises(InvalidInput, match="CERTIFICATES=.*junk.pem is no file of certificates"):
-        check_certificates("CERTIFICATES")
-    monkeypatch.delenv("CERTIFICATES")
-    assert check_certificates("CERTIFICATES") is None
+@dataclass(frozen=True)
+class Files:
+    ca_certs: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+
+
+def test_files_of_certificates_are_named_by_options_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    assert tls_context(Files(), "X_") is None
+    with pytest.raises(InvalidInput, match=r"ca_certs=.*junk.pem"):
+        tls_context(Files(ca_certs=str(junk)))
+    with pytest.raises(InvalidInput, match=r"client_key=.*client_cert"):
+        tls_context(Files(client_key=str(junk)))
+    monkeypatch.setenv("X_CA_CERTS", f"{tmp_path}/none.pem")
+    with pytest.raises(InvalidInput, match=r"X_CA_CERTS=.*none.pem"):
+        tls_context(Files(), "X_")
+    assert tls_context(Files()) is None
+
+
+@pytest.mark.parametrize("headers", [{"a b": "x"}, {"": "x"}, {"a": "hush\n"}, {"a": "ж"}])
+def test_headers_that_no_request_carries_are_refused_unseen(headers: dict[str, str]) -> None:
+    assert check_headers({"X-Key": "a b"}) == {"X-Key": "a b"}
+    with pytest.raises(InvalidInput, match="header") as raised:
+        check_headers(headers)
+    assert "hush" not in str(raised.value)

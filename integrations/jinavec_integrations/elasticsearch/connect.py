@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
-from jinavec.elastic_node import bounded_node
+from jinavec.elastic_node import bounded_async_node, bounded_node
 from jinavec.errors import EngineError, InvalidTarget, InvalidType, brief
 from jinavec.extras import require
-from jinavec.http_client import ENGINE_BYTES, check_certificates, checked_key, shown_address, warn_of_clear_text
-from jinavec_integrations.elasticsearch.errors import reported
+from jinavec.http_client import (
+    ENGINE_BYTES,
+    check_headers,
+    checked_key,
+    shown_address,
+    tls_context,
+    warn_of_clear_text,
+)
+from jinavec_integrations.elasticsearch.calls import Call, Steps
 from jinavec_integrations.elasticsearch.mapping import Version
+from jinavec_integrations.elasticsearch.options import ElasticsearchOptions
 
 if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
+    from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 EXTRA = "elasticsearch"
 NEWEST: Version = (999, 0)
@@ -63,36 +73,71 @@ class Place:
         return f"{self.index} at {self.server}"
 
 
+@dataclass(frozen=True)
+class Access:
+    """How a server is reached: the arguments of either client."""
+
+    server: str
+    arguments: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def read(cls, server: str, options: ElasticsearchOptions | None = None) -> Access:
+        """Read how to reach a server from options and the environment.
+
+        ``ELASTICSEARCH_API_KEY``, or ``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``. Files of certificates
+        are named by the options, or by ``ELASTICSEARCH_CA_CERTS``, ``ELASTICSEARCH_CLIENT_CERT`` and
+        ``ELASTICSEARCH_CLIENT_KEY``.
+
+        Args:
+            server: a URL or a cloud id.
+            options: those about the connection.
+
+        Raises:
+            InvalidInput: a file of certificates cannot be read.
+
+        Warns:
+            JinavecWarning: the credentials go over plain HTTP to another machine.
+        """
+        options = ElasticsearchOptions() if options is None else options
+        where: dict[str, Any] = {"hosts": _with_port(server)} if "://" in server else {"cloud_id": server}
+        how: dict[str, Any] = {"request_timeout": _TIMEOUT, "retry_on_timeout": True, **_credentials(os.environ)}
+        if how.keys() & {"api_key", "basic_auth"}:
+            warn_of_clear_text(server)
+        tls = tls_context(options, "ELASTICSEARCH_")
+        if tls is not None and not server.startswith("http:"):
+            how["ssl_context"] = tls
+        if options.headers:
+            how["headers"] = check_headers(options.headers)
+        return cls(server, where | how)
+
+    def open(self) -> Elasticsearch:
+        """Return a client; nothing is sent yet."""
+        return self._open("Elasticsearch", bounded_node)
+
+    def open_async(self) -> AsyncElasticsearch:
+        """Return a client for one event loop; nothing is sent yet."""
+        return self._open("AsyncElasticsearch", bounded_async_node)
+
+    def _open(self, name: str, node: Callable[..., type[Any]]) -> Any:
+        library = require("elasticsearch", EXTRA)
+        require("orjson", EXTRA)
+        secrets = tuple(self.arguments.get("headers", {}).values())
+        node_class = node(ENGINE_BYTES, secrets)
+        try:
+            return getattr(library, name)(**self.arguments, serializer=_serializer(), node_class=node_class)
+        except ValueError as error:
+            raise InvalidTarget(f"cannot connect to {self.server!r}: {error}") from error
+
+
 def connect(server: str) -> Elasticsearch:
     """Return a client of a server, with the credentials of the environment; nothing is sent yet.
-
-    ``ELASTICSEARCH_API_KEY``, or ``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``; ``ELASTICSEARCH_CA_CERTS``
-    names a file of certificates.
-
-    Args:
-        server: a URL or a cloud id.
 
     Raises:
         MissingExtra: elasticsearch or orjson is not installed.
         InvalidTarget: the client does not take the address.
-        InvalidInput: the file of certificates cannot be read.
-
-    Warns:
-        JinavecWarning: the credentials go over plain HTTP to another machine.
+        InvalidInput: a file of certificates cannot be read.
     """
-    elasticsearch = require("elasticsearch", EXTRA)
-    require("orjson", EXTRA)
-    where: dict[str, Any] = {"hosts": _with_port(server)} if "://" in server else {"cloud_id": server}
-    credentials, serializer = _credentials(os.environ), _serializer()
-    if "ca_certs" in credentials:
-        check_certificates("ELASTICSEARCH_CA_CERTS")
-    if credentials.keys() & {"api_key", "basic_auth"}:
-        warn_of_clear_text(server)
-    how = {"serializer": serializer, "request_timeout": _TIMEOUT, "retry_on_timeout": True}
-    try:
-        return elasticsearch.Elasticsearch(**where, **credentials, **how, node_class=bounded_node(ENGINE_BYTES))
-    except ValueError as error:
-        raise InvalidTarget(f"cannot connect to {server!r}: {error}") from error
+    return Access.read(server).open()
 
 
 def check_client(client: object) -> Elasticsearch:
@@ -107,14 +152,61 @@ def check_client(client: object) -> Elasticsearch:
     return cast("Elasticsearch", client)
 
 
-def server_version(client: Elasticsearch, where: str) -> Version:
+def check_async_client(client: object) -> AsyncElasticsearch:
+    """Return an asynchronous client that a user made.
+
+    Raises:
+        InvalidType: not a client, or a synchronous one.
+    """
+    kind = require("elasticsearch", EXTRA).AsyncElasticsearch
+    if not isinstance(client, kind):
+        raise InvalidType(f"async_client must be an elasticsearch.AsyncElasticsearch, not {type(client).__name__}")
+    return cast("AsyncElasticsearch", client)
+
+
+class AsyncClients:
+    """The asynchronous clients of one index: one for each event loop, since connections belong to a loop."""
+
+    def __init__(self, server: str, options: ElasticsearchOptions) -> None:
+        """Make none yet."""
+        self._server = server
+        self._options = options
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncElasticsearch] = WeakKeyDictionary()
+
+    def of_this_loop(self) -> AsyncElasticsearch | None:
+        """Return the client of the running event loop; None where the user gave a synchronous one alone."""
+        if self._options.async_client is not None:
+            return cast("AsyncElasticsearch", self._options.async_client)
+        if self._options.client is not None:
+            return None
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            self._clients[loop] = Access.read(self._server, self._options).open_async()
+        return self._clients[loop]
+
+    def close(self) -> None:
+        """Close the clients, each in its loop, or at once where the loop has ended."""
+        for loop, client in list(self._clients.items()):
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.close(), loop)
+            else:
+                for node in cast("list[Any]", client.transport.node_pool.all()):
+                    node.drop()
+        self._clients.clear()
+
+    async def aclose(self) -> None:
+        """Close the client of the running event loop."""
+        if (client := self._clients.pop(asyncio.get_running_loop(), None)) is not None:
+            await client.close()
+
+
+def server_version(where: str) -> Steps[Version]:
     """Return the version of a server; of one that does not tell, the least that is supported."""
     library = require("elasticsearch", EXTRA)
-    with reported(where):
-        try:
-            answer: Any = client.info().body
-        except library.AuthorizationException:
-            return (8, 19)
+    try:
+        answer: Any = (yield Call("info", {})).body
+    except library.AuthorizationException:
+        return (8, 19)
     try:
         if answer["version"].get("build_flavor") == "serverless":
             return NEWEST
@@ -125,16 +217,11 @@ def server_version(client: Elasticsearch, where: str) -> Version:
 
 
 def _credentials(environment: Mapping[str, str]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    if certificates := environment.get("ELASTICSEARCH_CA_CERTS"):
-        given["ca_certs"] = certificates
     user, password = (environment.get(f"ELASTICSEARCH_{name}") for name in ("USERNAME", "PASSWORD"))
     key = checked_key(environment.get("ELASTICSEARCH_API_KEY", ""))
     if not key and user and password:
-        return given | {"basic_auth": (user, password)}
-    if key:
-        given["api_key"] = key
-    return given
+        return {"basic_auth": (user, password)}
+    return {"api_key": key} if key else {}
 
 
 def _with_port(server: str) -> str:

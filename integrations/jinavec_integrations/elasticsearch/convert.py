@@ -25,12 +25,11 @@ from jinavec.vectors import (
     to_int8,
     unpack,
 )
-from jinavec_integrations.elasticsearch.filters import FIELD as FILTER
-from jinavec_integrations.elasticsearch.filters import terms
-from jinavec_integrations.elasticsearch.mapping import BASE64, BITS, ID, METADATA, TEXT, VECTOR, Layout, Version
+from jinavec_integrations.elasticsearch.fields import Fields, split
+from jinavec_integrations.elasticsearch.filters import terms, terms_of
+from jinavec_integrations.elasticsearch.mapping import BASE64, Layout, Version
+from jinavec_integrations.elasticsearch.names import Names
 
-SOURCE = [ID, TEXT, METADATA]
-"""The fields a record is made of."""
 DOCUMENT_BYTES = 100 * 2**20 - 2**16
 """Bytes of text, metadata and vectors in a document; a request is limited to 100 MiB by default."""
 _ID_BYTES = 512
@@ -48,17 +47,48 @@ def document_id(id: str) -> str | None:
     return _HASHED + sha256(raw).hexdigest() if _needs_digest(id, raw) else id
 
 
-def store_actions(
-    records: Sequence[Record], vectors: Float32, layout: Layout, version: Version
+def sources(
+    records: Sequence[Record], vectors: Float32, layout: Layout, fields: Fields, version: Version
 ) -> Iterator[dict[str, Any]]:
-    """Yield the bulk action of each record; ``check_record`` has passed them."""
+    """Yield the document of each record; ``check_record`` has passed them."""
+    names = layout.names
     columns = encode(vectors, layout, version)
     for number, record in enumerate(records):
         source: dict[str, Any] = {name: values[number] for name, values in columns.items()}
-        source |= {TEXT: record.text, METADATA: dict(record.metadata), FILTER: terms(record.metadata)}
+        source[names.text] = record.text
+        if layout.typed:
+            parts = split(record.metadata, fields)
+            source[names.metadata] = dict(parts.fields)
+            if parts.others:
+                source[names.terms] = terms_of(parts.others)
+            if not parts.complete:
+                source[names.original] = dict(record.metadata)
+        else:
+            source |= {names.metadata: dict(record.metadata), names.terms: terms(record.metadata)}
         if _needs_digest(record.id, record.id.encode()):
-            source[ID] = record.id
-        yield {"_id": document_id(record.id), "_source": source}
+            source[names.id] = record.id
+        yield nested_values(source)
+
+
+def nested_values(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by names with dots as those of the objects that the dots lead into."""
+    result: dict[str, Any] = {}
+    for name, value in source.items():
+        *steps, last = name.split(".")
+        inner = result
+        for step in steps:
+            inner = inner.setdefault(step, {})
+        inner[last] = value
+    return result
+
+
+def find_value(source: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a field in a document, whether its name is written as one or leads into objects."""
+    if name in source:
+        return source[name]
+    first, dot, rest = name.partition(".")
+    inner = source.get(first) if dot else None
+    return find_value(cast("Mapping[str, Any]", inner), rest) if isinstance(inner, Mapping) else None
 
 
 def check_record(record: Record, dimension: int) -> None:
@@ -67,7 +97,7 @@ def check_record(record: Record, dimension: int) -> None:
     Raises:
         InvalidRecord: metadata that is not JSON, or too much of it.
     """
-    size = len(record.text.encode()) + 2 * len(record.metadata_json().encode()) + 8 * dimension
+    size = len(record.text.encode()) + 3 * len(record.metadata_json().encode()) + 8 * dimension
     if size > DOCUMENT_BYTES:
         raise InvalidRecord(
             f"record {record.id[:100]!r} has {size:,} bytes; Elasticsearch takes at most {DOCUMENT_BYTES:,} in a"
@@ -83,11 +113,11 @@ def encode(vectors: Float32, layout: Layout, version: Version) -> dict[str, Sequ
     """
     columns: dict[str, Sequence[Any] | Float32] = {}
     if layout.storage == "byte":
-        columns[VECTOR] = [to_hex(row) for row in to_int8(vectors)]
+        columns[layout.names.vector] = [to_hex(row) for row in to_int8(vectors)]
     elif layout.float_field:
-        columns[VECTOR] = pack(vectors) if version >= BASE64 else vectors
+        columns[layout.names.vector] = pack(vectors) if version >= BASE64 else vectors
     if layout.storage == "bit":
-        columns[BITS] = [to_hex(row) for row in binarize(vectors)]
+        columns[layout.names.bits] = [to_hex(row) for row in binarize(vectors)]
     return columns
 
 
@@ -103,22 +133,32 @@ def query_vector(query: Float32, layout: Layout) -> list[int] | list[float]:
     return to_int8(query).tolist() if layout.storage == "byte" else query.tolist()
 
 
-def read_record(found: Mapping[str, Any]) -> Record:
+def read_record(found: Mapping[str, Any], layout: Layout) -> Record:
     """Return the record of a hit, or of a document that was looked up.
 
     Raises:
         IndexDamaged: the document is not a record; another program wrote it.
     """
     source: Mapping[str, Any] = found.get("_source") or {}
-    id, text, metadata = source.get(ID, found["_id"]), source.get(TEXT), source.get(METADATA)
+    names = layout.names
+    id, text = source.get(names.id, found["_id"]), find_value(source, names.text)
+    metadata: object = _metadata(source, names)
+    if layout.adopted:  # whoever wrote it may have left out either
+        text = "" if text is None else text
+        metadata = {} if metadata is None else metadata
     if not (isinstance(id, str) and id and isinstance(text, str) and isinstance(metadata, dict)):
         raise IndexDamaged(f"the document {brief(found['_id'])} is not a record: jinavec did not write it; delete it")
     return Record(id, text, cast("dict[str, Any]", metadata))
 
 
-def read_hits(found: Iterable[Mapping[str, Any]]) -> list[Hit]:
+def _metadata(source: Mapping[str, Any], names: Names) -> Any:
+    original = source.get(names.original)
+    return find_value(source, names.metadata) if original is None else original
+
+
+def read_hits(found: Iterable[Mapping[str, Any]], layout: Layout) -> list[Hit]:
     """Return the hits of a search by cosine."""
-    return [Hit(read_record(hit), cosine(hit["_score"])) for hit in found]
+    return [Hit(read_record(hit, layout), cosine(hit["_score"])) for hit in found]
 
 
 def cosine(score: float) -> float:
@@ -145,28 +185,28 @@ def read_vectors(found: Iterable[Mapping[str, Any]], layout: Layout) -> Float32:
     field = layout.stored_field
     rows: list[ArrayLike] = []
     for hit in found:
-        value = hit["_source"].get(field)
+        value = find_value(hit.get("_source") or {}, field)
         if value is None:
             raise IndexDamaged(f"the document {brief(hit['_id'])} has no vector: jinavec did not write it; delete it")
-        rows.append(_decode(value, layout, field))
+        rows.append(_decode(value, layout))
     return normalize(np.asarray(rows, np.float32))
 
 
-def _decode(value: str | list[float], layout: Layout, field: str) -> ArrayLike:
-    if field == BITS:
+def _decode(value: str | list[float], layout: Layout) -> ArrayLike:
+    if layout.rescore == "bits":
         return unpack(from_hex(value) if isinstance(value, str) else from_signed_bytes(value))
     if not isinstance(value, str):
         return value
     return from_hex(value).view(np.int8) if layout.storage == "byte" else from_base64(value, "big")
 
 
-def read_bits(found: Iterable[Mapping[str, Any]], width: int) -> Bits:
+def read_bits(found: Iterable[Mapping[str, Any]], width: int, field: str) -> Bits:
     """Return the packed bits of hits: (n, width / 8).
 
     Servers before 9.2 show them in ``_source``, as the hex digits that were sent; later ones in ``fields``, as signed
     numbers.
     """
-    values = (hit.get("_source", {}).get(BITS) or hit["fields"][BITS] for hit in found)
+    values = (hit.get("_source", {}).get(field) or hit["fields"][field] for hit in found)
     rows = [from_hex(value) if isinstance(value, str) else from_signed_bytes(value) for value in values]
     return np.stack(rows) if rows else np.empty((0, width // 8), np.uint8)
 

@@ -2,79 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from jinavec.extras import require
 from jinavec.records import Record
-from jinavec_integrations.elasticsearch.convert import SOURCE, read_record
-from jinavec_integrations.elasticsearch.errors import reason, refused, reported
-
-if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
+from jinavec_integrations.elasticsearch.calls import Call, Patience, Steps, Wait, is_passing
+from jinavec_integrations.elasticsearch.convert import read_record
+from jinavec_integrations.elasticsearch.errors import Fault, refused
+from jinavec_integrations.elasticsearch.mapping import Layout
 
 BATCH = 1024
-"""Documents of a request."""
-_CHUNKS = ((BATCH, 16 * 2**20), (BATCH, 2**20), (100, 2**17), (1, 2**17))
-"""Documents and bytes of a bulk request; the next smaller where the server, or a proxy before it, finds one too large.
-16 MiB hold 1024 vectors of 1024 floats in their longest form, as JSON numbers."""
-_RETRIES, _FIRST_WAIT, _LONGEST_WAIT = 8, 0.5, 30.0
-"""How often a document that was rejected (429) is sent again; seconds before the first retry, and at most."""
+"""Documents of a bulk request."""
+_LOOK_UP = 512
+"""Documents of a look-up."""
 _TOO_LARGE = 413
+MISSING = Fault(404, "", "not found")
+"""Of a document that was to be deleted, and is not there."""
 
 
-def send(client: Elasticsearch, index: str, actions: Iterable[dict[str, Any]], where: str) -> Iterator[tuple[str, str]]:
-    """Send bulk actions as they come and yield (``_id``, why it failed or nothing) of each, in the order of answers.
+@dataclass
+class Room:
+    """How many bytes a bulk request may have: less from the first on that the server, or a proxy, finds too large."""
 
-    Raises:
-        EngineError: a whole request failed; what was sent before it is stored.
+    bytes: int = 16 * 2**20
+    """16 MiB hold 1024 vectors of 1024 floats in their longest form, as JSON numbers."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One action of a bulk request."""
+
+    id: str
+    body: bytes
+    """Lines of JSON."""
+    is_deletion: bool = False
+
+
+def to_store(id: str, source: Mapping[str, Any]) -> Document:
+    """Return the action that stores a document."""
+    return Document(id, b'{"index":{"_id":%b}}\n%b\n' % (to_json(id), to_json(source)))
+
+
+def to_delete(id: str) -> Document:
+    """Return the action that deletes a document."""
+    return Document(id, b'{"delete":{"_id":%b}}\n' % to_json(id), is_deletion=True)
+
+
+def to_json(value: object) -> bytes:
+    """Return JSON; arrays of floats are lists."""
+    orjson: Any = require("orjson", "elasticsearch")
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # an integer over 64 bits
+        return json.dumps(value, separators=(",", ":"), default=lambda array: array.tolist()).encode()
+
+
+def send(index: str, documents: Iterable[Document], room: Room, seconds: float) -> Steps[dict[str, Fault | None]]:
+    """Send documents as they come and return by ``_id`` why each was refused, or None.
+
+    Args:
+        index: its name.
+        documents: of distinct ids.
+        room: what fits in a request; it is made smaller where that was too much.
+        seconds: how long to send again what is rejected for a reason that time mends.
     """
-    # what was rejected, the helper sends again document by document
-    client = client.options(retry_on_status=(502, 503, 504))
-    with reported(where):
-        for chunk in _CHUNKS:
-            too_large: list[dict[str, Any]] = []
-            for stored, action, item in _answers(client, index, actions, chunk):
-                if item["status"] == _TOO_LARGE and chunk != _CHUNKS[-1]:
-                    too_large.append({"_op_type": action, "_id": item["_id"], "_source": item.get("data")})
-                    continue
-                missing = action == "delete" and item["status"] == 404
-                failed = "" if stored or missing else reason(item.get("error"), item["status"])
-                yield item["_id"], "not found" if missing else failed
-            if not too_large:
-                return
-            actions = too_large
+    library = require("elasticsearch", "elasticsearch")
+    outcomes: dict[str, Fault | None] = {}
+    waiting, coming = deque[Document](), iter(documents)
+    rejected: list[tuple[Document, Fault]] = []
+    patience = Patience(seconds)
+    while True:
+        chunk = _fill(waiting, coming, room)
+        if not chunk:
+            pause = patience.next_wait() if rejected else None
+            if pause is None:
+                return outcomes | {document.id: fault for document, fault in rejected}
+            yield Wait(pause)
+            waiting.extend(document for document, _ in rejected)
+            rejected = []
+            continue
+        body = b"".join(document.body for document in chunk)
+        try:
+            answer = yield Call("bulk", {"index": index, "operations": body})
+        except library.ApiError as error:
+            if error.meta.status != _TOO_LARGE:
+                raise
+            if len(chunk) == 1:
+                outcomes[chunk[0].id] = Fault.read(_TOO_LARGE, error.body)
+            else:
+                room.bytes = min(room.bytes, len(body) // 2)
+                waiting.extendleft(reversed(chunk))
+            continue
+        for document, fault in _read(chunk, answer["items"]):
+            if fault is not None and is_passing(fault.status):
+                rejected.append((document, fault))
+            else:
+                outcomes[document.id] = fault
 
 
-def _answers(
-    client: Elasticsearch, index: str, actions: Iterable[dict[str, Any]], chunk: tuple[int, int]
-) -> Iterator[tuple[bool, str, dict[str, Any]]]:
-    helpers = require("elasticsearch.helpers", "elasticsearch")
-    for stored, answer in helpers.streaming_bulk(
-        client,
-        actions,
-        index=index,
-        chunk_size=chunk[0],
-        max_chunk_bytes=chunk[1],
-        raise_on_error=False,
-        ignore_status=(_TOO_LARGE,),  # that of a whole request, told of each of its documents
-        max_retries=_RETRIES,
-        initial_backoff=_FIRST_WAIT,
-        max_backoff=_LONGEST_WAIT,
-    ):
-        ((action, item),) = answer.items()
-        yield stored, action, item
+def _fill(waiting: deque[Document], coming: Iterator[Document], room: Room) -> list[Document]:
+    """Take documents for one request: as many as fit, and at least one if there is any."""
+    chunk: list[Document] = []
+    size = 0
+    while len(chunk) < BATCH:
+        if not waiting:
+            if (following := next(coming, None)) is None:
+                break
+            waiting.append(following)
+        size += len(waiting[0].body)
+        if chunk and size > room.bytes:
+            break
+        chunk.append(waiting.popleft())
+    return chunk
 
 
-def read_documents(client: Elasticsearch, index: str, ids: Sequence[str], where: str) -> dict[str, Record]:
+def _read(chunk: Sequence[Document], items: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Document, Fault | None]]:
+    answers: dict[str, Any] = {answer["_id"]: answer for item in items for answer in item.values()}
+    for document in chunk:
+        answer = answers.get(document.id)
+        if answer is None:
+            yield document, Fault(200, "", "the server did not answer for it")
+        elif answer["status"] < 300:
+            yield document, None
+        elif document.is_deletion and answer["status"] == 404 and "error" not in answer:
+            yield document, MISSING
+        else:
+            yield document, Fault.read(answer["status"], answer.get("error"))
+
+
+def read_documents(index: str, ids: Sequence[str], layout: Layout, where: str) -> Steps[dict[str, Record]]:
     """Return the records of those documents that exist, by ``_id``, in the order asked."""
     records: dict[str, Record] = {}
-    for first in range(0, len(ids), BATCH):
-        with reported(where):
-            answer = client.mget(index=index, ids=ids[first : first + BATCH], source_includes=SOURCE)
+    for first in range(0, len(ids), _LOOK_UP):
+        asked = {"index": index, "ids": ids[first : first + _LOOK_UP], "source_includes": layout.names.source}
+        answer = yield Call("mget", asked)
         for document in answer["docs"]:
             if "error" in document:
                 raise refused(document, 400, where)
             if document["found"]:
-                records[document["_id"]] = read_record(document)
+                records[document["_id"]] = read_record(document, layout)
     return records

@@ -18,7 +18,7 @@ from jinavec.errors import (
     brief,
 )
 from jinavec.extras import require
-from jinavec.http_client import BodyRefused
+from jinavec.http_client import BodyRefused, shown_address
 
 _WORDS = 500
 """Characters of the server's own words that a message repeats."""
@@ -68,6 +68,8 @@ class _Rule:
     applies: Callable[[Fault], bool]
     error: type[JinavecError]
     remedy: str
+    of_index: bool = False
+    """Whether it is the index that takes nothing, whatever the document."""
 
 
 def _about(*words: str) -> Callable[[Fault], bool]:
@@ -79,11 +81,14 @@ def _status(*codes: int) -> Callable[[Fault], bool]:
 
 
 _RULES = (
-    _Rule(_about("index_not_found_exception"), IndexNotFound, "no such index; name a model to create it"),
+    _Rule(
+        _about("index_not_found_exception"), IndexNotFound, "no such index; name a model to create it", of_index=True
+    ),
     _Rule(
         _about("current license is non-compliant"),
         Unsupported,
         "the server's license has expired or does not cover this; renew it, or do without the feature",
+        of_index=True,
     ),
     _Rule(
         _about("license has expired", "license is expired"), EngineError, "the server's license has expired; renew it"
@@ -100,18 +105,21 @@ _RULES = (
         EngineError,
         "the server's disk is full, so the index takes deletions only; free space, then set"
         " index.blocks.read_only_allow_delete to null",
+        of_index=True,
     ),
     _Rule(
         _about("cluster_block_exception"),
         EngineError,
         "the index is blocked or read-only; set index.blocks.write and index.blocks.read_only to null",
+        of_index=True,
     ),
     _Rule(
         _about("creates data streams only", "only write ops with an op_type of create are allowed in data streams"),
         InvalidInput,
         "the name belongs to a data stream, which replaces and deletes nothing; take another name",
+        of_index=True,
     ),
-    _Rule(_about("index_closed_exception"), EngineError, "the index is closed; open it again"),
+    _Rule(_about("index_closed_exception"), EngineError, "the index is closed; open it again", of_index=True),
     _Rule(
         _about("media_type_header_exception"),
         EngineError,
@@ -138,12 +146,14 @@ _RULES = (
         _status(401),
         EngineError,
         "no valid credentials; set ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD",
+        of_index=True,
     ),
     _Rule(
         _status(403),
         EngineError,
         "the credentials lack the privilege; on the index they need read, write, view_index_metadata and, to make it,"
         " create_index; to set up inference, manage_inference and manage_pipeline",
+        of_index=True,
     ),
     _Rule(
         _status(413),
@@ -172,14 +182,21 @@ _RULES = (
         "a number, a string or the nesting of the metadata goes beyond what the server reads",
     ),
     _Rule(
+        _about("has not been configured in mappings"),
+        InvalidInput,
+        "the server has no analyzer of this name; such as german or english belong to its module analysis-common",
+    ),
+    _Rule(
         _about("document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"),
         EngineError,
         "the mapping of the index does not fit; if it was changed, create a new index and ingest again",
+        of_index=True,
     ),
     _Rule(
         _about("different number of dimensions", "differs from field dimensions"),
         EngineError,
         "the vectors have another dimension than the index",
+        of_index=True,
     ),
     _Rule(_status(502, 503, 504), EngineError, "the server, or a proxy before it, is not available; try again"),
 )
@@ -199,10 +216,14 @@ def translate(fault: Fault, where: str) -> JinavecError:
     return EngineError(f"{where}: Elasticsearch refused the request ({fault})")
 
 
-def reason(error: object, status: int) -> str:
+def reason(fault: Fault) -> str:
     """Return why one item of a bulk request failed, with the remedy where there is one."""
-    fault = Fault.read(status, error)
     return next((f"{rule.remedy} ({fault})" for rule in _RULES if rule.applies(fault)), str(fault))
+
+
+def is_of_index(fault: Fault) -> bool:
+    """Return whether an index that refuses one document so refuses all: it is blocked, closed, or mapped otherwise."""
+    return next((rule.of_index for rule in _RULES if rule.applies(fault)), False)
 
 
 @contextmanager
@@ -224,6 +245,11 @@ def reported(where: str) -> Generator[None]:
     except library.UnsupportedProductError as error:
         raise EngineError(f"{where}: the server is not Elasticsearch: {error}") from error
     except library.ApiError as error:
+        if 300 <= error.meta.status < 400:
+            place = shown_address(error.meta.headers.get("location") or "") or "an address that it does not name"
+            raise EngineError(
+                f"{where}: the server redirects to {place} (status {error.meta.status}); give that address"
+            ) from error
         raise translate(Fault.read(error.meta.status, error.body), where) from error
     except library.SSLError as error:
         raise EngineError(

@@ -1,18 +1,23 @@
-"""Filters: from the parsed form to Elasticsearch queries over one keyword field.
+"""Filters: from the parsed form to Elasticsearch queries over fields of metadata, and over one keyword field of terms.
 
-Every scalar in a record's metadata, and every element of a list, is one term of the field ``filter``: the field's name
-with its length, the kind of the value, and the value so written that the order of bytes is the order of values. So
-kinds never mix, whole numbers and floats of any size compare exactly, and no metadata can conflict with a mapping.
+A scalar in a record's metadata, or an element of a list, is the value of a field of its name, where it fits there (see
+``fields``); else, and in indexes of 0.1 always, one term of the field ``filter``: the field's name with its length, the
+kind of the value, and the value so written that the order of bytes is the order of values. So kinds never mix, whole
+numbers and floats of any size compare exactly, and no metadata can conflict with a mapping.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from jinavec.errors import InvalidFilter, brief
 from jinavec.filters import SURROGATE, And, Filter, In, Or, Range, Value, is_unicode, scalars
+from jinavec_integrations.elasticsearch.fields import Field, Fields, kind_of
 
 FIELD = "filter"
 _BOOLEAN, _NUMBER, _STRING = "b", "n", "s"
@@ -27,26 +32,45 @@ _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
 Query = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where an index keeps what filters find."""
+
+    terms: str = FIELD
+    """The field of terms."""
+    fields: Fields = field(default_factory=dict[str, Field])
+    """Of metadata, by name."""
+
+
+TERMS_ONLY = Places()
+"""Of an index of 0.1."""
+
+
 def terms(metadata: Mapping[str, Any]) -> list[str]:
     """Return the terms of everything in the metadata that a filter can find, without repetition."""
-    return list(dict.fromkeys(_start(name) + _term(value) for name, value in scalars(metadata)))
+    return terms_of(scalars(metadata))
 
 
-def translate(condition: Filter) -> Query:
+def terms_of(values: Iterable[tuple[str, Value]]) -> list[str]:
+    """Return the terms of values, each with its name, without repetition."""
+    return list(dict.fromkeys(_start(name) + _term(value) for name, value in values))
+
+
+def translate(condition: Filter, places: Places = TERMS_ONLY) -> Query:
     """Return the query that matches the records which ``jinavec.filters.match`` passes.
 
     Raises:
         InvalidFilter: a bound too long to be compared.
     """
     if isinstance(condition, In):
-        return _one_of(condition)
+        return _one_of(condition, places)
     if isinstance(condition, Range):
-        return _range(condition)
+        return _range(condition, places)
     if isinstance(condition, And):
-        return {"bool": {"filter": [translate(part) for part in condition.parts]}} if condition.parts else _ALL
+        return {"bool": {"filter": [translate(part, places) for part in condition.parts]}} if condition.parts else _ALL
     if isinstance(condition, Or):
-        return _any([translate(part) for part in condition.parts])
-    return {"bool": {"must_not": [translate(condition.part)]}}
+        return _any([translate(part, places) for part in condition.parts])
+    return {"bool": {"must_not": [translate(condition.part, places)]}}
 
 
 _ALL: Query = {"match_all": {}}
@@ -59,24 +83,70 @@ def _any(parts: list[Query]) -> Query:
     return {"bool": {"should": parts, "minimum_should_match": 1}}
 
 
-def _one_of(leaf: In) -> Query:
+def _one_of(leaf: In, places: Places) -> Query:
     if not is_unicode(leaf.field):
         return _NONE
     start = _start(leaf.field)
-    found = dict.fromkeys(start + _term(value) for value in leaf.values if is_unicode(value))
-    wanted = list(found)
-    return _any([{"terms": {FIELD: wanted[first : first + _TERMS]}} for first in range(0, len(wanted), _TERMS)])
+    values = [value for value in leaf.values if is_unicode(value)]
+    parts = _terms(places.terms, dict.fromkeys(start + _term(value) for value in values))
+    if (there := places.fields.get(leaf.field)) is not None:
+        kept = dict.fromkeys(_stored(value) for value in values if _may_hold(there, value))
+        parts = [*_terms(there.path, kept), *parts]
+    return _any(parts)
 
 
-def _range(leaf: Range) -> Query:
+def _terms(path: str, values: Iterable[Value]) -> list[Query]:
+    wanted = list(values)
+    return [{"terms": {path: wanted[first : first + _TERMS]}} for first in range(0, len(wanted), _TERMS)]
+
+
+def _may_hold(there: Field, value: Value) -> bool:
+    """Return whether documents can have a value in a field: also those of another tool, which may round it."""
+    if there.kind != kind_of(value):
+        return False
+    if isinstance(value, str):
+        return len(value) <= there.bound
+    if isinstance(value, bool):
+        return True
+    if there.limit < math.inf:
+        return value == int(value) and abs(value) < there.limit
+    return abs(value) <= sys.float_info.max and float(value) == value
+
+
+def _stored(value: Value) -> Value:
+    """Return a value as a field holds it: zero has one sign."""
+    return value + 0.0 if isinstance(value, float) else value
+
+
+def _range(leaf: Range, places: Places) -> Query:
     if not is_unicode(leaf.field):
         return _NONE
     kind = _kind(leaf.bound)
     lowest = _start(leaf.field) + kind
     op, bound = _bound(leaf)
     if op.startswith("g"):
-        return {"range": {FIELD: {op: lowest + bound, "lt": lowest[:-1] + _ABOVE[kind]}}}
-    return {"range": {FIELD: {"gte": lowest, op: lowest + bound}}}
+        among: Query = {"range": {places.terms: {op: lowest + bound, "lt": lowest[:-1] + _ABOVE[kind]}}}
+    else:
+        among = {"range": {places.terms: {"gte": lowest, op: lowest + bound}}}
+    there = places.fields.get(leaf.field)
+    if there is None or there.kind != kind_of(leaf.bound):
+        return among
+    if isinstance(leaf.bound, str):
+        return _any([{"range": {there.path: {op: bound}}}, among])
+    return _any([*_double_range(there, leaf.op, leaf.bound), among])
+
+
+def _double_range(there: Field, op: str, bound: float) -> list[Query]:
+    """Return the range of the numbers that pass a bound of any size, compared exactly."""
+    if abs(bound) > sys.float_info.max or abs(bound) >= there.limit:
+        passes_all = (bound > 0) == op.startswith("l")
+        return [{"exists": {"field": there.path}}] if passes_all else []
+    nearest = float(bound)
+    if nearest > bound:  # and no double lies between the two
+        op = {"gt": "gte", "lte": "lt"}.get(op, op)
+    elif nearest < bound:
+        op = {"gte": "gt", "lt": "lte"}.get(op, op)
+    return [{"range": {there.path: {op: nearest + 0.0}}}]
 
 
 def _bound(leaf: Range) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from jinavec.filters import Filter
 from jinavec.records import Hit
 from jinavec.vectors import Float32
 from jinavec_integrations.elasticsearch import queries
-from jinavec_integrations.elasticsearch.convert import SOURCE, read_record
+from jinavec_integrations.elasticsearch.calls import Steps
+from jinavec_integrations.elasticsearch.convert import read_record
 from jinavec_integrations.elasticsearch.fusion import RANK_CONSTANT, Fusion, linear, rrf
 from jinavec_integrations.elasticsearch.search import Searcher
 
@@ -51,26 +52,27 @@ class Blend:
         return 2 / (RANK_CONSTANT + 1) if self.fusion == "rrf" else 1.0
 
 
-def fuse_on_server(searcher: Searcher, text: str, vector: Float32, condition: Filter | None, blend: Blend) -> list[Hit]:
-    """Ask for both rankings, fused by one of Elasticsearch's retrievers.
-
-    Raises:
-        Unsupported: the server's license or version does not have the retriever.
-    """
-    knn, words = searcher.nearest(vector, blend.depth, condition), queries.words(text, condition)
+def fuse_on_server(
+    searcher: Searcher, text: str, vector: Float32, condition: Filter | None, blend: Blend
+) -> Steps[list[Hit]]:
+    """Ask for both rankings, fused by one of Elasticsearch's retrievers."""
+    knn, words = searcher.nearest(vector, blend.depth, condition), searcher.words(text, condition)
     if blend.fusion == "rrf":
         retriever = queries.rrf(knn, words, blend.depth, RANK_CONSTANT)
     else:
         retriever = queries.linear(knn, words, blend.depth, blend.weight)
-    found = searcher.ask(blend.k, retriever=retriever, source=SOURCE)
-    return [Hit(read_record(hit), min(1.0, hit["_score"] / blend.best)) for hit in found]
+    found = yield from searcher.ask(blend.k, retriever=retriever, source=searcher.layout.names.source)
+    return [Hit(read_record(hit, searcher.layout), min(1.0, hit["_score"] / blend.best)) for hit in found]
 
 
-def fuse_here(searcher: Searcher, text: str, vector: Float32, condition: Filter | None, blend: Blend) -> list[Hit]:
+def fuse_here(
+    searcher: Searcher, text: str, vector: Float32, condition: Filter | None, blend: Blend
+) -> Steps[list[Hit]]:
     """Ask for both rankings one after the other, and fuse them as the retrievers do."""
-    found = searcher.ask(blend.depth, query=queries.words(text, condition), source=SOURCE)
-    by_words = [Hit(read_record(hit), float(hit["_score"])) for hit in found]
-    by_vector = searcher.search(vector, blend.depth, condition)
+    layout = searcher.layout
+    found = yield from searcher.ask(blend.depth, query=searcher.words(text, condition), source=layout.names.source)
+    by_words = [Hit(read_record(hit, layout), float(hit["_score"])) for hit in found]
+    by_vector = yield from searcher.search(vector, blend.depth, condition)
     if blend.fusion == "rrf":
         scores = rrf([[hit.record.id for hit in side] for side in (by_words, by_vector)])
     else:

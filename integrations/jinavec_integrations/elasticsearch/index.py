@@ -2,47 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine, Precision
-from jinavec.errors import EngineError, IndexNotFound, InvalidInput, Unsupported, brief
+from jinavec.errors import EngineError, InvalidInput, Unsupported, brief, warn
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Vectors
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record
+from jinavec.settings import EncoderSettings
 from jinavec.vectors import Float32
-from jinavec_integrations.elasticsearch import documents
-from jinavec_integrations.elasticsearch.connect import NEWEST, Place, check_client, connect, server_version
-from jinavec_integrations.elasticsearch.convert import (
-    SOURCE,
-    check_record,
-    document_id,
-    read_record,
-    read_vectors,
-    store_actions,
+from jinavec_integrations.elasticsearch import convert
+from jinavec_integrations.elasticsearch.calls import Steps, adrive, call, drive, patient
+from jinavec_integrations.elasticsearch.connect import (
+    NEWEST,
+    Access,
+    AsyncClients,
+    Place,
+    check_async_client,
+    check_client,
+    server_version,
 )
-from jinavec_integrations.elasticsearch.errors import reported
-from jinavec_integrations.elasticsearch.filters import translate
+from jinavec_integrations.elasticsearch.convert import check_record, document_id, read_record, read_vectors
+from jinavec_integrations.elasticsearch.documents import (
+    BATCH,
+    MISSING,
+    Room,
+    read_documents,
+    send,
+    to_delete,
+    to_store,
+)
+from jinavec_integrations.elasticsearch.errors import is_of_index, reason, translate
+from jinavec_integrations.elasticsearch.filters import Query
+from jinavec_integrations.elasticsearch.filters import translate as query_of
 from jinavec_integrations.elasticsearch.fusion import Fusion
 from jinavec_integrations.elasticsearch.hybrid import Blend, fuse_here, fuse_on_server
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta, Version
 from jinavec_integrations.elasticsearch.options import ElasticsearchOptions
-from jinavec_integrations.elasticsearch.pages import Cursor, read_pages
+from jinavec_integrations.elasticsearch.pages import Cursor, Snapshot
 from jinavec_integrations.elasticsearch.queries import MOST
-from jinavec_integrations.elasticsearch.schema import create_index, read_meta, write_meta
+from jinavec_integrations.elasticsearch.schema import add_fields, adopt_index, create_index, read_meta, write_meta
 from jinavec_integrations.elasticsearch.search import Searcher
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
+T = TypeVar("T")
 _THREADS = 2
 """Bulk requests of an ingest under way at a time: the server indexes one while the next one travels."""
 _REFRESHED = 8000
@@ -72,6 +87,9 @@ class ElasticsearchIndex(Engine):
         self._where = str(place)
         self.contract, self.layout, self.settings = meta.contract, meta.layout, meta.settings
         self._fuses_here = self.layout.storage == "bit"  # a retriever cannot rescore bits
+        self._fields, self._fields_grow = meta.fields, self.layout.typed
+        self._async_clients = AsyncClients(place.server, options)
+        self._room = Room()
         self._unrefreshed, self._lock = 0, Lock()
 
     @classmethod
@@ -79,19 +97,15 @@ class ElasticsearchIndex(Engine):
         """Open ``elasticsearch:URL/INDEX``; create it if there is a contract and no such index."""
         chosen = read_options(ElasticsearchOptions, options)
         place = Place.parse(location)
-        client = connect(place.server) if chosen.client is None else check_client(chosen.client)
+        if chosen.async_client is not None:
+            check_async_client(chosen.async_client)
+        if chosen.client is None:
+            client = Access.read(place.server, chosen).open()
+        else:
+            client = check_client(chosen.client)
+        settings = None if encoder is None else encoder.settings
         try:
-            version = server_version(client, str(place))
-            try:
-                meta, created = read_meta(client, place), False
-            except IndexNotFound:
-                if contract is None:
-                    raise
-                layout = Layout.choose(chosen, contract.dimension, version)
-                meta = Meta(contract=contract, layout=layout, settings=encoder and encoder.settings)
-                created = create_index(client, place, meta, chosen)
-                meta = meta if created else read_meta(client, place)  # another client was faster
-            meta.layout.check_options(chosen, str(place))
+            version, meta, created = drive(client, _open(place, chosen, contract, settings), str(place))
             if contract is not None:
                 meta.contract.check(contract, theirs="the contract" if encoder is None else "the encoder")
         except BaseException:
@@ -116,8 +130,7 @@ class ElasticsearchIndex(Engine):
 
     def count(self) -> int:
         """Return the number of records."""
-        with reported(self._where):
-            return int(self.client.count(index=self._place.index)["count"])
+        return int(self._run(call("count", index=self._place.index))["count"])
 
     @property
     def vector_precision(self) -> Precision:
@@ -142,7 +155,13 @@ class ElasticsearchIndex(Engine):
         """Close the connections, unless the client was given. Idempotent."""
         if self._client is not None and self._options.client is None:
             self._client.close()
+        self._async_clients.close()
         self._client = None
+
+    async def aclose(self) -> None:
+        """``close`` without blocking the event loop."""
+        await self._async_clients.aclose()
+        await super().aclose()
 
     def hybrid(
         self,
@@ -175,54 +194,72 @@ class ElasticsearchIndex(Engine):
         blend = Blend(k=k, fusion=fusion, weight=weight, window=window)
         condition = None if filter is None else parse_filter(filter)
         vector = self._need_encoder("a query vector to search()").encode_queries([text])[0]
-        self._check_meta()
-        searcher = self._searcher()
+        searcher = self._run(self._searcher())
         if not (self._fuses_here if local is None else local):
             try:
-                return fuse_on_server(searcher, text, vector, condition, blend)
+                return self._run(fuse_on_server(searcher, text, vector, condition, blend))
             except Unsupported:
                 if local is not None:
                     raise
                 self._fuses_here = True
-        return fuse_here(searcher, text, vector, condition, blend)
+        return self._run(fuse_here(searcher, text, vector, condition, blend))
 
     # storing
 
     def _begin(self) -> None:
-        meta = self._check_meta()
+        self._run(self._beginning())
+
+    def _beginning(self) -> Steps[None]:
+        meta = yield from self._checked_meta()
         used = None if self.encoder is None else self.encoder.settings
-        if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
-            write_meta(self.client, self._place, meta.with_settings(used))
-            self.settings = used
+        if used is None or (self.settings is not None and used.to_json() == self.settings.to_json()):
+            return
+        library = require("elasticsearch", "elasticsearch")
+        try:
+            yield from write_meta(self._place, meta.with_settings(used))
+        except library.AuthorizationException:  # of a key that may only write documents
+            warn(f"{self._where}: the credentials do not allow to remember how texts were encoded; records are stored")
+        self.settings = used
 
     def _check(self, record: Record) -> None:
         check_record(record, self.contract.dimension)
 
     def _store(self, records: list[Record], vectors: Vectors) -> Mapping[str, str]:
-        actions = store_actions(records, vectors, self.layout, self._version)
-        answers = dict(documents.send(self.client, self._place.index, actions, self._where))
-        self._refresh_now_and_then(len(records))
-        reasons = {
-            record.id: answers.get(document_id(record.id) or "", "the server did not answer for it")
-            for record in records
-        }
-        return {id: why for id, why in reasons.items() if why}
+        return self._run(self._storing(records, vectors))
 
-    def _refresh_now_and_then(self, stored: int) -> None:
+    def _storing(self, records: list[Record], vectors: Vectors) -> Steps[Mapping[str, str]]:
+        fields = self._fields
+        if self._fields_grow:
+            fields, self._fields_grow = yield from add_fields(self._place, self.layout, fields, records)
+            self._fields = fields
+        sources = convert.sources(records, vectors, self.layout, fields, self._version)
+        ids = [document_id(record.id) or "" for record in records]
+        to_send = (to_store(id, source) for id, source in zip(ids, sources, strict=True))
+        outcomes = yield from send(self._place.index, to_send, self._room, self._options.deadline)
+        faults = {record.id: outcomes[id] for record, id in zip(records, ids, strict=True)}
+        refused = {id: fault for id, fault in faults.items() if fault is not None}
+        if len(refused) == len(faults) and all(map(is_of_index, refused.values())):
+            raise translate(next(iter(refused.values())), self._where)
+        if self._is_refresh_due(len(records)):
+            yield from self._refreshing()
+        return {id: reason(fault) for id, fault in refused.items()}
+
+    def _is_refresh_due(self, stored: int) -> bool:
         with self._lock:
             self._unrefreshed += stored
             due = self._unrefreshed >= _REFRESHED
             if due:
                 self._unrefreshed = 0
-        if due:
-            self._flush()
+        return due
+
+    def _refreshing(self) -> Steps[None]:
+        yield from call("indices.refresh", index=self._place.index)
 
     def _flush(self) -> None:
-        with reported(self._where):
-            self.client.indices.refresh(index=self._place.index)
+        self._run(self._refreshing())
 
     def _batch_hint(self, *, embeds: bool) -> int:
-        return documents.BATCH
+        return BATCH
 
     def _ingest_threads(self) -> int:
         return _THREADS
@@ -230,67 +267,92 @@ class ElasticsearchIndex(Engine):
     # deleting
 
     def _delete(self, ids: list[str]) -> int:
-        return self._delete_documents(id for id in map(document_id, ids) if id is not None)
+        return self._delete_documents([id for id in map(document_id, ids) if id is not None])
 
     def _delete_where(self, condition: Filter) -> int:
-        self._check_meta()
+        meta = self._check_meta()
         self._flush()  # a filter finds only what is searchable
-        with closing(self._find_pages(condition, source=False)) as pages:
-            return self._delete_documents(hit["_id"] for hits in pages for hit in hits)
+        with closing(self._find_pages(query_of(condition, meta.places), source=False)) as pages:
+            return sum(self._delete_documents([hit["_id"] for hit in hits]) for hits in pages)
 
-    def _delete_documents(self, ids: Iterable[str]) -> int:
-        actions = ({"_op_type": "delete", "_id": id} for id in ids)
-        deleted, failed, first = 0, 0, ""
-        for _, why in documents.send(self.client, self._place.index, actions, self._where):
-            if not why:
-                deleted += 1
-            elif why != "not found":
-                failed, first = failed + 1, first or why
+    def _delete_documents(self, ids: Sequence[str]) -> int:
+        outcomes = self._run(send(self._place.index, map(to_delete, ids), self._room, self._options.deadline))
         self._flush()
+        failed = [fault for fault in outcomes.values() if fault not in (None, MISSING)]
+        deleted = sum(fault is None for fault in outcomes.values())
+        if failed and not deleted and all(map(is_of_index, failed)):
+            raise translate(failed[0], self._where)
         if failed:
-            raise EngineError(f"{self._where}: {deleted} records were deleted, {failed} could not be: {first}")
+            raise EngineError(
+                f"{self._where}: {deleted} records were deleted, {len(failed)} could not be: {reason(failed[0])}"
+            )
         return deleted
 
     # reading
 
     def _get(self, ids: list[str]) -> list[Record]:
+        return self._run(self._getting(ids))
+
+    async def _aget(self, ids: list[str]) -> list[Record]:
+        return await self._arun(self._getting(ids))
+
+    def _getting(self, ids: list[str]) -> Steps[list[Record]]:
         wanted = [id for id in map(document_id, ids) if id is not None]
-        records = documents.read_documents(self.client, self._place.index, wanted, self._where)
+        records = yield from read_documents(self._place.index, wanted, self.layout, self._where)
         return [records[id] for id in wanted if id in records]
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
         cursor = None if after is None else Cursor.parse(after)
-        self._check_meta()
-        fields = [*SOURCE, self.layout.stored_field] if vectors else SOURCE
+        meta = self._check_meta()
+        query = None if condition is None else query_of(condition, meta.places)
+        fields = self.layout.names.source
         # from 9.2 on a server leaves vectors out of _source by default; 8.19 and later know exclude_vectors
-        source = {"includes": fields, "exclude_vectors": not vectors}
-        return _as_pages(
-            self._find_pages(condition, batch_size, cursor, source=source), self.layout if vectors else None
-        )
+        source = {
+            "includes": [*fields, self.layout.stored_field] if vectors else fields,
+            "exclude_vectors": not vectors,
+        }
+        return _as_pages(self._find_pages(query, batch_size, cursor, source=source), self.layout, vectors=vectors)
 
     def _find_pages(
-        self, condition: Filter | None, size: int = MOST, after: Cursor | None = None, **search: Any
+        self, query: Query | None, size: int = MOST, after: Cursor | None = None, **search: Any
     ) -> Generator[list[dict[str, Any]]]:
-        query = None if condition is None else translate(condition)
-        size = min(size, MOST)
-        return read_pages(self.client, self._place.index, size, where=self._where, after=after, query=query, **search)
+        snapshot = Snapshot(self._place.index, min(size, MOST), after=after, query=query, **search)
+        try:
+            while hits := self._run(snapshot.next_page()):
+                yield hits
+        finally:
+            if self._client is not None:
+                self._run(snapshot.release())
 
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
         return self._search_batch(query[np.newaxis], k, condition)[0]
 
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
-        self._check_meta()
-        searcher, reachable = self._searcher(), self._reachable(k)
-        return [searcher.search(query, reachable, condition) for query in queries]
+        return self._run(self._searching(queries, k, condition))
 
-    def _searcher(self) -> Searcher:
-        return Searcher(self.client, self._place.index, self._where, self.layout, self._options)
+    async def _asearch(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
+        return (await self._asearch_batch(query[np.newaxis], k, condition))[0]
 
-    def _reachable(self, k: int) -> int:
+    async def _asearch_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
+        return await self._arun(self._searching(queries, k, condition))
+
+    def _searching(self, queries: Float32, k: int, condition: Filter | None) -> Steps[list[list[Hit]]]:
+        searcher = yield from self._searcher()
+        reachable = yield from self._reachable(k)
+        found: list[list[Hit]] = []
+        for query in queries:
+            found.append((yield from searcher.search(query, reachable, condition)))
+        return found
+
+    def _searcher(self) -> Steps[Searcher]:
+        meta = yield from self._checked_meta()
+        return Searcher(self._place.index, self._where, self.layout, meta.places, self._options)
+
+    def _reachable(self, k: int) -> Steps[int]:
         """Return k, or the number of records where it asks for more than there are."""
         if k <= MOST:
             return k
-        count = self.count()
+        count = int((yield from call("count", index=self._place.index))["count"])
         if count > MOST:
             raise InvalidInput(
                 f"k={brief(k)}: Elasticsearch returns at most {MOST} hits, and the index holds {count} records"
@@ -299,31 +361,71 @@ class ElasticsearchIndex(Engine):
 
     def _bytes(self) -> int | None:
         """Return the size on disk; None on a serverless project, or without the privilege ``monitor``."""
-        if self._version == NEWEST:
-            return None
+        return None if self._version == NEWEST else self._run(self._measuring())
+
+    def _measuring(self) -> Steps[int | None]:
         library = require("elasticsearch", "elasticsearch")
-        with reported(self._where):
-            try:
-                stats = self.client.indices.stats(index=self._place.index, metric="store")
-            except library.AuthorizationException:
-                return None
+        try:
+            stats = yield from call("indices.stats", index=self._place.index, metric="store")
+        except library.AuthorizationException:
+            return None
         return int(stats["_all"]["primaries"]["store"]["size_in_bytes"])
 
     def _check_meta(self) -> Meta:
+        return self._run(self._checked_meta())
+
+    def _checked_meta(self) -> Steps[Meta]:
         """Compare the contract with the one in the mapping now: another client may have recreated the index."""
-        meta = read_meta(self.client, self._place)
+        meta = yield from read_meta(self._place)
         meta.contract.check(self.contract, ours="the index", theirs="what was opened")
         if meta.layout != self.layout:
             raise EngineError(f"{self._where}: the index was recreated with another storage; open it again")
+        self._fields = meta.fields
         return meta
+
+    def _run(self, steps: Steps[T]) -> T:
+        return drive(self.client, patient(steps, self._options.deadline), self._where)
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        """Do what ``_run`` does, over an asynchronous client; in a worker thread where there is none."""
+        if (client := self._async_clients.of_this_loop()) is None:
+            return await asyncio.to_thread(self._run, steps)
+        return await adrive(client, patient(steps, self._options.deadline), self._where)
 
     def __repr__(self) -> str:
         return f"ElasticsearchIndex({self._where!r}, storage={self.layout.storage!r})"
 
 
-def _as_pages(found: Generator[list[dict[str, Any]]], layout: Layout | None) -> Iterator[Page]:
-    """Yield pages of hits as pages of records; with vectors, if there is a layout."""
+def _open(
+    place: Place, options: ElasticsearchOptions, contract: Contract | None, settings: EncoderSettings | None
+) -> Steps[tuple[Version, Meta, bool]]:
+    """Find an index, adopt it, or create it; return the server's version, what is true of the index, and if it is new.
+
+    Raises:
+        IndexNotFound: it is not there, and there is no contract to create it under.
+    """
+    library = require("elasticsearch", "elasticsearch")
+    version = yield from server_version(str(place))
+    created = False
+    try:
+        if options.adopt:
+            meta = yield from adopt_index(place, contract, options)
+        else:
+            meta = yield from read_meta(place)
+    except library.NotFoundError:
+        if contract is None or options.adopt:
+            raise
+        layout = Layout.choose(options, contract.dimension, version)
+        meta = Meta(contract=contract, layout=layout, settings=settings)
+        created = yield from create_index(place, meta, options)
+        meta = meta if created else (yield from read_meta(place))  # another client was faster
+    meta.layout.check_options(options, str(place))
+    return version, meta, created
+
+
+def _as_pages(found: Generator[list[dict[str, Any]]], layout: Layout, *, vectors: bool) -> Iterator[Page]:
+    """Yield pages of hits as pages of records."""
     with closing(found):
         for hits in found:
-            vectors = None if layout is None else read_vectors(hits, layout)
-            yield Page([read_record(hit) for hit in hits], str(Cursor.of(hits[-1])), vectors)
+            rows = read_vectors(hits, layout) if vectors else None
+            yield Page([read_record(hit, layout) for hit in hits], str(Cursor.of(hits[-1])), rows)

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from jinavec.errors import InvalidInput, brief
+from jinavec_integrations.elasticsearch.names import Names
 
-Storage = Literal["bbq_hnsw", "bbq_flat", "int8_hnsw", "int4_hnsw", "hnsw", "flat", "bfloat16", "byte", "bit"]
+Storage = Literal[
+    "bbq_hnsw", "bbq_flat", "bbq_disk", "int8_hnsw", "int4_hnsw", "hnsw", "flat", "bfloat16", "byte", "bit"
+]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 Rescore = Literal["float", "bits"]
 
@@ -16,17 +19,18 @@ Rescore = Literal["float", "bits"]
 class ElasticsearchOptions:
     """How an index is stored, searched and reached.
 
-    Storage, rescore, m, ef_construction, shards and replicas are chosen when an index is created; an existing
-    index keeps its own.
+    Storage, rescore, m, ef_construction, shards, replicas, analyzer and the names of fields are chosen when an index is
+    created; an existing index keeps its own.
 
     Raises:
         InvalidInput: a value that cannot be used.
     """
 
     storage: Storage | None = None
-    """How vectors are kept. ``bbq_hnsw``, ``bbq_flat``, ``int8_hnsw``, ``int4_hnsw``, ``hnsw`` and ``flat`` are
-    Elasticsearch's own index types over float32; ``bfloat16`` halves the raw vectors; ``byte`` keeps int8 only; ``bit``
-    keeps packed sign bits. By default bbq_hnsw, or int8_hnsw below 64 dimensions."""
+    """How vectors are kept. ``bbq_hnsw``, ``bbq_flat``, ``bbq_disk`` (from 9.2 on, where the license covers it),
+    ``int8_hnsw``, ``int4_hnsw``, ``hnsw`` and ``flat`` are Elasticsearch's own index types over float32; ``bfloat16``
+    halves the raw vectors; ``byte`` keeps int8 only; ``bit`` keeps packed sign bits. By default bbq_hnsw, or int8_hnsw
+    below 384 dimensions."""
     rescore: Rescore | None = None
     """What orders the candidates of a ``bit`` search: ``float``, a float32 field next to the bits (the default), or
     ``bits``, the query's floats against the stored signs, with no floats stored."""
@@ -39,11 +43,38 @@ class ElasticsearchOptions:
     replicas: int | None = None
     """Copies of each shard; by default the server's choice."""
     candidates: int | None = None
-    """Candidates of a search, in each shard; by default as many as the storage needs."""
+    """Candidates of a search, in each shard; by default 400, and of more than 100 hits four for each."""
     oversample: float | None = None
     """Of quantized storage, how many times k are scored again by the raw vectors (``rescore_vector``); 1 to 10."""
+    analyzer: str | None = None
+    """Of the texts in searches by words: ``german``, ``english`` ..., or one of the index; by default the server's
+    standard analyzer, which knows no language."""
+    text_field: str | None = None
+    """The field of texts, by default ``text``; a dot leads into an object."""
+    vector_field: str | None = None
+    """The field of vectors, by default ``vector``."""
+    metadata_field: str | None = None
+    """The object that holds a field for each name in the metadata, by default ``metadata``."""
+    adopt: bool = False
+    """Take over an index of another tool, whose vectors are those of the contract that is given: write the contract
+    into its ``_meta``, and add the fields that are missing."""
+
+    deadline: float = 120.0
+    """Seconds during which a request is sent again after 408, 429, 502 to 504 or a lost connection; 0: never again.
+    Opening an index does not wait so long."""
     client: object = field(default=None, repr=False, compare=False)
-    """An ``elasticsearch.Elasticsearch`` of one's own, for any way to connect that the client knows."""
+    """An ``elasticsearch.Elasticsearch`` of one's own, for any way to connect that the client knows; it stays open."""
+    async_client: object = field(default=None, repr=False, compare=False)
+    """The ``elasticsearch.AsyncElasticsearch`` that belongs to it. Without it the async methods use ``client`` in
+    worker threads; without either, a client of their own."""
+    headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Headers of every request, such as those of a proxy."""
+    ca_certs: str | None = None
+    """File of the certificates of a private authority; by default that of ELASTICSEARCH_CA_CERTS."""
+    client_cert: str | None = None
+    """File of the certificate that shows who the client is."""
+    client_key: str | None = None
+    """File of its key, where that is another one."""
 
     def __post_init__(self) -> None:
         if self.storage is not None and self.storage not in STORAGES:
@@ -52,10 +83,26 @@ class ElasticsearchOptions:
             raise InvalidInput(f"rescore is 'float' or 'bits', not {brief(self.rescore)}")
         if self.rescore is not None and self.storage != "bit":
             raise InvalidInput("rescore goes with storage 'bit'; other storages rescore by their raw vectors")
+        if isinstance(self.deadline, bool) or not self.deadline >= 0:
+            raise InvalidInput(f"deadline must be at least 0 seconds, not {brief(self.deadline)}")
+        if self.client_key is not None and self.client_cert is None:
+            raise InvalidInput("client_key needs a client_cert that it belongs to")
+        self.names.check()
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InvalidInput(f"{name} must lie between {low} and {high}, not {brief(value)}")
+
+    @property
+    def names(self) -> Names:
+        """What the fields of a new index, or of an adopted one, are called."""
+        default = Names()
+        return Names(
+            text=self.text_field or default.text,
+            vector=self.vector_field or default.vector,
+            metadata=self.metadata_field or default.metadata,
+            prefix="jinavec_" if self.adopt else "",
+        )
 
 
 _RANGES = (

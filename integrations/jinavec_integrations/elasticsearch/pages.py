@@ -9,17 +9,13 @@ can come again.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from jinavec.errors import InvalidInput, brief
 from jinavec.extras import require
-from jinavec_integrations.elasticsearch.errors import reported
-
-if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
+from jinavec_integrations.elasticsearch.calls import Call, Steps
 
 KEEP_ALIVE = "10m"
 """How long the server keeps a snapshot after each page."""
@@ -63,46 +59,52 @@ class Cursor:
         return [self.sequence, self.shard << 32 | _LAST_PLACE]
 
 
-def read_pages(
-    client: Elasticsearch, index: str, size: int, *, where: str, after: Cursor | None = None, **search: Any
-) -> Generator[list[dict[str, Any]]]:
-    """Yield the hits of an index, page by page; the snapshot ends with the generator.
+class Snapshot:
+    """Reads an index page by page; each method takes steps, one after the other."""
 
-    Args:
-        client: of the server.
-        index: its name.
-        size: hits of a page.
-        where: index and server, for messages.
-        after: where to go on.
-        search: what is asked of each document, and which: ``source``, ``query``.
-    """
-    with reported(where):
-        snapshot = client.open_point_in_time(index=index, keep_alive=KEEP_ALIVE)["id"]
-    try:
-        hits: list[dict[str, Any]] = []
-        while not hits or len(hits) == size:
-            with reported(where):
-                answer = client.search(
-                    pit={"id": snapshot, "keep_alive": KEEP_ALIVE},
-                    size=size,
-                    sort=_ORDER,
-                    search_after=None if after is None else after.search_after,
-                    track_total_hits=False,
-                    allow_partial_search_results=False,
-                    **search,
-                )
-            snapshot = answer.get("pit_id", snapshot)
-            hits = answer["hits"]["hits"]
-            if not hits:
-                return
-            yield hits
-            after = Cursor.of(hits[-1])
-    finally:
-        _forget(client, snapshot)
+    def __init__(self, index: str, size: int, *, after: Cursor | None = None, **search: Any) -> None:
+        """Prepare for reading; nothing is asked yet.
 
+        Args:
+            index: its name.
+            size: hits of a page.
+            after: where to go on.
+            search: what is asked of each document, and which: ``source``, ``query``.
+        """
+        self._index = index
+        self._size = size
+        self._after = after
+        self._search = search
+        self._id: str | None = None
+        self._is_read = False
 
-def _forget(client: Elasticsearch, snapshot: str) -> None:
-    """Release a snapshot; one that cannot be released expires."""
-    library = require("elasticsearch", "elasticsearch")
-    with suppress(library.ApiError, library.TransportError):
-        client.options(max_retries=0).close_point_in_time(id=snapshot)
+    def next_page(self) -> Steps[list[dict[str, Any]]]:
+        """Return the hits of the next page; none at the end."""
+        if self._is_read:
+            return []
+        if self._id is None:
+            opened = yield Call("open_point_in_time", {"index": self._index, "keep_alive": KEEP_ALIVE})
+            self._id = opened["id"]
+        asked = {
+            "pit": {"id": self._id, "keep_alive": KEEP_ALIVE},
+            "size": self._size,
+            "sort": _ORDER,
+            "search_after": None if self._after is None else self._after.search_after,
+            "track_total_hits": False,
+            "allow_partial_search_results": False,
+            **self._search,
+        }
+        answer = yield Call("search", asked)
+        self._id = answer.get("pit_id", self._id)
+        hits: list[dict[str, Any]] = answer["hits"]["hits"]
+        self._is_read = len(hits) < self._size
+        if hits:
+            self._after = Cursor.of(hits[-1])
+        return hits
+
+    def release(self) -> Steps[None]:
+        """Let the server forget the snapshot; one that cannot be released expires."""
+        library = require("elasticsearch", "elasticsearch")
+        if self._id is not None:
+            with suppress(library.ApiError, library.TransportError):
+                yield Call("close_point_in_time", {"id": self._id}, {"max_retries": 0})

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jinavec.filters import Filter
-from jinavec_integrations.elasticsearch.filters import translate
-from jinavec_integrations.elasticsearch.mapping import BITS, OVERSAMPLE, TEXT, VECTOR, Layout
+from jinavec_integrations.elasticsearch.filters import Query
+from jinavec_integrations.elasticsearch.mapping import OVERSAMPLE, Layout
 
 MOST = 10_000
 """The most hits that Elasticsearch returns, and the most candidates that it considers."""
-_CANDIDATES = 100
+_CANDIDATES = 400
 """The least number of candidates a search looks at."""
 
 
@@ -20,7 +19,7 @@ def nearest(
     layout: Layout,
     vector: list[float] | list[int],
     k: int,
-    condition: Filter | None = None,
+    condition: Query | None = None,
     *,
     candidates: int | None = None,
     oversample: float | None = None,
@@ -31,12 +30,12 @@ def nearest(
         layout: how the index keeps vectors.
         vector: the query, as ``convert.query_vector`` gives it.
         k: the number of hits.
-        condition: applied before the search.
-        candidates: looked at in each shard; by default four for each hit, and at least 100.
+        condition: the query of a filter, applied before the search.
+        candidates: looked at in each shard; by default four for each hit, and at least 400.
         oversample: of quantized storage, how many times k are scored again by the raw vectors.
     """
     section: dict[str, Any] = {
-        "field": BITS if layout.storage == "bit" else VECTOR,
+        "field": layout.names.bits if layout.storage == "bit" else layout.names.vector,
         "query_vector": vector,
         "k": k,
         "num_candidates": min(MOST, max(k, candidates or max(_CANDIDATES, 4 * k))),
@@ -44,13 +43,13 @@ def nearest(
     if (default := OVERSAMPLE.get(layout.storage)) is not None:
         section["rescore_vector"] = {"oversample": oversample or default}
     if condition is not None:
-        section["filter"] = translate(condition)
+        section["filter"] = condition
     return section
 
 
-def among(vector: list[float], k: int, ids: list[str]) -> dict[str, Any]:
-    """Return a ``knn`` section that scores a few documents exactly by their float vectors."""
-    return {"field": VECTOR, "query_vector": vector, "k": k, "num_candidates": k, "filter": {"ids": {"values": ids}}}
+def among(field: str, vector: list[float], k: int, ids: list[str]) -> dict[str, Any]:
+    """Return a ``knn`` section that scores a few documents exactly by the float vectors of a field."""
+    return {"field": field, "query_vector": vector, "k": k, "num_candidates": k, "filter": {"ids": {"values": ids}}}
 
 
 def bit_candidates(k: int, dimension: int) -> int:
@@ -61,10 +60,10 @@ def bit_candidates(k: int, dimension: int) -> int:
     return min(MOST, math.ceil(max(400, 40 * k) * max(1, 1024 / dimension)))
 
 
-def words(text: str, condition: Filter | None = None) -> dict[str, Any]:
-    """Return a query by the words of a text (BM25)."""
-    matching: dict[str, Any] = {"match": {TEXT: text}}
-    return matching if condition is None else {"bool": {"must": [matching], "filter": [translate(condition)]}}
+def words(field: str, text: str, condition: Query | None = None) -> dict[str, Any]:
+    """Return a query of a field by the words of a text (BM25)."""
+    matching: dict[str, Any] = {"match": {field: text}}
+    return matching if condition is None else {"bool": {"must": [matching], "filter": [condition]}}
 
 
 def rrf(knn: Mapping[str, Any], query: Mapping[str, Any], window: int, constant: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from jinavec_integrations.elasticsearch.convert import (
     query_vector,
     read_bits,
 )
+from jinavec_integrations.elasticsearch.filters import translate
 from jinavec_integrations.elasticsearch.mapping import Layout, Meta, settings_of
 from jinavec_integrations.elasticsearch.options import STORAGES, ElasticsearchOptions
 
@@ -48,13 +49,14 @@ def rescored(oversample: float) -> dict[str, Any]:
 
 
 FIELDS: dict[str, dict[str, Any]] = {
-    "bbq_hnsw": {"vector": dense("float", "cosine", type="bbq_hnsw", **GRAPH, **rescored(3.0))},
-    "bbq_flat": {"vector": dense("float", "cosine", type="bbq_flat", **rescored(3.0))},
+    "bbq_hnsw": {"vector": dense("float", "cosine", type="bbq_hnsw", **GRAPH, **rescored(10.0))},
+    "bbq_flat": {"vector": dense("float", "cosine", type="bbq_flat", **rescored(10.0))},
+    "bbq_disk": {"vector": dense("float", "cosine", type="bbq_disk", **rescored(10.0))},
     "int8_hnsw": {"vector": dense("float", "cosine", type="int8_hnsw", **GRAPH, **rescored(2.0))},
     "int4_hnsw": {"vector": dense("float", "cosine", type="int4_hnsw", **GRAPH, **rescored(2.0))},
     "hnsw": {"vector": dense("float", "cosine", type="hnsw", **GRAPH)},
     "flat": {"vector": dense("float", "cosine", type="flat")},
-    "bfloat16": {"vector": dense("bfloat16", "cosine", type="bbq_hnsw", **GRAPH, **rescored(3.0))},
+    "bfloat16": {"vector": dense("bfloat16", "cosine", type="bbq_hnsw", **GRAPH, **rescored(10.0))},
     "byte": {"vector": dense("byte", "cosine", type="hnsw", **GRAPH)},
     "bit": {
         "bits": dense("bit", "l2_norm", type="hnsw", **GRAPH),
@@ -82,6 +84,7 @@ def test_bits_alone_need_no_float_field() -> None:
         ("int4_hnsw", 33, NEW, "even"),
         ("bit", 12, NEW, "multiple of 8"),
         ("bfloat16", 64, (9, 2), "9.3"),
+        ("bbq_disk", 64, OLD, "9.2"),
         ("hnsw", 4097, NEW, "4096"),
     ],
 )
@@ -92,8 +95,8 @@ def test_storage_the_server_would_refuse_is_refused(storage: Any, dimension: int
 
 def test_defaults_depend_on_dimension_and_server() -> None:
     options = ElasticsearchOptions()
-    assert Layout.choose(options, 64, OLD).storage == Layout.choose(options, 1024, NEW).storage == "bbq_hnsw"
-    assert Layout.choose(options, 32, NEW).storage == Layout.choose(options, 1024, (8, 15)).storage == "int8_hnsw"
+    assert Layout.choose(options, 384, OLD).storage == Layout.choose(options, 1024, NEW).storage == "bbq_hnsw"
+    assert Layout.choose(options, 256, NEW).storage == Layout.choose(options, 1024, (8, 15)).storage == "int8_hnsw"
 
 
 @pytest.mark.parametrize(
@@ -137,8 +140,8 @@ def test_bits_are_read_from_wherever_the_server_shows_them() -> None:
         {"_source": {}, "fields": {"bits": [-128, -1]}},
         {"fields": {"bits": [1, 2]}},
     ]
-    assert read_bits(hits, 16).tolist() == [[128, 255], [128, 255], [1, 2]]
-    assert read_bits([], 16).shape == (0, 2)
+    assert read_bits(hits, 16, "bits").tolist() == [[128, 255], [128, 255], [1, 2]]
+    assert read_bits([], 16, "bits").shape == (0, 2)
 
 
 def test_scores_become_cosines() -> None:
@@ -175,9 +178,9 @@ def test_golden_knn() -> None:
         "field": "vector",
         "query_vector": [1.0],
         "k": 5,
-        "num_candidates": 100,
+        "num_candidates": 400,
     }
-    section = queries.nearest(Layout(storage="bit"), [1], 50, parse_filter({"a": "b"}), candidates=700)
+    section = queries.nearest(Layout(storage="bit"), [1], 50, translate(parse_filter({"a": "b"})), candidates=700)
     assert section == {
         "field": "bits",
         "query_vector": [1],
@@ -192,7 +195,7 @@ def test_golden_knn() -> None:
 
 def test_golden_retrievers() -> None:
     knn = queries.nearest(Layout(storage="hnsw"), [1.0], 50)
-    words = queries.words("a cat", parse_filter({"a": "b"}))
+    words = queries.words("text", "a cat", translate(parse_filter({"a": "b"})))
     assert words == {"bool": {"must": [{"match": {"text": "a cat"}}], "filter": [{"terms": {"filter": ["1:asb"]}}]}}
     assert queries.rrf(knn, words, 50, 60) == {
         "rrf": {

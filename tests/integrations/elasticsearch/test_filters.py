@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from jinavec.errors import InvalidFilter
 from jinavec.filters import match, parse_filter
-from jinavec_integrations.elasticsearch.filters import FIELD, terms, translate
+from jinavec_integrations.elasticsearch.fields import MOST, new_types, read_fields, split
+from jinavec_integrations.elasticsearch.filters import FIELD, Places, terms, terms_of, translate
 
 NAMES = ("a", "a.b", "1:a", " ", "a\0b", "键", "n" * 101, "n" * 102)
 TEXTS = ("", "a", "ab", "b", "\U0001f600", "\uffff", "é", "1", "true", "x" * 5000, "x" * 5001, "x" * 5000 + "y")
@@ -45,15 +46,23 @@ filters = st.recursive(
 )
 
 
-def holds(query: Mapping[str, Any], document: Sequence[str]) -> bool:
+Document = Mapping[str, Sequence[Any]]
+"""The values of each field."""
+
+
+def holds(query: Mapping[str, Any], document: Document) -> bool:
     """What Elasticsearch does with the few queries that filters use; keywords order by their bytes."""
     ((kind, body),) = query.items()
     if kind in ("match_all", "match_none"):
         return kind == "match_all"
-    if kind == "terms":
-        return not set(body[FIELD]).isdisjoint(document)
-    if kind == "range":
-        return any(all(_compares(term, op, bound) for op, bound in body[FIELD].items()) for term in document)
+    if kind == "exists":
+        return bool(document.get(body["field"]))
+    if kind in ("terms", "range"):
+        ((path, asked),) = body.items()
+        there = [_as_stored(value) for value in document.get(path, ())]
+        if kind == "terms":
+            return any(value == _as_stored(wanted) for value in there for wanted in asked)
+        return any(all(_compares(value, op, _as_stored(bound)) for op, bound in asked.items()) for value in there)
     should = body.get("should", [])
     return (
         all(holds(part, document) for part in body.get("filter", []))
@@ -62,15 +71,59 @@ def holds(query: Mapping[str, Any], document: Sequence[str]) -> bool:
     )
 
 
-def _compares(term: str, op: str, bound: str) -> bool:
-    one, other = term.encode(), bound.encode()
+def _as_stored(value: Any) -> Any:
+    """Keywords are bytes, numbers doubles."""
+    if isinstance(value, bool):
+        return value
+    return value.encode() if isinstance(value, str) else float(value)
+
+
+def _compares(one: Any, op: str, other: Any) -> bool:
     return {"gt": one > other, "gte": one >= other, "lt": one < other, "lte": one <= other}[op]
+
+
+def stored(given_metadata: dict[str, Any], known: dict[str, Any]) -> tuple[Document, Places]:
+    """What an index holds whose fields the first records decided."""
+    mapped = read_fields("metadata", new_types([known], ()))
+    parts = split(given_metadata, mapped)
+    document: dict[str, Any] = {FIELD: terms_of(parts.others)}
+    for name, values in parts.fields.items():
+        if name in mapped:
+            document[mapped[name].path] = [value for value in _listed(values) if value is not None]
+    assert not parts.complete or parts.fields == given_metadata
+    return document, Places(fields=mapped)
+
+
+def _listed(values: Any) -> list[Any]:
+    return [*values] if isinstance(values, list) else [values]
 
 
 @given(filters, metadata)
 def test_a_translated_filter_passes_what_match_passes(asked: Any, given_metadata: dict[str, Any]) -> None:
     condition = parse_filter(asked)
-    assert holds(translate(condition), terms(given_metadata)) == match(condition, given_metadata)
+    assert holds(translate(condition), {FIELD: terms(given_metadata)}) == match(condition, given_metadata)
+
+
+@given(filters, metadata, metadata)
+def test_fields_of_any_types_change_no_answer(
+    asked: Any, given_metadata: dict[str, Any], known: dict[str, Any]
+) -> None:
+    condition = parse_filter(asked)
+    document, places = stored(given_metadata, known)
+    assert holds(translate(condition, places), document) == match(condition, given_metadata)
+
+
+def test_types_of_fields() -> None:
+    records = [
+        {"word": "a", "count": 1, "done": True, "day": "2024-02-29", "moment": "2024-01-01T10:00:00.5Z", "mixed": 1},
+        {"day": "2024-02-30", "moment": None, "mixed": "x", "count": 2**70, "": 1, "*": 1, "a.b": "x", "none": None},
+    ]
+    types = {name: mapped["type"] for name, mapped in new_types(records, ["word"]).items()}
+    assert types == {
+        "count": "double", "done": "boolean", "day": "keyword", "moment": "date", "mixed": "double", "a.b": "keyword"
+    }  # fmt: skip
+    assert "a.b" not in new_types(records, (), dotted=False)
+    assert len(new_types([{f"n{n}": n for n in range(10_000)}], ["word"])) == MOST - 1
 
 
 @given(numbers, numbers)

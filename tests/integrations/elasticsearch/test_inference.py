@@ -149,7 +149,7 @@ def test_index_and_pipeline() -> None:
                 "element_type": "float",
                 "index": True,
                 "similarity": "cosine",
-                "index_options": {**options, "rescore_vector": {"oversample": 3.0}},
+                "index_options": {**options, "rescore_vector": {"oversample": 10.0}},
             },
         },
     }

@@ -37,9 +37,15 @@ def new_index(script: Script) -> Bulk:
         script.answers["GET", "/notes/_mapping"] = (200, {"notes": {"mappings": created[0]}})
         return 200, {"acknowledged": True}
 
+    def add_fields(asked: Asked) -> Answer:
+        fields = asked.lines[0]["properties"]["metadata"]["properties"]
+        created[0]["properties"]["metadata"].setdefault("properties", {}).update(fields)
+        return 200, {"acknowledged": True}
+
     route = Bulk()
     script.answers |= {
         ("PUT", "/notes"): create,
+        ("PUT", "/notes/_mapping"): add_fields,
         ("PUT", "/notes/_bulk"): route,
         ("POST", "/notes/_mget"): nothing_found,
         ("POST", "/notes/_refresh"): (200, {}),
