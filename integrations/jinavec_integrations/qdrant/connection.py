@@ -17,7 +17,7 @@ from jinavec.errors import EngineError, InvalidInput, JinavecError, warn
 from jinavec.extras import require
 from jinavec.http_client import checked_key
 from jinavec_integrations.qdrant.calls import Call, Talk, ask
-from jinavec_integrations.qdrant.clients import POOL, remote_client
+from jinavec_integrations.qdrant.clients import POOL, client_version, read_version, remote_client
 from jinavec_integrations.qdrant.errors import (
     Table,
     folder_errors,
@@ -188,7 +188,7 @@ class Connection:
         with self._own_errors(server_errors()):
             found = self.client.info().version
         try:
-            theirs = _read_version(found)
+            theirs = read_version(found)
         except ValueError as error:
             raise EngineError(f"{self.location}: not an answer of Qdrant: its version is {found!r}") from error
         if theirs[0] != ours[0] or abs(theirs[1] - ours[1]) > 1:
@@ -220,21 +220,9 @@ def local_collection_exists(location: Location) -> bool:
     return location.folder == MEMORY or (Path(location.folder) / "meta.json").is_file()
 
 
-def client_version() -> Version:
-    """Return major and minor version of qdrant-client."""
-    from importlib.metadata import version
-
-    return _read_version(version("qdrant-client"))
-
-
 def _resume(talk: Talk[Any], answer: object) -> Call:
     """Return the next call of a talk that gets an answer, or the error in its place."""
     return talk.throw(answer) if isinstance(answer, JinavecError) else talk.send(answer)
-
-
-def _read_version(text: str) -> Version:
-    major, minor, *_ = text.split(".")
-    return int(major), int(minor)
 
 
 def _dotted(version: Version) -> str:

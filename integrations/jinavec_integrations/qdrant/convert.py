@@ -64,7 +64,7 @@ def to_record(point: PointId, payload: Mapping[str, Any] | None, ids: Ids = "uui
     Raises:
         IndexDamaged: it is not a record of jinavec.
     """
-    content = payload or {}
+    content = payload if isinstance(payload, dict) else {}  # local mode returns whatever a folder holds
     inner = content.get(INNER)
     if inner is None and ids == "native":
         inner = {"id": str(point)}
@@ -80,7 +80,7 @@ def to_record(point: PointId, payload: Mapping[str, Any] | None, ids: Ids = "uui
 
 def owner(payload: Mapping[str, Any] | None) -> str | None:
     """Return the id of the record that a payload belongs to; None if jinavec did not write it."""
-    inner = (payload or {}).get(INNER)
+    inner = payload.get(INNER) if isinstance(payload, dict) else None
     return cast("dict[str, Any]", inner).get("id") if isinstance(inner, dict) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
+from math import inf
 from threading import Lock
 from typing import Any, Self, TypeVar
 
@@ -19,6 +20,7 @@ from jinavec.filters import Filter
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record, same_content
 from jinavec.vectors import Float32
+from jinavec_integrations.qdrant import presets
 from jinavec_integrations.qdrant.calls import Talk, ask
 from jinavec_integrations.qdrant.collection import open_collection, shard_keys
 from jinavec_integrations.qdrant.connection import Connection, local_collection_exists
@@ -97,6 +99,7 @@ class QdrantIndex(Engine):
         except BaseException:
             connection.close()
             raise
+        _warn_of_recall(connection, manifest, chosen)
         return cls(connection, manifest, encoder, chosen, created=created)
 
     @property
@@ -297,6 +300,20 @@ class QdrantIndex(Engine):
             raise EngineError(f"{self.location} was recreated by another client with other options; reopen the index")
         with self._lock:
             self._read_at, self._stored = time.monotonic(), 0
+
+
+def _warn_of_recall(connection: Connection, manifest: Manifest, options: QdrantOptions) -> None:
+    """Warn that searches will not reach the recall that they aim at; local mode is exact."""
+    if connection.local:
+        return
+    dimension, most = manifest.matryoshka or manifest.contract.dimension, connection.limits.search_max_oversampling
+    reached = presets.reach(manifest.preset, dimension, inf if most is None else most)
+    if reached < options.recall:
+        limited = "" if most is None else f" and oversampling limited to {most:g} (search_max_oversampling)"
+        warn(
+            f"{connection.location}: recall={options.recall:g} may be out of reach of the preset {manifest.preset!r} at"
+            f" {dimension} dimensions{limited}: on real text, {reached:g} was measured; 'scalar' and 'turbo' reach more"
+        )
 
 
 def _problem(info: Any) -> str | None:

@@ -49,7 +49,8 @@ class QdrantOptions:
     """Adopt a collection of another tool: write the contract into its metadata, make its points findable."""
 
     recall: float = 0.95
-    """The share of the exact best ten that a search aims at; decides oversampling and the width of the search."""
+    """The share of the exact best ten that a search aims at; decides oversampling and the width of the search, by what
+    was measured on vectors of about this width (see ``presets``), of synthetic and real text. Yours may differ."""
     batch_size: int = 256
     """Points in a request."""
     parallel: int = 2

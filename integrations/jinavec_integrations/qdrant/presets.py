@@ -6,6 +6,7 @@ again without more candidates than hits only reorders them, so every preset that
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from jinavec.errors import InvalidInput
@@ -16,15 +17,37 @@ DEFAULT: Preset = "scalar"
 SHORT_STEPS = [(0.97, 10), (0.999, 30)]
 """(recall@10 reached, candidates per hit that the short vector of a Matryoshka collection finds)."""
 
-Step = tuple[float, float, int]
+WIDTHS = (64, 256, 384, 768)
+"""Dimensions at which recall was measured; another counts as the next smaller of them."""
+
+Step = tuple[float, int, tuple[float, float, float, float]]
 STEPS: dict[Preset, list[Step]] = {
     "exact": [],
-    "scalar": [(0.99, 1.5, 128), (0.999, 4.0, 128)],
-    "binary": [(0.80, 3.0, 128), (0.90, 3.5, 128), (0.95, 4.0, 128), (0.99, 6.0, 128), (0.999, 8.0, 256)],
-    "binary_asymmetric": [(0.90, 3.0, 128), (0.95, 3.5, 128), (0.98, 4.0, 128), (0.999, 6.0, 256)],
-    "turbo": [(0.99, 1.5, 128), (0.999, 2.0, 256)],
+    "scalar": [
+        (1.5, 128, (0.98, 0.99, 0.98, 0.99)),
+        (4.0, 256, (0.999, 0.999, 0.995, 0.995)),
+        (4.0, 512, (0.999, 0.999, 0.999, 0.999)),
+    ],
+    "turbo": [
+        (1.5, 128, (0.95, 0.98, 0.97, 0.99)),
+        (3.0, 128, (0.99, 0.99, 0.98, 0.99)),
+        (4.0, 256, (0.995, 0.999, 0.995, 0.995)),
+        (6.0, 512, (0.999, 0.999, 0.999, 0.999)),
+    ],
+    "binary": [
+        (4.0, 128, (0.37, 0.62, 0.62, 0.82)),
+        (8.0, 128, (0.51, 0.77, 0.77, 0.89)),
+        (16.0, 128, (0.66, 0.88, 0.88, 0.94)),
+    ],
+    "binary_asymmetric": [
+        (4.0, 128, (0.53, 0.77, 0.77, 0.94)),
+        (6.0, 128, (0.62, 0.85, 0.85, 0.96)),
+        (16.0, 128, (0.82, 0.96, 0.96, 0.98)),
+    ],
 }
-"""By preset: (recall@10 reached, oversampling, hnsw_ef), as ``benchmarks/qdrant_recall.py`` measures it."""
+"""By preset: (oversampling, hnsw_ef, recall@10 by ``WIDTHS``): the least that ``benchmarks/qdrant_recall.py`` measures
+on synthetic vectors and on real text: sentences of XQuAD in six languages by wordllama-256, MiniLM and lexical.
+"""
 
 _METADATA = (1, 16)  # of a collection
 _TURBO = (1, 18)
@@ -78,16 +101,29 @@ def quantize(preset: Preset, version: Version) -> dict[str, Any] | None:
     return None
 
 
-def search_params(preset: Preset, recall: float, limit: int = 10) -> dict[str, Any]:
+def reach(preset: Preset, dimension: int, most: float = inf) -> float:
+    """Return the recall that a preset was measured to reach with at most so much oversampling; 1 where it is exact."""
+    column = _column(dimension)
+    return max(
+        (reached[column] for oversampling, _, reached in STEPS[preset] if oversampling <= most),
+        default=0.0 if STEPS[preset] else 1.0,
+    )
+
+
+def search_params(preset: Preset, recall: float, dimension: int, limit: int = 10) -> dict[str, Any]:
     """Return the search parameters of a preset for a target recall of the best ``limit``.
 
     Of fewer than ten hits, as many candidates are scored as of ten: the few best hide no less among the many.
     """
-    steps = STEPS[preset]
+    steps, column = STEPS[preset], _column(dimension)
     if not steps:
         return {"exact": True}
-    _, oversampling, ef = next((step for step in steps if step[0] >= recall), steps[-1])
+    oversampling, ef, _ = next((step for step in steps if step[2][column] >= recall), steps[-1])
     return {"hnsw_ef": ef, "quantization": {"rescore": True, "oversampling": oversampling * max(1.0, 10 / limit)}}
+
+
+def _column(dimension: int) -> int:
+    return max([number for number, width in enumerate(WIDTHS) if width <= dimension], default=0)
 
 
 def candidates(recall: float, limit: int) -> int:

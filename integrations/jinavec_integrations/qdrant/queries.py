@@ -64,7 +64,9 @@ def query_request(
         "shard_key": options.shard_key,
     }
     if manifest.matryoshka is None:
-        params = limits.fitted(presets.search_params(manifest.preset, options.recall, limit))
+        params = limits.fitted(
+            presets.search_params(manifest.preset, options.recall, manifest.contract.dimension, limit)
+        )
         return {"filter": passing, "params": params, **common}
     candidates = limits.page(presets.candidates(options.recall, limit))
     first = {
@@ -72,6 +74,8 @@ def query_request(
         "using": manifest.short,
         "filter": passing,
         "limit": candidates,
-        "params": limits.fitted(presets.search_params(manifest.preset, options.recall, candidates)),
+        "params": limits.fitted(
+            presets.search_params(manifest.preset, options.recall, manifest.matryoshka, candidates)
+        ),
     }
     return {"prefetch": [first], **common}

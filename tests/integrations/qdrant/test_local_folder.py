@@ -346,3 +346,13 @@ def test_a_folder_of_many_collections_is_checked_as_a_whole(folder: Path) -> Non
     store(folder, pickle.dumps(Calls(run_in_a_shell, "true")))
     with pytest.raises(IndexDamaged, match=r"notes/storage.sqlite, row 2: .*names posix.system"):
         open_engine(f"qdrant:{folder}/other")
+
+
+@pytest.mark.parametrize("payload", ["a string", ["a list"], 5])
+def test_a_payload_that_is_no_object(folder: Path, payload: object) -> None:
+    named = {f"jinavec-{CONTRACT.digest}": [0.1] * 8}
+    store(folder, pickle.dumps(models.PointStruct.model_construct(id=1, vector=named, payload=payload), 4))
+    with open_engine(f"qdrant:{folder}/notes") as index:
+        for use in (lambda: list(index.iterate()), lambda: index.search(VECTORS[0])):
+            with pytest.raises(IndexDamaged, match="is damaged|was not written by jinavec"):
+                use()
