@@ -172,8 +172,9 @@ def _write_backbone(backbone: Any, folder: Path, model: str) -> None:
     config |= {"_name_or_path": model, "architectures": [type(backbone).__name__], "dtype": "float32"}
     for name in ("auto_map", "task_names"):  # the code it names is not there, and the other tasks are not
         config.pop(name, None)
-    if theta := (config.get("rope_parameters") or {}).get("rope_theta"):
-        config["rope_theta"] = theta  # where transformers 4 reads it; without it, it takes another one
+    rope: dict[str, Any] = config.get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        config["rope_theta"] = rope["rope_theta"]  # where transformers 4 looks for it, which else takes another one
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
 
 
