@@ -1,4 +1,4 @@
-"""Starts llama.cpp's own server as README does; its package has an environment of its own (``make test-llama-cpp``)."""
+"""Starts llama.cpp's own server as README does, with the Python of another environment (``make test-llama-cpp``)."""
 
 from __future__ import annotations
 

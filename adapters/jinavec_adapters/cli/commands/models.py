@@ -62,7 +62,7 @@ def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> N
 
 
 def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:
-    """Export a model to the ONNX graph that the onnx backend runs."""
+    """Export a model to the ONNX graph that the onnx backend runs, in a folder that other libraries load as well."""
     from jinavec import ModelProfile
     from jinavec.backends.local.export import export_onnx
     from jinavec.models import find_model

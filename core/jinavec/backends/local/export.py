@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -17,6 +18,7 @@ from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.onnx import SENTENCE, TOKENS, OnnxBackend
 from jinavec.backends.local.pooling import pool
 from jinavec.backends.local.quiet import quiet
+from jinavec.backends.local.sentence_folder import write_sentence_files
 from jinavec.backends.local.torch import PATTERNS, TorchBackend
 from jinavec.backends.local.transformer import adapted, has_adapters, load_backbone
 from jinavec.backends.local.weights import Weights, find_weights
@@ -32,7 +34,6 @@ LEAST_COSINE: dict[Precision, float] = {"float32": 0.99999, "int8": 0.9}
 """How near the graph's vectors must be to torch's; below, nothing is written."""
 OPSET = 18
 """Newer ones broke: ONNX Runtime refuses opset 23's rotary embedding in batches of more than one text."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 SAMPLES = (
     "Which planet is known as the Red Planet?",
     "Mars.",
@@ -51,7 +52,10 @@ def export_onnx(
     revision: str = "",
     precision: Precision = "float32",
 ) -> Path:
-    """Write a model as an ONNX graph, with what the onnx backend needs beside it.
+    """Write a model of one task as an ONNX graph, in a folder that other libraries load as well.
+
+    TEI, fastembed and ONNX Runtime run the graph; in float32, the folder also holds the weights as safetensors for
+    sentence-transformers and vLLM. Prefixes, pooling and limit stand in it as these read them.
 
     The graph takes ``input_ids`` and ``attention_mask`` (any batch, any length, padding on the right, with rotary
     positions on either side) and gives ``last_hidden_state`` and ``sentence_embedding``, pooled as the profile says
@@ -89,9 +93,7 @@ def export_onnx(
     weights = find_weights(settings, PATTERNS, "torch")
     with _appearing(out) as folder:
         _write_graph(settings, weights, folder / "onnx" / "model.onnx", precision)
-        for name in TOKENIZER_FILES:
-            if (weights.folder / name).is_file():
-                shutil.copyfile(weights.folder / name, folder / name)
+        write_sentence_files(folder, weights.folder, profile, settings.task)
         _verify(settings, folder, precision)
     return out
 
@@ -116,14 +118,14 @@ def _appearing(out: Path) -> Generator[Path]:
 
 def _write_graph(settings: EncoderSettings, weights: Weights, path: Path, precision: Precision) -> None:
     ir: Any = require("onnx_ir", "export")
-    graph = _trace(settings, weights, path.parents[1])
+    graph = _trace(settings, weights, path.parents[1], precision)
     if precision == "int8":
         graph = _quantize(ir, graph, path.parent / "work")
     passes: Any = require("onnx_ir.passes.common", "export")
     with model_errors(f"cannot export {settings.profile.name}"):
         passes.ClearMetadataAndDocStringPass()(graph)  # they name files of this machine
     notes = {"model": settings.profile.base, "precision": precision, "revision": weights.revision}
-    if has_adapters(weights.folder) or "{task}" in settings.profile.source:
+    if _serves_one_task(settings, weights):
         notes["task"] = settings.task.value
     graph.metadata_props.update({f"jinavec.{name}": value for name, value in notes.items() if value})
     with model_errors(f"cannot write {path}"):
@@ -131,15 +133,21 @@ def _write_graph(settings: EncoderSettings, weights: Weights, path: Path, precis
     shutil.rmtree(path.parent / "work", ignore_errors=True)
 
 
-def _trace(settings: EncoderSettings, weights: Weights, folder: Path) -> Any:
+def _serves_one_task(settings: EncoderSettings, weights: Weights) -> bool:
+    return has_adapters(weights.folder) or "{task}" in settings.profile.source
+
+
+def _trace(settings: EncoderSettings, weights: Weights, folder: Path, precision: Precision) -> Any:
     torch: Any = require("torch", "torch")
     for module in ("onnx", "onnxscript"):
         require(module, "export")
     backbone = load_backbone(weights, "float32")
     if has_adapters(weights.folder):
         _fold(adapted(backbone, weights.folder, settings.task))
-    backbone.config.auto_map = {}  # the code it names is not there
-    backbone.config.to_json_file(folder / "config.json")
+    name = settings.profile.base or settings.profile.name
+    _write_backbone(backbone, folder, f"{name}-{settings.task}" if _serves_one_task(settings, weights) else name)
+    if precision == "float32":
+        _write_tensors(backbone, folder / "model.safetensors")
     ids = torch.ones((2, 7), dtype=torch.long)
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     pooled = _pooled(torch, backbone, settings.profile.pooling)
@@ -156,6 +164,29 @@ def _trace(settings: EncoderSettings, weights: Weights, folder: Path) -> Any:
             verbose=False,
         )
     return program.model
+
+
+def _write_backbone(backbone: Any, folder: Path, model: str) -> None:
+    """Write config.json, for transformers' own class."""
+    config: dict[str, Any] = backbone.config.to_dict()
+    config |= {"_name_or_path": model, "architectures": [type(backbone).__name__], "dtype": "float32"}
+    for name in ("auto_map", "task_names"):  # the code it names is not there, and the other tasks are not
+        config.pop(name, None)
+    rope: dict[str, Any] = config.get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        config["rope_theta"] = rope["rope_theta"]  # where transformers 4 looks for it, which else takes another one
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
+
+
+def _write_tensors(backbone: Any, path: Path) -> None:
+    """Write the weights under the names of the plain architecture: a folded adapter leaves wrappers around them."""
+    tensors = {
+        name.replace(".base_layer.", "."): tensor.contiguous()
+        for name, tensor in backbone.state_dict().items()
+        if ".lora_" not in name
+    }
+    with model_errors(f"cannot write {path}"):
+        require("safetensors.torch", "torch").save_file(tensors, str(path), metadata={"format": "pt"})
 
 
 def _fold(model: Any) -> None:

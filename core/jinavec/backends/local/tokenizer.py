@@ -82,12 +82,9 @@ class Tokenizer:
 
     def _check_normalizer(self, profile: ModelProfile) -> None:
         form: Any = profile.normalizer
-        if not form:
-            return
-        given, normalized = (
-            self._tokenizer.encode(text).ids for text in (ACCENTS, unicodedata.normalize(form, ACCENTS))
-        )
-        if given != normalized:
+        normalizer = self._tokenizer.normalizer
+        read: str = normalizer.normalize_str(ACCENTS) if normalizer else ACCENTS
+        if form and not unicodedata.is_normalized(form, read):
             raise ModelError(f"the tokenizer does not fit {profile.name}: it does not bring texts into the form {form}")
 
     def _compare(self, weights: Weights, profile: ModelProfile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.model_checks import agree, cosines, prefixed, refused
-from tests.support.tiny_models import REMOTE_CODE_RAN, TinyFamily
-from tests.support.tiny_tokenizers import DIMENSIONS, TEXTS, long_text, tiny_profile, token_ids
+from tests.support.tiny_models import REMOTE_CODE_RAN, THETA, TinyFamily
+from tests.support.tiny_tokenizers import DIMENSIONS, LIMIT, TEXTS, WIDTH, long_text, prefix, tiny_profile, token_ids
 
 from jinavec import Encoder
 from jinavec.backends.local.export import export_onnx
@@ -98,6 +99,89 @@ class TestGraph:
         with pytest.raises(ModelError) as error:
             load(family, export(family, "base", "clustering", "float32"), task="retrieval")
         refused(error, "clustering", "retrieval")
+
+
+class TestOtherLibraries:
+    """They find prefix, pooling and limit in the folder, and give the same vectors within 1e-6."""
+
+    @pytest.fixture(params=[("base", "clustering"), ("merged", "retrieval")], ids=str)
+    def exported(self, request: pytest.FixtureRequest, family: TinyFamily, export: Export) -> tuple[Path, str]:
+        layout, task = request.param
+        return export(family, layout, task, "float32"), task
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+    def test_sentence_transformers(self, family: TinyFamily, exported: tuple[Path, str]) -> None:
+        folder, task = exported
+        library: Any = pytest.importorskip("sentence_transformers")
+        model = library.SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        assert model.max_seq_length == LIMIT and model.default_prompt_name == "document"
+        assert str(model.similarity_fn_name).endswith("cosine")
+        for role, encode in (("query", model.encode_query), ("document", model.encode_document)):
+            wanted = family.vectors(prefixed(task, role), task)
+            assert np.abs(encode(TEXTS) - wanted).max() < 1e-6
+        long = long_text(200)
+        cut = family.vectors(prefixed(task, "document", [long]), task, limit=LIMIT)
+        assert np.abs(model.encode([long]) - cut).max() < 1e-6
+
+    def test_fastembed(self, family: TinyFamily, exported: tuple[Path, str]) -> None:
+        folder, task = exported
+        library: Any = pytest.importorskip("fastembed")
+        described: Any = pytest.importorskip("fastembed.common.model_description")
+        kinds = described.PoolingType
+        ways: list[dict[str, Any]] = [
+            {"pooling": kinds.LAST_TOKEN, "normalization": True},
+            {"pooling": kinds.DISABLED, "normalization": False, "output_name": "sentence_embedding"},
+        ]
+        for number, how in enumerate(ways):
+            name = f"{folder.name}-{task}-{number}"
+            library.TextEmbedding.add_custom_model(
+                model=name,
+                sources=described.ModelSource(hf=f"mine/{name}"),
+                dim=WIDTH,
+                model_file="onnx/model.onnx",
+                additional_files=["onnx/model.onnx_data"],
+                **how,
+            )
+            model = library.TextEmbedding(name, specific_model_path=str(folder), threads=1)
+            for role in ("query", "document"):
+                texts = prefixed(task, role)
+                assert np.abs(np.stack(list(model.embed(texts))) - family.vectors(texts, task)).max() < 1e-6
+
+    def test_onnx_runtime_and_ours(self, family: TinyFamily, exported: tuple[Path, str]) -> None:
+        folder, task = exported
+        runtime: Any = pytest.importorskip("onnxruntime")
+        session = runtime.InferenceSession(str(folder / "onnx" / "model.onnx"), providers=["CPUExecutionProvider"])
+        texts = prefixed(task, "query")
+        ids, mask = _pad([token_ids(folder, text) for text in texts], left=False)
+        (got,) = session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": mask})
+        wanted = family.vectors(texts, task)
+        assert np.abs(got - wanted).max() < 1e-6
+        for backend in ("onnx", "torch"):
+            profile = tiny_profile(family.kind)
+            with Encoder.load(profile, task=task, backend=backend, source=str(folder)) as encoder:
+                assert np.abs(encoder.encode_queries(TEXTS) - wanted).max() < 1e-6
+
+    def test_what_servers_read(self, family: TinyFamily, exported: tuple[Path, str]) -> None:
+        folder, task = exported
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.json")}
+        said = {name: json.loads(path.read_text("utf-8")) for name, path in files.items()}
+        assert said["config_sentence_transformers.json"]["prompts"] == {
+            r: prefix(task, r) for r in ("query", "document")
+        }
+        assert said["1_Pooling/config.json"]["pooling_mode_lasttoken"] is True
+        assert not said["1_Pooling/config.json"]["pooling_mode_mean_tokens"]
+        assert [module["type"].rpartition(".")[2] for module in said["modules.json"]] == [
+            "Transformer",
+            "Pooling",
+            "Normalize",
+        ]
+        assert said["tokenizer_config.json"]["model_max_length"] == LIMIT
+        assert said["sentence_bert_config.json"]["max_seq_length"] == LIMIT
+        assert "auto_map" not in said["config.json"]
+        assert said["config.json"]["rope_theta"] == THETA[family.kind]
+        served = "-clustering" if task == "clustering" else ""  # the adapter that was folded in
+        assert said["config.json"]["_name_or_path"] == f"tiny-{family.kind}{served}"
+        assert {"tokenizer.json", "special_tokens_map.json"} <= files.keys()
 
 
 class TestInt8:

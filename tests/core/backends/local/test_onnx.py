@@ -180,6 +180,17 @@ class TestTokens:
             load(kind, folder)
         refused(error, "tokenizer")
 
+    @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC"])
+    def test_a_unicode_form_that_it_does_not_read_is_refused(
+        self, graph: TinyGraph, graph_folder: Path, form: str
+    ) -> None:
+        profile = tiny_profile(graph.kind, normalizer=form)
+        if (graph.kind, form) == ("small", "NFC"):
+            assert load(graph.kind, graph_folder, profile=profile).profile.normalizer == form
+            return
+        with pytest.raises(ModelError, match=f"does not bring texts into the form {form}"):
+            load(graph.kind, graph_folder, profile=profile)
+
     def test_wrong_appended_id_is_refused(self, graph: TinyGraph, graph_folder: Path) -> None:
         with pytest.raises(ModelError) as error:
             load(graph.kind, graph_folder, profile=tiny_profile(graph.kind, appended=(3,)))
