@@ -97,9 +97,13 @@ def _read(stream: Any) -> Asked | None:
     if len(line) != 3:
         return None
     headers: dict[str, str] = {}
-    while header := stream.readline().decode("latin-1").strip():
+    while header := stream.readline().decode("latin-1"):
+        if not header.strip():
+            break
         name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
+    else:
+        return None  # the client is gone
     body = stream.read(int(headers.get("content-length", 0)))
     return Asked(line[1], headers, json.loads(body) if body else None)
 
