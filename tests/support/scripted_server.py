@@ -104,7 +104,10 @@ def _read(stream: Any) -> Asked | None:
         headers[name.lower()] = value.strip()
     else:
         return None  # the client is gone
-    body = stream.read(int(headers.get("content-length", 0)))
+    length = int(headers.get("content-length", 0))
+    body = stream.read(length)
+    if len(body) < length:
+        return None
     return Asked(line[1], headers, json.loads(body) if body else None)
 
 

@@ -67,8 +67,8 @@ def rows_of(reply: Reply) -> list[Any]:
     body = reply.body
     if isinstance(body, list):
         return cast("list[Any]", body)
-    rows = next(body[name] for name in ("data", "embeddings", "text_embedding") if name in body)
-    return rows["float"] if isinstance(rows, dict) else rows
+    rows: Any = next(body[name] for name in ("data", "embeddings", "text_embedding") if name in body)
+    return cast("list[Any]", rows["float"] if isinstance(rows, dict) else rows)
 
 
 Fault = Callable[[ScriptedServer, Asked], Reply]
@@ -99,7 +99,8 @@ def test_a_bad_text_is_named_and_the_others_are_embedded(protocol: str, fault: F
     agree(vectors[GOOD], wanted([TEXTS[number] for number in GOOD]))
     assert not vectors[BAD].any()
     batch = 16 if protocol == "elasticsearch" else 32
-    assert len(server.asked) - asked <= -(-200 // batch) + 2 * 5 + 2
+    tries = 7 if fault is broken else 0  # each part of a request once more
+    assert len(server.asked) - asked <= -(-200 // batch) + 2 * 5 + 2 + tries
 
 
 @pytest.mark.parametrize("fault", FAULTS)
