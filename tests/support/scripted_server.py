@@ -97,10 +97,17 @@ def _read(stream: Any) -> Asked | None:
     if len(line) != 3:
         return None
     headers: dict[str, str] = {}
-    while header := stream.readline().decode("latin-1").strip():
+    while header := stream.readline().decode("latin-1"):
+        if not header.strip():
+            break
         name, _, value = header.partition(":")
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))
+    else:
+        return None  # the client is gone
+    length = int(headers.get("content-length", 0))
+    body = stream.read(length)
+    if len(body) < length:
+        return None
     return Asked(line[1], headers, json.loads(body) if body else None)
 
 

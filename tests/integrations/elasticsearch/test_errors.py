@@ -230,14 +230,14 @@ def test_a_failure_stops_the_encoder_in_the_middle_of_a_batch() -> None:
 
         contract, settings = encoder.contract, encoder.settings
 
-        def encode_documents(self, texts: list[str], progress: Any) -> Any:
+        def encode(self, texts: list[str], *, progress: Any, **how: Any) -> Any:
             for number in range(len(texts)):
                 if len(embedded) >= 4 and number == 1:  # of the second batch, while the first is sent
                     failed.wait(30)
                     time.sleep(0.2)
                 progress(number, len(texts))
                 embedded.append(number)
-            return encoder.encode_documents(texts)
+            return encoder.encode(texts, **how)
 
     answers: dict[Any, Any] = {
         **OPEN,

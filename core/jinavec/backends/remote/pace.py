@@ -29,10 +29,10 @@ class Pace:
     - *Timeout.* The texts of a request are halved, and so is the number of requests up to which slow start may go; it
       begins with one request again. That one waits longer than others: a server that works in order first finishes
       those nobody waits for any more.
-    - *Another failure.* It begins with one request again; if the server said that it has too much to do, with half the
-      limit of slow start.
+    - *Another failure.* It begins with one request again, with half the limit of slow start; which stays at four unless
+      the server said that it has too much to do.
 
-    What was sent before a loss tells nothing about the pace after it, and so counts once.
+    What was sent before a loss tells nothing about the pace after it, and so many losses at once count as one.
     """
 
     def __init__(self, *, batch: int, concurrency: int, timeout: float) -> None:
@@ -70,7 +70,7 @@ class Pace:
         """
         self.answered_at, self.is_stalled = now, False
         self._resize(texts, sent, now)
-        if not more:
+        if not more or sent < self._changed:
             self._window = None
             return
         window = self._window = self._window or _Window(sent)
@@ -97,8 +97,7 @@ class Pace:
             overloaded: whether the server said that it has too much to do.
         """
         if sent >= self._changed:
-            if overloaded:
-                self._ceiling = max(1, self.width // 2)
+            self._ceiling = min(max(1 if overloaded else STEP, self.width // 2), self._most_width)
             self._restart(now)
 
     def _restart(self, now: float) -> None:

@@ -21,7 +21,7 @@ FIRST, LONGEST = 0.25, 20.0
 """Seconds: the first wait is random up to the one, and doubles up to the other."""
 FEW = 3
 """Tries that end in a fault which may well be permanent: nobody there on first contact, an answer that is no JSON, a
-server that was well before and failed by itself (500) on a single text; more texts are tried in two halves instead."""
+server that was well before and failed by itself (500)."""
 
 
 def read_retry_after(value: str | None) -> float | None:
@@ -67,7 +67,7 @@ async def retrying(
     def is_last(state: Any) -> bool:
         nonlocal doubtful
         error = state.outcome.exception()
-        doubtful += is_doubtful(error) or (error.code == "no_connection" and is_new())
+        doubtful += error.code == "not_json" or (error.code == "no_connection" and is_new())
         return doubtful >= FEW
 
     def may_pass(error: BaseException) -> bool:
@@ -98,11 +98,6 @@ def is_passing(error: WireError) -> bool:
 def is_internal(error: WireError) -> bool:
     """Return whether a server failed by itself; 501 says that it always will."""
     return error.reason is Reason.INTERNAL and error.status != 501
-
-
-def is_doubtful(error: WireError) -> bool:
-    """Return whether another try may well end the same way."""
-    return error.code == "not_json" or is_internal(error)
 
 
 class Gate:

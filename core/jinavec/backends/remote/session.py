@@ -11,7 +11,7 @@ from typing import Any
 from jinavec.backends.remote.http import Answer, Transport
 from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.pace import Pace
-from jinavec.backends.remote.retries import TIMEOUT, Gate, is_internal, is_passing, retrying
+from jinavec.backends.remote.retries import FEW, TIMEOUT, Gate, is_internal, is_passing, retrying
 from jinavec.extras import require
 from jinavec.wire.messages import EmbedRequest, Reason, WireError
 
@@ -65,10 +65,16 @@ class Session:
             self.turns.total_tokens = self.pace.width
             return answer
 
+        tries = FEW if len(request.texts) == 1 else FEW - 1  # more texts can still be tried in two halves
+
         def passes(error: WireError) -> bool:
+            nonlocal tries
             if error.code == TIMEOUT:
                 return patience is None
-            return is_passing(error) or (is_internal(error) and len(request.texts) == 1 and not is_new())
+            if is_internal(error):
+                tries -= 1
+                return tries > 0 and not is_new()
+            return is_passing(error)
 
         return await retrying(
             attempt,

@@ -155,8 +155,12 @@ class TestTokens:
         encoder, seen = load(graph.kind, graph_folder, overflow="error"), Seen()
         with pytest.raises(TextTooLong) as error:
             encoder.encode_documents(["short"] + [f"{n} cat" for n in range(200)] + [long_text(200)], progress=seen)
-        refused(error, LIMIT, "1 of the texts")
-        assert not seen.calls
+        refused(error, LIMIT, "text 201: 1 of the texts")
+        assert (error.value.positions, seen.calls) == ((201,), [])
+        reasons: dict[int, str] = {}
+        vectors = encoder.encode(["short", long_text(200), "cat"], role="query", refused=reasons.update)
+        assert list(reasons) == [1] and f"exceed the model's {LIMIT}" in reasons[1]
+        agree(vectors[[0, 2]], encoder.encode_queries(["short", "cat"]))
         agree(encoder.encode_queries(TEXTS), graph.vectors(graph_folder, prefixed("retrieval", "query")))
 
     def test_without_a_limit_nothing_is_cut(self, graph: TinyGraph, graph_folder: Path) -> None:

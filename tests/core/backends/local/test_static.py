@@ -218,8 +218,13 @@ class TestLength:
     def test_refused_with_overflow_error(self, save: Save) -> None:
         encoder = load(save(), ModelProfile(name="mine", width=WIDTH, limit=4), overflow="error")
         with pytest.raises(TextTooLong) as error:
-            encoder.encode_documents(["cat", self.LONG])
-        refused(error, 4, 1200)
+            encoder.encode_documents(["cat", self.LONG, "cat", self.LONG])
+        refused(error, 4, 1200, "texts 1, 3: ")
+        assert error.value.positions == (1, 3)
+        reasons: dict[int, str] = {}
+        vectors = encoder.encode([*["cat"] * 300, self.LONG, "rain"], role="document", refused=reasons.update)
+        assert reasons == {300: "its 1200 tokens exceed the model's 4"}
+        agree(vectors[[0, 301]], encoder.encode_documents(["cat", "rain"]))
         encoder.encode_documents(["cat roof rain a"])
 
 

@@ -444,8 +444,8 @@ class TestTokens:
         encoder = load(family, layout, overflow="error")
         with pytest.raises(TextTooLong) as error:
             encoder.encode_documents(["short", long_text(200)], progress=done)
-        refused(error, LIMIT, "1 of the texts")
-        assert not done.calls
+        refused(error, LIMIT, "text 1: 1 of the texts")
+        assert (error.value.positions, done.calls) == ((1,), [])
         agree(encoder.encode_documents(TEXTS), family.vectors(prefixed("retrieval", "document"), "retrieval"))
 
     def test_saved_truncation_and_padding_are_not_obeyed(self, family: TinyFamily, tmp_path: Path) -> None:
