@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -192,8 +193,12 @@ class ElasticsearchIndex(Engine):
         meta = self._check_meta()
         used = None if self.encoder is None else self.encoder.settings
         if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
-            write_meta(self.client, self._place, meta.with_settings(used))
+            meta = meta.with_settings(used)
+            write_meta(self.client, self._place, meta)
             self.settings = used
+        if (joined := self._joined()) is not None:
+            write_meta(self.client, self._place, replace(meta, contract=joined))
+            self.contract = joined
 
     def _check(self, record: Record) -> None:
         check_record(record, self.contract.dimension)
