@@ -197,7 +197,7 @@ def the_merge_of_another_pooling(at: At) -> None:
         index.merge(engine)
 
 
-@warned("weights in .*/one, the contract uses those in .*/two")
+@warned("weights in .*/one, .* uses those in .*/two")
 def a_profile_of_the_same_name_with_other_weights(at: At) -> None:
     one, two = (dataclasses.replace(tiny_profile("nano"), source=at.folder(name)) for name in ("one", "two"))
     _index(at, one, backend="onnx")

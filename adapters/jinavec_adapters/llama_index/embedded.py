@@ -9,19 +9,21 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from jinavec.errors import ContractMismatch
+from jinavec_adapters.llama_index.embedding import JinaV5Embedding
 
 SAME = 0.98
 """Cosine of two embeddings of one text by one model: half precision, and what a server does, move it by less."""
 
 
 def check_embedded(nodes: Sequence[BaseNode], embeddings: Sequence[list[float]], model: BaseEmbedding) -> None:
-    """Embed the first text again, and compare: one text a call, whatever its size; none where a cache has it.
+    """Embed the first text again, and compare; of a ``JinaV5Embedding`` only where it was not embedded just before.
 
     LlamaIndex embeds a text with its metadata; where those embeddings differ, the text alone is tried.
 
     Raises:
         ContractMismatch: the embedding is not what the model gives.
     """
+    again = model.embedding_again if isinstance(model, JinaV5Embedding) else model.get_text_embedding
     for node, given in zip(nodes, embeddings, strict=True):
         texts = list(dict.fromkeys(node.get_content(mode) for mode in (MetadataMode.EMBED, MetadataMode.NONE)))
         texts = [text for text in texts if text.strip()]
@@ -29,7 +31,7 @@ def check_embedded(nodes: Sequence[BaseNode], embeddings: Sequence[list[float]],
             continue
         best = -1.0
         for text in texts:
-            own = model.get_text_embedding(text)
+            own = again(text)
             if len(own) != len(given):
                 return  # refused where it is stored
             best = max(best, _cosine(own, given))
