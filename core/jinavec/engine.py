@@ -59,6 +59,8 @@ class Engine(ABC):
     """Embeds texts for ``add``, ``ingest`` and ``search``, when the engine was opened with one."""
     settings: EncoderSettings | None = None
     """How the vectors inside were encoded, as far as the engine remembers."""
+    given: Contract | None = None
+    """The contract with which the engine was opened: of the vectors that will be added."""
 
     _created: bool = False
     """Whether opening made the index, and nothing was stored since: then it is never asked what it holds."""
@@ -398,6 +400,14 @@ class Engine(ABC):
 
     def _begin(self) -> None:  # noqa: B027  (a hook that need not be written)
         """Prepare for storing, once for each add or ingest: compare contracts again, remember the encoder."""
+
+    def _joined(self) -> Contract | None:
+        """Return the contract that also records the precision of the vectors to come; None if it does already."""
+        given = self.given if self.encoder is None else self.encoder.contract
+        if given is None or (self.encoder is None and given.precision == "float32"):  # the default: nobody said so
+            return None
+        joined = self.contract.joined_by(given)
+        return None if joined.precision == self.contract.precision else joined
 
     def _check(self, record: Record) -> None:
         """Refuse a record that cannot be stored; raises InvalidRecord."""

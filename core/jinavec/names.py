@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from jinavec.models import ModelProfile
 from jinavec.tasks import Task
 
 _FAMILY = "jina-embeddings-v5-text-"
-_MENTION = re.compile(
-    rf"(?<![a-z0-9])v5-(?:text-)?(?P<size>small|nano)(?:-(?P<task>{'|'.join(Task)}))?(?![a-z0-9])", re.IGNORECASE
+_NAME = re.compile(
+    rf"(?:jina-embeddings-)?v5-(?:text-)?(?P<size>small|nano)(?:-(?P<task>{'|'.join(Task)}))?"
+    r"(?:-(?:gguf|mlx|onnx|merged|i?q\d\w*|b?f\d+|fp\d+|int8))*(?:\.gguf)?(?::.*)?",
+    re.IGNORECASE,
 )
-"""``jina-embeddings-v5-text-nano-clustering`` as repositories are called, ``v5-nano-clustering-Q8_0.gguf`` as files."""
+"""A repository (``jina-embeddings-v5-text-nano-clustering-GGUF``) or a file (``v5-nano-clustering-Q8_0.gguf``).
+Whole parts of a path only: a folder may be called after a model and hold another one."""
 
 
 def named_task(name: str) -> Task | None:
     """Return the task that a name tells, the last one of a path; None where it tells none."""
-    tasks = [mention["task"] for mention in _MENTION.finditer(name) if mention["task"]]
+    tasks = [found["task"] for found in _known_parts(name) if found["task"]]
     return Task(tasks[-1].lower()) if tasks else None
 
 
@@ -26,7 +30,12 @@ def contradiction(name: str, profile: ModelProfile, task: Task) -> str:
     if named not in (None, task):
         return f"the task {named}"
     base = profile.base or profile.name
-    sizes = [mention["size"].lower() for mention in _MENTION.finditer(name)]
+    sizes = [found["size"].lower() for found in _known_parts(name)]
     if sizes and base.startswith(_FAMILY) and base != _FAMILY + sizes[-1]:
         return f"the model {_FAMILY}{sizes[-1]}"
     return ""
+
+
+def _known_parts(name: str) -> Iterator[re.Match[str]]:
+    """Yield the parts of a path that name weights; the hub's cache writes ``models--OWNER--NAME``."""
+    return filter(None, map(_NAME.fullmatch, re.split(r"[/\\]|--", name)))

@@ -47,12 +47,10 @@ def open_engine(
     if contract is not None and encoder is not None:
         contract.check(encoder.contract, ours="the contract")
     engine, location = find_engine(target)
-    return engine.open_target(
-        location,
-        contract=encoder.contract if encoder is not None else contract,
-        encoder=encoder,
-        options=options,
-    )
+    given = encoder.contract if encoder is not None else contract
+    opened = engine.open_target(location, contract=given, encoder=encoder, options=options)
+    opened.given = given
+    return opened
 
 
 def find_engine(target: str) -> tuple[type[Engine], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, tee
 
 import numpy as np
@@ -116,7 +116,10 @@ class Indexing:
         first = batch[0].vector
         if first is not None:
             options = engine_options(self.target, self._options(packed=first.dtype == np.uint8))
-            engine = open_engine(self.target, contract=contract_of(self.settings), options=options)
+            contract = contract_of(self.settings)
+            if first.dtype == np.int8:
+                contract = replace(contract, precision="int8")
+            engine = open_engine(self.target, contract=contract, options=options)
             return opened.enter_context(engine)
         encoder = opened.enter_context(load(self.settings))
         if self.is_new:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Self, Unpack
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 
 from jinavec import Encoder, EncoderArguments, ModelProfile
 from jinavec.errors import InvalidInput
 from jinavec_adapters.llama_index.cache import Query, RoleCache
+from jinavec_adapters.llama_index.recent import Recent
 from jinavec_adapters.shared.fields import EncoderFields
 from jinavec_adapters.shared.keywords import refuse_unknown
 
@@ -43,6 +44,8 @@ class JinaV5Embedding(EncoderFields, BaseEmbedding):
     """Texts given to the core at once, which plans batches of its own: the more it sees, the better it can."""
     embeddings_cache: Any = Field(default=None, frozen=True, exclude=True, repr=False)
     """The key-value store given, behind keys that tell contracts and roles apart; not saved."""
+
+    _recent: Recent = PrivateAttr(default_factory=Recent)
 
     def __init__(
         self,
@@ -144,10 +147,14 @@ class JinaV5Embedding(EncoderFields, BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self.encoder.encode_documents(texts).tolist()
+        return self._recent.note(texts, self.encoder.encode_documents(texts).tolist())
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return (await (await self._aencoder()).aencode_documents(texts)).tolist()
+        return self._recent.note(texts, (await (await self._aencoder()).aencode_documents(texts)).tolist())
+
+    def embedding_again(self, text: str) -> list[float]:
+        """Return the embedding of a text as a document: the same one, if it is among those that were made last."""
+        return self._recent.get(text) or self.get_text_embedding(text)
 
     def _load(self) -> Encoder:
         return Encoder.load(ModelProfile.from_json(self.profile), **self.arguments)

@@ -28,6 +28,7 @@ from jinavec.errors import InvalidFilter, InvalidInput, InvalidType, brief
 from jinavec.filters import FilterDict
 from jinavec.retrieval import mmr, search_post_filtered
 from jinavec_adapters.llama_index import persist
+from jinavec_adapters.llama_index.embedded import check_embedded
 from jinavec_adapters.llama_index.embedding import JinaV5Embedding
 from jinavec_adapters.llama_index.filters import SplitFilter, all_of, translate
 from jinavec_adapters.llama_index.nodes import DOC_ID, NODE_ID, embedding_of, read_node, write_node
@@ -58,6 +59,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
     """The folder."""
 
     _index: BinaryIndex = PrivateAttr()
+    _embed_model: BaseEmbedding | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -72,7 +74,8 @@ class BinaryVectorStore(BasePydanticVectorStore):
         Args:
             path: the folder.
             embed_model: the model that embeds the nodes. One that is no ``JinaV5Embedding`` is asked for one vector to
-                learn its width, unless the contract is given; its contract is named after its class and model.
+                learn its width, unless the contract is given; its contract is named after its class and model. The
+                first text of each ``add`` is embedded by it again, since the index that embeds may have another one.
             contract: that of the embeddings, where no model is at hand.
             fields: those of ``BasePydanticVectorStore``.
 
@@ -82,6 +85,7 @@ class BinaryVectorStore(BasePydanticVectorStore):
         """
         fields["path"] = fspath(path)
         super().__init__(**fields)
+        self._embed_model = embed_model
         encoder = embed_model.encoder if isinstance(embed_model, JinaV5Embedding) else None
         if encoder is None and contract is None and embed_model is not None:
             contract = _foreign_contract(embed_model)
@@ -108,9 +112,13 @@ class BinaryVectorStore(BasePydanticVectorStore):
         Raises:
             InvalidVectors: a node without an embedding, or with one of another width.
             InvalidRecord: a node that cannot be stored as JSON.
+            ContractMismatch: another model than the store's embedded them.
         """
         refuse_unknown(self.add, kwargs)
-        self._index.add([write_node(node) for node in nodes], [embedding_of(node) for node in nodes])
+        records, embeddings = [write_node(node) for node in nodes], [embedding_of(node) for node in nodes]
+        if self._embed_model is not None:
+            check_embedded(nodes, embeddings, self._embed_model)
+        self._index.add(records, embeddings)
         return [node.node_id for node in nodes]
 
     def delete(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -212,14 +213,19 @@ class ElasticsearchIndex(Engine):
     def _beginning(self) -> Steps[None]:
         meta = yield from self._checked_meta()
         used = None if self.encoder is None else self.encoder.settings
-        if used is None or (self.settings is not None and used.to_json() == self.settings.to_json()):
+        changed = meta
+        if used is not None and (self.settings is None or used.to_json() != self.settings.to_json()):
+            changed = changed.with_settings(used)
+        if (joined := self._joined()) is not None:
+            changed = replace(changed, contract=joined)
+        if changed is meta:
             return
         library = require("elasticsearch", "elasticsearch")
         try:
-            yield from write_meta(self._place, meta.with_settings(used))
+            yield from write_meta(self._place, changed)
         except library.AuthorizationException:  # of a key that may only write documents
             warn(f"{self._where}: the credentials do not allow to remember how texts were encoded; records are stored")
-        self.settings = used
+        self.settings, self.contract = changed.settings, changed.contract
 
     def _check(self, record: Record) -> None:
         check_record(record, self.contract.dimension)

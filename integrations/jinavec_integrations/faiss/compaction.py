@@ -63,8 +63,9 @@ def compact(store: Store, options: FaissOptions, progress: ReportProgress) -> Pl
             raise
         with store.write() as (transaction, current):
             _copy(layout, files, copied, transaction.slots, slots - manifest.compacted)
-            known_now = {"settings": current.manifest.settings, "parameters": current.manifest.parameters}
-            manifest = replace(manifest, unknown=current.manifest.unknown, **known_now)
+            now = current.manifest  # others may have changed it meanwhile
+            known_now = {"settings": now.settings, "parameters": now.parameters}
+            manifest = replace(manifest, contract=now.contract, unknown=now.unknown, **known_now)
             manifest.write(store.folder, DRAFT)
             transaction.compact(manifest, slots, known)
         store.sweep()

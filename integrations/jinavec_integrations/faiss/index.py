@@ -310,6 +310,8 @@ class BinaryIndex(Engine):
                 raise EngineError(
                     f"{other.folder} keeps no int8 vectors, {self.folder} does: merge the other way round"
                 )
+            joined = self.contract.joined_by(other.contract)
+            self._record(None if joined.precision == self.contract.precision else joined)
             docids = np.flatnonzero(other._disk.alive(snapshot, layout))
             for start in range(0, len(docids), _BLOCK):
                 part = docids[start : start + _BLOCK]
@@ -401,6 +403,13 @@ class BinaryIndex(Engine):
         if used is not None and (known is None or used.to_json() != known.to_json()):
             self._disk.change_manifest(settings=used)
             self.settings = used
+        self._record(self._joined())
+
+    def _record(self, joined: Contract | None) -> None:
+        """Remember that vectors of another precision are added."""
+        if joined is not None:
+            self._disk.change_manifest(contract=joined)
+            self.contract = joined
 
     def _unchanged(self, records: list[Record]) -> Mapping[str, bool]:
         with self._disk.snapshot() as snapshot:

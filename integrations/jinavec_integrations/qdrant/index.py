@@ -159,6 +159,10 @@ class QdrantIndex(Engine):
             else:
                 self._manifest = manifest
             self.settings = used
+        if (joined := self._joined()) is not None:
+            self._manifest = dataclasses.replace(self._manifest, contract=joined)
+            write_manifest(self._connection, self._manifest)
+            self.contract = joined
 
     def _check(self, record: Record) -> None:
         to_payload(record, self._manifest.layout)

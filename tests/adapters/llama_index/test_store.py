@@ -20,6 +20,7 @@ from llama_index.core.schema import (
     ImageNode,
     IndexNode,
     MediaResource,
+    MetadataMode,
     Node,
     NodeRelationship,
     RelatedNodeInfo,
@@ -142,10 +143,10 @@ KINDS: dict[str, Callable[[], BaseNode]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_node_is_kept(kind: str, open_store: Open) -> None:
+def test_every_kind_of_node_is_kept(kind: str, open_store: Open, model: JinaV5Embedding) -> None:
     given = KINDS[kind]()
     before = given.model_copy(deep=True)
-    given.embedding = [1.0] * 256
+    given.embedding = model.get_text_embedding(given.get_content(MetadataMode.EMBED) or "nothing")
     store = open_store()
     store.add([given])
     assert given.model_copy(update={"embedding": None}) == before
@@ -156,9 +157,9 @@ def test_every_kind_of_node_is_kept(kind: str, open_store: Open) -> None:
     assert (back.hash, back.get_content()) == (before.hash, before.get_content())
 
 
-def test_a_date_becomes_its_text(open_store: Open) -> None:
+def test_a_date_becomes_its_text(open_store: Open, model: JinaV5Embedding) -> None:
     store = open_store()
-    store.add([TextNode(id_="n", metadata={"day": date(2024, 2, 29)}, embedding=[1.0] * 256)])
+    store.add(model([TextNode(id_="n", metadata={"day": date(2024, 2, 29)})]))
     assert [node.metadata for node in store.get_nodes(filters=where("day", "2024-02-29"))] == [{"day": "2024-02-29"}]
 
 

@@ -22,6 +22,7 @@ ANSWERS = {
     "precision": "int8",
     "revision": "abc",
     "host": "host:1",
+    "source": "here",
     "batch_tokens": 77,
 }
 """Values of which none is a default."""

@@ -135,7 +135,7 @@ def test_index_and_pipeline() -> None:
     puts = {path: body for _, path, body in plain(setup, "PUT")}
     options = {"type": "bbq_hnsw", "m": 16, "ef_construction": 100}
     assert puts["/notes"]["mappings"] == {
-        "_meta": {"jinavec_contract": SMALL.to_json()},
+        "_meta": {"jinavec_contract": SMALL.sealed()},
         "properties": {
             "content": {
                 "type": "semantic_text",

@@ -29,11 +29,12 @@ def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: E
 
     They are in the order of the records; --model or --profile is needed. An .npy file holds an array (records,
     dimension) of float32 or int8, or of bits packed eight to a byte, the first dimension in the highest bit; JSON lines
-    hold id and vector.
+    hold id and vector. Their contract is written beside them, as FILE.contract.json, and index compares it.
     """
     from jinavec.errors import InvalidInput
     from jinavec.ingest import Progress
     from jinavec_adapters.cli.batches import in_batches
+    from jinavec_adapters.cli.contract_beside import write_contract
     from jinavec_adapters.cli.encoders import choose_settings, load
     from jinavec_adapters.cli.progress import progress_bar
     from jinavec_adapters.cli.sources import Fields, Rejects, Sources
@@ -66,5 +67,8 @@ def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: E
             writer.write([batch[number].record.id for number in kept], vectors[kept])
             done += len(kept)
         rejects.report(done)
+        contract = encoder.contract
+    if flags.out is not None:
+        write_contract(flags.out, contract, flags.role)
     described = f"{settings.profile.name}, {settings.task}, {settings.dimension} dimensions, {flags.role}"
     note(f"encoded {done} records ({described})")

@@ -83,7 +83,8 @@ def index(
 
     After an interruption, run the same command again: what is stored is not embedded again.
     """
-    from jinavec_adapters.cli.encoders import choose_settings, find_existing
+    from jinavec_adapters.cli.contract_beside import check_contract
+    from jinavec_adapters.cli.encoders import choose_settings, contract_of, find_existing
     from jinavec_adapters.cli.engines import engine_options
     from jinavec_adapters.cli.indexing import Indexing
     from jinavec_adapters.cli.progress import progress_bar
@@ -93,6 +94,9 @@ def index(
     engine_options(flags.to, engine_flags.option)  # so that a mistake in them is found before anything is opened
     existing = find_existing(flags.to)
     settings = choose_settings(asked, existing)
+    if existing is not None or asked.model is not None or asked.profile is not None:
+        for name in [*sources, *([] if flags.vectors is None else [flags.vectors])]:
+            check_contract(name, contract_of(settings))
     rejects = Rejects(skip=read.skip_bad)
     fields = Fields(read.id_field, read.text_field, flags.vector_field)
     how = replace(read.reading(), allow_blank=flags.sync, allow_missing=flags.force)

@@ -398,7 +398,7 @@ class RemoteBackend(Backend):
         base = self.profile.base or self.profile.name
         if said := contradiction(name, self.profile, call.task):
             raise ModelError(f"{self.host} serves {said} ({name!r}), but {base} was asked for {call.task}")
-        known = (self.named(call.task), self.profile.name, base, f"{base}-{call.task}")
+        known = (self.model, f"{self.model}-{call.task}", self.profile.name, base, f"{base}-{call.task}")
         if not name or _plain_name(name) in map(_plain_name, known):
             return
         message = (

@@ -43,7 +43,7 @@ def test_npy(run: Run, source: Path, vectors: dict[str, Any], format: str, kind:
     array = np.load("v.npy")
     assert (array.dtype.str, array.shape) == (kind, (5, width))
     np.testing.assert_array_equal(array, vectors[format])
-    assert sorted(path.name for path in Path().iterdir()) == ["texts.jsonl", "v.npy"]
+    assert sorted(path.name for path in Path().iterdir()) == ["texts.jsonl", "v.npy", "v.npy.contract.json"]
 
 
 @pytest.mark.parametrize("format", ["float32", "int8", "bits"])
