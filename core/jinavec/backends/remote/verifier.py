@@ -227,9 +227,9 @@ class Verifier:
         return True
 
     def _check_tokens(self, seen: _Seen, *, is_right: bool) -> None:
-        """Count what the server read: a second prefix is some tokens more, whatever the vectors look like.
+        """Count what the server read: a second prefix is two tokens more, whatever the vectors look like.
 
-        Where golden values hold, another way to count is no fault, such as one without special tokens.
+        Where golden values hold, any other way to count is no fault, such as one without special tokens.
         """
         prefix = self._prompt(Role.QUERY)
         expected = self._values.count(prefix + QUESTION)
@@ -239,7 +239,7 @@ class Verifier:
         if seen.tokens == expected:
             return
         more = seen.tokens - expected
-        if is_right and abs(more) != _PREFIX_TOKENS:
+        if is_right and more != _PREFIX_TOKENS:
             return
         named = {
             -_PREFIX_TOKENS: "the prefix is missing",

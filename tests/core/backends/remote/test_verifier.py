@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.golden_server import FAULTS, PRECISIONS, TOKENS, GoldenServer, model_vector
+from tests.support.golden_server import FAULTS, PRECISIONS, TOKENS, GoldenServer, Reading, model_vector
 from tests.support.remote_encoders import NANO
 from tests.support.scripted_server import Asked, Reply, ScriptedServer, always, hash_vector
 
@@ -130,6 +130,23 @@ def test_vectors_of_another_length_are_scaled_and_said(protocol: str) -> None:
         with pytest.warns(JinavecWarning, match="not of unit length; they are scaled here"):
             given = encoder.encode_documents(["a"])
     np.testing.assert_allclose(given[0], model_vector(find_model(NANO), Task.RETRIEVAL, "Document: a"), atol=1e-6)
+
+
+@pytest.mark.parametrize("counted", [-12, -3, -2, -1, 1, 30])
+def test_a_right_server_may_count_tokens_in_its_own_way(counted: int) -> None:
+    with GoldenServer("openai", more_tokens=counted) as server, load(server) as encoder:
+        assert encoder.verify().proved == ("model", "task", "prefix", "pooling")
+
+
+@pytest.mark.parametrize("protocol", ["tei", "cohere"])
+@pytest.mark.parametrize("task", [Task.RETRIEVAL, Task.CLUSTERING])
+def test_a_default_prompt_for_texts_that_name_none_is_no_fault(protocol: str, task: Task) -> None:
+    def change(reading: Reading) -> list[Any]:
+        default = "" if reading.prefix else "Document: "
+        return [reading.vector(default + reading.prefix + text) for text in reading.texts]
+
+    with GoldenServer(protocol, serves=task, change=change) as server, load(server, task=task) as encoder:
+        assert ("prefix" in encoder.verify().proved) == (task is Task.RETRIEVAL)
 
 
 class TestTasksWithoutPublishedValues:
