@@ -335,7 +335,7 @@ def a_folder_of_ones_own_name_whose_config_tells_another_task(at: At) -> None:
     Encoder.load(tiny_profile("nano"), backend="onnx", source=folder)
 
 
-@warned("nothing in .*mine tells for which task its weights were made")
+@warned("nothing names the task of these weights")
 def a_folder_of_ones_own_name_that_tells_no_task(at: At) -> None:
     Encoder.load(FAMILY, backend="onnx", source=at.folder("mine"))
 

@@ -24,7 +24,7 @@ from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.options import CPU, OnnxOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
-from jinavec.backends.local.weights import find_weights, read_json, warn_of_unproved_task
+from jinavec.backends.local.weights import find_weights, read_json
 from jinavec.errors import InvalidInput, ModelError
 from jinavec.extras import require
 from jinavec.models import ModelProfile
@@ -84,8 +84,6 @@ class OnnxBackend(LocalBackend):
         _check_notes(path, notes, settings)
         backend = cls(profile, tokenizer, session, workers)
         check_modules(weights.folder, profile, applied=backend._output == TOKENS)
-        if "jinavec.task" not in notes:
-            warn_of_unproved_task(weights, settings)
         backend.source = weights.source
         backend.budget = PROCESSOR_BUDGET if options.provider == CPU else ACCELERATOR_BUDGET
         backend.heads = 0 if bounded else _count_heads(weights.folder, profile)
@@ -93,6 +91,8 @@ class OnnxBackend(LocalBackend):
         backend.task = settings.task
         backend.revision = weights.revision or notes.get("jinavec.revision", "")
         backend.precision = notes.get("jinavec.precision") or _precision(path)
+        named = weights.task is not None or "jinavec.task" in notes
+        backend.settle(settings.task, named=named, verify=options.verify)
         return backend
 
     def second(self, workers: int) -> Self:

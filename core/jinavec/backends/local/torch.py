@@ -12,7 +12,7 @@ from jinavec.backends.local.options import TorchOptions
 from jinavec.backends.local.pooling import check_modules, pool
 from jinavec.backends.local.tokenizer import Batch, Tokenizer
 from jinavec.backends.local.transformer import adapted, has_adapters, load_backbone, twin
-from jinavec.backends.local.weights import Weights, find_weights, warn_of_unproved_task
+from jinavec.backends.local.weights import Weights, find_weights
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
 from jinavec.models import ModelProfile
@@ -73,8 +73,8 @@ class TorchBackend(LocalBackend):
         if has_all_tasks:
             backend._twin(settings.task)
         else:
-            warn_of_unproved_task(weights, settings)
             backend.task = settings.task
+        backend.settle(settings.task, named=backend.task is None or weights.task is not None, verify=options.verify)
         return backend
 
     def prepare(self, workers: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.quiet import quiet
-from jinavec.errors import ModelError, warn
+from jinavec.errors import ModelError
 from jinavec.extras import require
 from jinavec.names import contradiction, named_task
 from jinavec.settings import EncoderSettings
@@ -91,15 +91,6 @@ def find_weights(settings: EncoderSettings, patterns: Sequence[str], extra: str)
         raise ModelError(f"{source!r} is neither a folder on this machine nor a hub name (OWNER/NAME)")
     weights = _download(source, settings.revision or profile.revisions.get(source, ""), patterns, extra)
     return replace(weights, task=_check_names(weights.folder, settings))
-
-
-def warn_of_unproved_task(weights: Weights, settings: EncoderSettings) -> None:
-    """Say that nothing tells the task of weights, of a model that has others for each task."""
-    if settings.source and "{task}" in settings.profile.source and weights.task is None:
-        warn(
-            f"nothing in {weights.folder} tells for which task its weights were made; they are taken for those of"
-            f" {settings.task}. A folder named {settings.profile.base or settings.profile.name}-{settings.task} tells"
-        )
 
 
 def _check_names(folder: Path, settings: EncoderSettings) -> Task | None:
