@@ -39,7 +39,8 @@ class FaissOptions:
     nprobe: int | None = None
     """Lists a search looks into."""
     candidates: int | None = None
-    """Hamming hits that are re-ranked by their bits, for up to ten results; more in proportion."""
+    """Hamming hits that are re-ranked by their bits, for up to ten results; more in proportion, and where only the
+    first bits of each row are compared."""
     rescore: int | None = None
     """int8 vectors that are read, for up to ten results; more in proportion."""
     lock_timeout: float = 30.0
