@@ -125,5 +125,6 @@ def default_parameters(count: int, dimension: int, nlist: int) -> SearchParamete
     """
     growth = max(1.0, count / 1e6) ** (1 / 3)
     scarcity = max(1.0, 1024 / dimension)
+    scarcity = max(scarcity, min(8.0, scarcity**1.5))
     candidates, rescore = 400 * growth * scarcity, 100 * growth * scarcity
     return SearchParameters(max(8, nlist // 32), int(candidates), int(rescore))

@@ -24,6 +24,7 @@ typedef int64_t i64;
 #define SPARE 1024  /* room for candidates beyond the wanted ones, before the farthest are let go */
 #define SAMPLED 32  /* blocks from which the first limit is guessed */
 #define LANES 32    /* sums of products that run side by side */
+#define INSERTED 32 /* hits up to which each is put in its place at once, rather than all of them sorted */
 #define PAGE 4096
 #define NO_LIMIT UINT32_MAX
 #define CLIP 2.5 /* components count up to so many times their root mean square */
@@ -179,8 +180,8 @@ static int by_score(const void *one, const void *other) {
     return a->docid < b->docid ? -1 : a->docid > b->docid;
 }
 
-/* Return the product of a query with a vector, and the square of the vector's length; as sums that run side by side, and
- * that go into doubles before the squares of int8 become inexact. */
+/* Return the product of a query with a vector, and the square of the vector's length: sums that run side by side, and go
+ * into doubles before they become inexact. */
 #define PRODUCT(name, type)                                                                       \
     INLINE double name(const float *query, const type *vector, i64 count, double *square) {      \
         double product = 0;                                                                      \
@@ -195,10 +196,13 @@ static int by_score(const void *one, const void *other) {
                     products[lane] += query[start + lane] * value;                               \
                     squares[lane] += value * value;                                              \
                 }                                                                                \
-            for (int lane = 0; lane < LANES; lane++) {                                           \
-                product += products[lane];                                                       \
-                *square += squares[lane];                                                        \
-            }                                                                                    \
+            for (int half = LANES / 2; half; half /= 2)                                          \
+                for (int lane = 0; lane < half; lane++) {                                        \
+                    products[lane] += products[lane + half];                                     \
+                    squares[lane] += squares[lane + half];                                       \
+                }                                                                                \
+            product += products[0];                                                              \
+            *square += squares[0];                                                               \
         }                                                                                        \
         for (; start < count; start++) {                                                         \
             float value = (float)vector[start];                                                  \
@@ -460,15 +464,26 @@ INLINE i64 rank(const Files *files, const Ask *ask, Work *work, Search *search, 
         for (i64 n = 0; n < search->held; n++)
             for (i64 byte = 0; byte < files->dimension + 63; byte += 64)
                 __builtin_prefetch(files->vectors + search->slots[n] * files->dimension + byte);
+    Hit *hits = work->hits;
+    i64 kept = 0;
     for (i64 n = 0; n < search->held; n++) {
         i64 slot = search->slots[n];
         passes(files, ask, work, slot);
-        work->hits[n] = (Hit){(float)cosine(files, work, search->query, slot), docid_at(files, slot)};
+        Hit hit = {(float)cosine(files, work, search->query, slot), docid_at(files, slot)};
+        if (count > INSERTED)
+            hits[kept++] = hit;
+        else if (kept < count || by_score(&hit, hits + kept - 1) < 0) {
+            i64 place = kept < count ? kept++ : kept - 1;
+            for (; place > 0 && by_score(&hit, hits + place - 1) < 0; place--)
+                hits[place] = hits[place - 1];
+            hits[place] = hit;
+        }
     }
-    qsort(work->hits, search->held, sizeof *work->hits, by_score);
+    if (count > INSERTED)
+        qsort(hits, kept, sizeof *hits, by_score);
     for (i64 n = 0; n < count; n++) {
-        docids[n] = work->hits[n].docid;
-        scores[n] = work->hits[n].score;
+        docids[n] = hits[n].docid;
+        scores[n] = hits[n].score;
     }
     return count;
 }
