@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_LLAMA := $(BIN)/uv pip install --quiet --python $(VENV)/llama/bin/python
-EXTRAS := static,onnx,remote,elasticsearch,server,kernel,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
+EXTRAS := static,onnx,remote,elasticsearch,server,parquet,zstd,text,fastembed,chroma,haystack,lancedb,langchain,llama-index
+# What an installation is made of: installed again where it changes.
+INSTALLED := pyproject.toml hatch_build.py integrations/jinavec_integrations/faiss/search/kernel.c
 FRAMEWORKS := chroma haystack lancedb langchain
 OFFLINE := not slow and not torch and not elasticsearch and not qdrant and not weights and not readme and not torture and not llama_cpp and not vllm
 
@@ -116,27 +118,27 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.demo: $(BIN)/uv pyproject.toml
+$(VENV)/.demo: $(BIN)/uv $(INSTALLED)
 	$(INSTALL) -e ".[static]"
 	@touch $@
 
-$(VENV)/.test: $(BIN)/uv pyproject.toml
+$(VENV)/.test: $(BIN)/uv $(INSTALLED)
 	$(INSTALL) -e ".[$(EXTRAS)]" --group test --group langchain --group server
 	$(INSTALL) --no-deps -e examples/custom_engine
 	@touch $@
 
-$(VENV)-lowest-%/.made: $(BIN)/uv pyproject.toml
+$(VENV)-lowest-%/.made: $(BIN)/uv $(INSTALLED)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct \
 		-e ".[onnx,$*]" --group test $(if $(filter langchain,$*),--group langchain)
 	@touch $@
 
-$(VENV)-langchain-elasticsearch/.made: $(BIN)/uv pyproject.toml
+$(VENV)-langchain-elasticsearch/.made: $(BIN)/uv $(INSTALLED)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python -e . --group langchain-elasticsearch
 	@touch $@
 
-$(VENV)-es8/.test: $(BIN)/uv pyproject.toml
+$(VENV)-es8/.test: $(BIN)/uv $(INSTALLED)
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(VENV)-es8
 	$(BIN)/uv pip install --quiet --python $(VENV)-es8/bin/python -e ".[elasticsearch]" "elasticsearch<9" --group test
 	@touch $@
@@ -155,10 +157,10 @@ $(VENV)/vllm/.made: $(BIN)/uv pyproject.toml tests/support/vllm_overrides.txt
 		mkdir -p $$info && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > $$info/METADATA
 	@touch $@
 
-$(VENV)/.torch: $(BIN)/uv pyproject.toml
+$(VENV)/.torch: $(BIN)/uv $(INSTALLED)
 	$(INSTALL) -e ".[$(EXTRAS),export]" --group test --group torch
 	@touch $@
 
-$(VENV)/.check: $(BIN)/uv pyproject.toml
+$(VENV)/.check: $(BIN)/uv $(INSTALLED)
 	$(INSTALL) -e ".[$(EXTRAS)]" --group dev
 	@touch $@

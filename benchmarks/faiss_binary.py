@@ -28,8 +28,9 @@ import numpy as np
 
 from jinavec import Contract, Encoder, ModelProfile, Progress, Role
 from jinavec_integrations.faiss import BinaryIndex, BinaryIndexBuilder
-from jinavec_integrations.faiss.search.hamming import nearest, nearest_of_batch
-from jinavec_integrations.faiss.search.ivf import ivf_of
+from jinavec_integrations.faiss.parameters import SearchParameters
+from jinavec_integrations.faiss.search import plain
+from jinavec_integrations.faiss.search.view import View
 from jinavec_integrations.faiss.storage.folder import Folder
 from jinavec_integrations.faiss.storage.rowfile import VectorFile
 
@@ -340,10 +341,10 @@ def compare_recall(peers: Peers, work: Path, nlist: int, queries: Any, truth: An
 def compare_scanned(work: Path, native: Any, queries: Any, truth: Any) -> list[dict[str, Any]]:
     """Measure the share of codes scanned, and of the exact ten best among 100 candidates, here and in FAISS's BIVF."""
     with BinaryIndex.open(work / "index-lists")._disk.read() as (snapshot, layout):  # pyright: ignore[reportPrivateUsage]
-        ivf, count = ivf_of(layout), snapshot.slots
-        codes, order = layout.codes.rows(count), np.array(layout.compacted_docids)
+        view = View(layout, snapshot.slots, snapshot.count, None)
+        bounds, count, order = layout.offsets, snapshot.slots, np.array(layout.compacted_docids)
     rows: list[dict[str, Any]] = []
-    for nprobe in [max(1, ivf.nlist * part // 512) for part in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)]:
+    for nprobe in [max(1, (len(bounds) - 1) * part // 512) for part in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)]:
         native.nprobe = nprobe
         faiss.cvar.indexIVF_stats.reset()
         theirs = native.search(np.packbits(queries > 0, axis=1), 100)[1]
@@ -352,10 +353,9 @@ def compare_scanned(work: Path, native: Any, queries: Any, truth: Any) -> list[d
         mine: list[Any] = []
         seen = 0
         for query in queries:
-            chosen: list[int] = ivf.route(query, nprobe).tolist()
-            bounds = [(ivf.bounds[n], ivf.bounds[n + 1]) for n in chosen]
-            seen += sum(end - start for start, end in bounds)
-            mine.append(order[nearest(np.packbits(query > 0), [(codes[a:b], a) for a, b in bounds], 100)])
+            chosen = plain.route(view, query, nprobe)[:nprobe]
+            seen += int((bounds[chosen + 1] - bounds[chosen]).sum())
+            mine.append(order[plain.candidates(view, query, SearchParameters(nprobe, 100, 100))])
         share = seen / len(queries) / count
         rows.append({"index": "jinavec", "nprobe": nprobe, "scanned": share, "cand@100": recall(mine, truth)})
     return rows
@@ -394,21 +394,19 @@ def _drop(path: Path) -> None:
 
 def compare_cores(peers: Peers, work: Path, queries: Any) -> dict[str, float]:
     """One query on two cores, and batches, over the flat index (milliseconds a query)."""
-    bits = np.packbits(queries > 0, axis=1)
-    codes = faiss.vector_to_array(peers.codes.xb).reshape(-1, peers.width // 8)
+    bits, flat = np.packbits(queries > 0, axis=1), BinaryIndex.open(work / "index-flat")
     faiss.omp_set_num_threads(1)
-    result = {"IndexBinaryFlat, one query": median_ms(lambda: peers.codes.search(bits[:1], 400))}
-    for threads in (1, 2):
-        result[f"jinavec scan, one query, {threads} threads"] = median_ms(
-            lambda threads=threads: nearest(bits[0], [(codes, 0)], 400, threads=threads)
-        )
+    result = {
+        "IndexBinaryFlat, one query": median_ms(lambda: peers.codes.search(bits[:1], 400)),
+        "jinavec flat, one query": median_ms(lambda: flat.search(queries[0])),
+    }
     faiss.omp_set_num_threads(os.cpu_count())
     for size in (16, 64):
         result[f"IndexBinaryFlat, batch of {size}, k 10"] = (
             median_ms(lambda n=size: peers.codes.search(bits[:n], 10), 3) / size
         )
-        result[f"jinavec scan, batch of {size}, k 10"] = (
-            median_ms(lambda n=size: nearest_of_batch(bits[:n], codes, 10), 3) / size
+        result[f"jinavec flat, search_batch of {size}"] = (
+            median_ms(lambda n=size: flat.search_batch(queries[:n]), 3) / size
         )
     index = BinaryIndex.open(work / "index-lists")
     result["jinavec lists, search_batch of 200"] = median_ms(lambda: index.search_batch(queries[:200]), 3) / 200

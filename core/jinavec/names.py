@@ -24,6 +24,13 @@ def named_task(name: str) -> Task | None:
     return Task(tasks[-1].lower()) if tasks else None
 
 
+def mentioned_task(text: str, profile: ModelProfile) -> Task | None:
+    """Return the one task whose merged weights of a model a text mentions, such as a model card; else None."""
+    base = re.escape(profile.base or profile.name)
+    tasks = set(re.findall(rf"{base}-({'|'.join(Task)})\b", text))
+    return Task(tasks.pop()) if len(tasks) == 1 else None
+
+
 def contradiction(name: str, profile: ModelProfile, task: Task) -> str:
     """Return what a name says against a model and task, such as "the task clustering"; empty where it does not."""
     named = named_task(name)

@@ -1,4 +1,4 @@
-"""Import every module of the installed distribution; adapters, test suites and what is compiled may miss a library."""
+"""Import every module of the installed distribution; adapters and test suites may miss a library."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinavec.errors import MissingExtra
 
 imported, missing = 0, 0
-OPTIONAL = ("jinavec_adapters.", "jinavec_integrations.faiss.search.kernel", "jinavec.testing")
+OPTIONAL = ("jinavec_adapters.", "jinavec.testing")
 
 for root in ("jinavec", "jinavec_integrations", "jinavec_adapters"):
     package = importlib.import_module(root)

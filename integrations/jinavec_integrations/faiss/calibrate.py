@@ -9,8 +9,8 @@ import numpy as np
 
 from jinavec.vectors import Float32, normalize
 from jinavec_integrations.faiss.parameters import SearchParameters
-from jinavec_integrations.faiss.search.hamming import pool
-from jinavec_integrations.faiss.search.pipeline import Scan, View
+from jinavec_integrations.faiss.search.pipeline import best
+from jinavec_integrations.faiss.search.view import View
 
 _BLOCK = 16_384
 """Rows scored exactly at a time."""
@@ -53,7 +53,7 @@ def calibrate(view: View, queries: Float32, k: int, target: float, start: Search
     truth = _exact(view, queries, min(k, view.count))
     calibration = None
     for parameters in _ladder(view, start, view.layout.manifest.plan.nlist):
-        found = pool().map(Scan.best, [Scan.of(view, query, k, parameters) for query in queries])
+        found = best(view, queries, k, parameters)
         shares = [
             len(exact & set(docids.tolist())) / len(exact) for (docids, _), exact in zip(found, truth, strict=True)
         ]

@@ -17,14 +17,15 @@ from jinavec.errors import EngineError, InvalidInput, InvalidType, InvalidVector
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Progress, ReportProgress, Vectors
 from jinavec.options import read_options
-from jinavec.process import cores
 from jinavec.records import Hit, Page, Record
 from jinavec.vectors import Bits, Float32, normalize, to_int8
 from jinavec_integrations.faiss.calibrate import Calibration, calibrate, held_out
 from jinavec_integrations.faiss.compaction import compact
 from jinavec_integrations.faiss.parameters import FaissOptions, Plan, SearchParameters, default_parameters, make_plan
+from jinavec_integrations.faiss.search import kernel
 from jinavec_integrations.faiss.search.foreign import BitOrder, ForeignIndex, Source
-from jinavec_integrations.faiss.search.pipeline import Scan, View, best_of_batch, pack, search_range
+from jinavec_integrations.faiss.search.pipeline import best, search_range
+from jinavec_integrations.faiss.search.view import View, pack
 from jinavec_integrations.faiss.storage.create import created, drafted, has_index
 from jinavec_integrations.faiss.storage.filters import select
 from jinavec_integrations.faiss.storage.folder import locate
@@ -240,7 +241,8 @@ class BinaryIndex(Engine):
                 "plan": str(manifest.plan),
                 "unlisted": snapshot.slots - manifest.compacted if layout.has_lists else 0,
                 "vectors": "none" if layout.vectors is None else "int8",
-                "search": asdict(self._parameters(snapshot, layout)) | {"calibrated": manifest.parameters is not None},
+                "search": asdict(self._parameters(snapshot, layout))
+                | {"calibrated": manifest.parameters is not None, "path": kernel.level()},
                 "bytes": self._disk.file_sizes(),
                 "contract": self.contract.to_json(),
                 "encoder": None if manifest.settings is None else manifest.settings.to_json(),
@@ -443,13 +445,13 @@ class BinaryIndex(Engine):
     def _search(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
         with self._disk.read() as (snapshot, layout):
             view = self._view(snapshot, layout, condition)
-            return _hits(snapshot, *Scan.of(view, query, k, self._parameters(snapshot, layout), threads=cores()).best())
+            return _hits(snapshot, *best(view, query[None], k, self._parameters(snapshot, layout))[0])
 
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         """Search on all cores, in one snapshot of the index."""
         with self._disk.read() as (snapshot, layout):
             view = self._view(snapshot, layout, condition)
-            found = best_of_batch(view, queries, k, self._parameters(snapshot, layout))
+            found = best(view, queries, k, self._parameters(snapshot, layout))
             return [_hits(snapshot, docids, scores) for docids, scores in found]
 
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:

@@ -39,7 +39,8 @@ class FaissOptions:
     nprobe: int | None = None
     """Lists a search looks into."""
     candidates: int | None = None
-    """Hamming hits that are re-ranked by their bits, for up to ten results; more in proportion."""
+    """Hamming hits that are re-ranked by their bits, for up to ten results; more in proportion, and where only the
+    first bits of each row are compared."""
     rescore: int | None = None
     """int8 vectors that are read, for up to ten results; more in proportion."""
     lock_timeout: float = 30.0
@@ -124,5 +125,6 @@ def default_parameters(count: int, dimension: int, nlist: int) -> SearchParamete
     """
     growth = max(1.0, count / 1e6) ** (1 / 3)
     scarcity = max(1.0, 1024 / dimension)
+    scarcity = max(scarcity, min(8.0, scarcity**1.5))
     candidates, rescore = 400 * growth * scarcity, 100 * growth * scarcity
     return SearchParameters(max(8, nlist // 32), int(candidates), int(rescore))

@@ -37,8 +37,8 @@ EVERYTHING = {"nprobe": 40, "candidates": COUNT, "rescore": COUNT}
 def small_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the short ways of small indexes and small selections."""
     monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._WHOLE", 1)
-    monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._GATHER", 1)
-    monkeypatch.setattr("jinavec_integrations.faiss.search.hamming._SPLIT", 1)
+    for path in ("kernel", "plain"):
+        monkeypatch.setattr(f"jinavec_integrations.faiss.search.{path}._FEW", 10**6)
 
 
 def build(folder: Path, **options: Any) -> BinaryIndex:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from jinavec import Record
 from jinavec.vectors import Float32, asymmetric, binarize, hamming, normalize, to_int8
 from jinavec_integrations.faiss import BinaryIndex
+from jinavec_integrations.faiss.search.kernel import LEVELS
 
 from .test_index import clustered, contract
 
@@ -25,6 +26,8 @@ COUNT, DIMENSION = 600, 64
 VECTORS = clustered(COUNT, DIMENSION, 5)
 BITS, INT8 = binarize(VECTORS), normalize(to_int8(VECTORS))
 EVERYTHING = {"nprobe": 12, "candidates": COUNT, "rescore": COUNT}
+PATHS = ["faiss", *LEVELS]
+"""What this machine lacks counts as the best that it has."""
 SHAPES = {"flat": {"plan": "flat"}, "lists": {"nlist": 12}}
 FILTERS: list[tuple[Any, Callable[[NDArray[np.int64]], NDArray[np.bool_]]]] = [
     (None, lambda rows: rows >= 0),
@@ -40,7 +43,8 @@ RECORDS = [Record(str(row), "", {"third": row % 3, "rare": row % 97 == 0}) for r
 def small_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the short ways of small indexes and small selections."""
     monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._WHOLE", 1)
-    monkeypatch.setattr("jinavec_integrations.faiss.search.pipeline._GATHER", 1)
+    for path in ("kernel", "plain"):
+        monkeypatch.setattr(f"jinavec_integrations.faiss.search.{path}._FEW", 10**6)
 
 
 class Checked:
@@ -53,9 +57,12 @@ class Checked:
 
     def check(self, query: Float32, k: int, filter: Any, passes: Any, radius: int) -> None:
         rows = np.flatnonzero(self.alive & passes(np.arange(COUNT)))
-        self.check_hits(self.index.search(query, k, filter), query, k, rows)
-        other, _ = self.index.search_batch([query, -query], k, filter)
-        self.check_hits(other, query, k, rows)
+        for path in PATHS:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("JINAVEC_KERNEL", path)
+                self.check_hits(self.index.search(query, k, filter), query, k, rows)
+                other, _ = self.index.search_batch([query, -query], k, filter)
+                self.check_hits(other, query, k, rows)
         distances = hamming(binarize(query), BITS[rows])
         near = {int(row): int(d) for row, d in zip(rows, distances, strict=True) if d <= radius}
         found = self.index.range_search(query, radius, filter)

@@ -14,7 +14,8 @@ from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.quiet import quiet
 from jinavec.errors import ModelError
 from jinavec.extras import require
-from jinavec.names import contradiction, named_task
+from jinavec.limits import SMALL_FILE
+from jinavec.names import contradiction, mentioned_task, named_task
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Task
 
@@ -98,6 +99,8 @@ def _check_names(folder: Path, settings: EncoderSettings) -> Task | None:
     names = [str(folder.absolute()), str(folder.resolve())]
     for file, field in (("config.json", "_name_or_path"), ("tokenizer_config.json", "name_or_path")):
         names.append(str(_read_if_there(folder / file).get(field, "")))
+    if (task := mentioned_task(_card(folder), settings.profile)) is not None:
+        names.append(f"{settings.profile.base or settings.profile.name}-{task}")
     for name in names:
         _check_name(name, settings)
     return next((task for name in names if (task := named_task(name))), None)
@@ -107,6 +110,15 @@ def _check_name(name: str, settings: EncoderSettings) -> None:
     if said := contradiction(name, settings.profile, settings.task):
         wanted = f"{settings.profile.base or settings.profile.name} for {settings.task}"
         raise ModelError(f"{name} holds the weights for {said}, not those of {wanted}")
+
+
+def _card(folder: Path) -> str:
+    """Return the model card of a folder, or its beginning; empty where it has none."""
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
+            return file.read(SMALL_FILE)
+    except OSError:
+        return ""
 
 
 def _read_if_there(path: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ added later follow them: their slot is their docid less those that compactions h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class Layout:
     vectors: VectorFile | None
     arrays: dict[str, ArrayFile]
     """What a compaction wrote, by name: order and places; with lists, centroids and offsets."""
+    derived: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What searches made of the files, to use it again."""
 
     @classmethod
     def open(cls, folder: Folder, manifest: Manifest) -> Layout:
@@ -117,6 +120,7 @@ class Layout:
         files: list[MappedFile] = [*self.row_files, *self.arrays.values()]
         for file in files:
             file.close()
+        self.derived.clear()
 
     def docids_at(self, slots: Slots) -> DocIds:
         """Return the docids at slots."""

@@ -98,20 +98,26 @@ class Snapshot:
         Raises:
             sqlite3.DatabaseError: a docid has none.
         """
-        found = self.existing(docids)
+        found = self._found(docids)
         if len(found) < len(docids):
             raise sqlite3.DatabaseError("a vector has no record")
-        return list(found.values())
+        return [found[docid] for docid in docids]
 
     def existing(self, docids: Iterable[int]) -> dict[int, Record]:
         """Return the records of those docids that have one, in their order."""
         asked = list(docids)
-        found: dict[int, Record] = {}
-        for start in range(0, len(asked), _VARIABLES):
-            part = asked[start : start + _VARIABLES]
-            look_up = f"SELECT row, id, text, metadata FROM records WHERE row IN ({','.join('?' * len(part))})"
-            found.update((row, _record(record)) for row, *record in self._connection.execute(look_up, part))
+        found = self._found(asked)
         return {docid: found[docid] for docid in asked if docid in found}
+
+    def _found(self, docids: Sequence[int]) -> dict[int, Record]:
+        """Return the records of those docids that have one, in no order."""
+        found: dict[int, Record] = {}
+        for start in range(0, len(docids), _VARIABLES):
+            part = docids[start : start + _VARIABLES]
+            look_up = f"SELECT row, id, text, metadata FROM records WHERE row IN ({','.join('?' * len(part))})"
+            for docid, *record in self._connection.execute(look_up, part):
+                found[docid] = _record(record)
+        return found
 
     def page(self, start: int, count: int) -> dict[int, Record]:
         """Return the first ``count`` records with docids from ``start`` on."""

@@ -97,7 +97,7 @@ def test_the_task_of_a_folder_by_its_path_or_its_files(
             with warnings.catch_warnings():
                 load(tiny, folder, task).close()
         else:
-            with pytest.raises(ModelError, match=f"holds the weights for {of}, by .*, not for {task}"):
+            with pytest.raises(ModelError, match=f"holds the weights for the task {of}, not those of {V5}-.* for {task}"):
                 load(tiny, folder, task)
 
 
@@ -118,5 +118,5 @@ def test_the_path_may_be_given_with_a_tilde(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     graph.save(tmp_path / f"{V5}-{graph.kind}-clustering")
-    with pytest.raises(ModelError, match="holds the weights for clustering"):
+    with pytest.raises(ModelError, match="holds the weights for the task clustering"):
         load(tiny, Path("~") / f"{V5}-{graph.kind}-clustering" / os.curdir)
