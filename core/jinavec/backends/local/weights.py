@@ -113,7 +113,9 @@ def _check_name(name: str, settings: EncoderSettings) -> None:
 
 
 def _card(folder: Path) -> str:
-    """Return the model card of a folder, or its beginning; empty where it has none."""
+    """Return the model card of a folder of one task, or its beginning; empty where it has none."""
+    if (folder / "adapters").is_dir():
+        return ""
     try:
         with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
             return file.read(SMALL_FILE)

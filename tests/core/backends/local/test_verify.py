@@ -97,7 +97,7 @@ def test_the_task_of_a_folder_by_its_path_or_its_files(
             with warnings.catch_warnings():
                 load(tiny, folder, task).close()
         else:
-            with pytest.raises(ModelError, match=f"holds the weights for the task {of}, not those of {V5}-.* for {task}"):
+            with pytest.raises(ModelError, match=f"weights for the task {of}, not those of {V5}-.* for {task}"):
                 load(tiny, folder, task)
 
 
