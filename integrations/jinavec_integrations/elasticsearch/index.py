@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
@@ -16,13 +18,13 @@ from jinavec.engine import Engine, Precision
 from jinavec.errors import EngineError, InvalidInput, Unsupported, brief, warn
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
-from jinavec.ingest import Vectors
+from jinavec.ingest import Ingested, Vectors
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record
 from jinavec.settings import EncoderSettings
 from jinavec.vectors import Float32
 from jinavec_integrations.elasticsearch import convert
-from jinavec_integrations.elasticsearch.calls import Steps, adrive, call, drive, patient
+from jinavec_integrations.elasticsearch.calls import Call, Steps, adrive, bridge, call, drive, patient, sender
 from jinavec_integrations.elasticsearch.connect import (
     NEWEST,
     Access,
@@ -89,6 +91,8 @@ class ElasticsearchIndex(Engine):
         self._fuses_here = self.layout.storage == "bit"  # a retriever cannot rescore bits
         self._fields, self._fields_grow = meta.fields, self.layout.typed
         self._async_clients = AsyncClients(place.server, options)
+        self._send: Callable[[Call], Any] | None = None
+        """Sends what is asked in place of the client."""
         self._room = Room()
         self._unrefreshed, self._lock = 0, Lock()
 
@@ -105,7 +109,7 @@ class ElasticsearchIndex(Engine):
             client = check_client(chosen.client)
         settings = None if encoder is None else encoder.settings
         try:
-            version, meta, created = drive(client, _open(place, chosen, contract, settings), str(place))
+            version, meta, created = drive(sender(client), _open(place, chosen, contract, settings), str(place))
             if contract is not None:
                 meta.contract.check(contract, theirs="the contract" if encoder is None else "the encoder")
         except BaseException:
@@ -205,6 +209,24 @@ class ElasticsearchIndex(Engine):
         return self._run(fuse_here(searcher, text, vector, condition, blend))
 
     # storing
+
+    async def aingest(
+        self, records: Iterable[Record], vectors: ArrayLike | Iterable[ArrayLike] | None = None, **wishes: Any
+    ) -> Ingested:
+        """``ingest`` without blocking the event loop.
+
+        Requests go out on the loop, over the asynchronous client. Records are read, texts embedded, and callbacks
+        called, in worker threads.
+        """
+        if (client := self._async_clients.of_this_loop()) is None:
+            return await super().aingest(records, vectors, **wishes)
+        twin = copy(self)
+        twin._send = bridge(client, asyncio.get_running_loop())
+        try:
+            return await asyncio.to_thread(twin.ingest, records, vectors, **wishes)
+        finally:
+            self._created = self._created and twin._created
+            self._fields, self.settings = twin._fields, twin.settings
 
     def _begin(self) -> None:
         self._run(self._beginning())
@@ -384,10 +406,12 @@ class ElasticsearchIndex(Engine):
         return meta
 
     def _run(self, steps: Steps[T]) -> T:
-        return drive(self.client, patient(steps, self._options.deadline), self._where)
+        send = sender(self.client) if self._send is None else self._send
+        return drive(send, patient(steps, self._options.deadline), self._where)
 
     async def _arun(self, steps: Steps[T]) -> T:
         """Do what ``_run`` does, over an asynchronous client; in a worker thread where there is none."""
+        _ = self.client  # which a closed index has not
         if (client := self._async_clients.of_this_loop()) is None:
             return await asyncio.to_thread(self._run, steps)
         return await adrive(client, patient(steps, self._options.deadline), self._where)

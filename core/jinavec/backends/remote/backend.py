@@ -19,13 +19,13 @@ from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
 from jinavec.backends.remote.event_loop import Closed, EventLoop
-from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
+from jinavec.backends.remote.http import TLS_PREFIX, Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
 from jinavec.extras import require
-from jinavec.http_client import warn_of_clear_text
+from jinavec.http_client import tls_context, warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.options import read_options
 from jinavec.settings import EncoderSettings
@@ -140,14 +140,15 @@ class RemoteBackend(Backend):
             raise InvalidInput(f"backend {self.name!r} needs the address of its server: url='http://host:port'")
         require("httpx2", "remote")
         address = read_address(settings.url or self.vendor, self.traits.path)
+        tls_context(self.options, TLS_PREFIX)  # files that cannot be read are refused before the first text
         key = find_key(address.url, api_key)
         if key or address.user:
             warn_of_clear_text(address.url)
         return ServerAccess(
             address.host,
-            partial(HttpTransport.open, self.codec, address, key, self.options.concurrency, self.profile.width),
+            partial(HttpTransport.open, self.codec, address, key, self.options, self.profile.width),
             key_variable(address.url),
-            (key, *(address.user or ()), address.query),
+            (key, *(address.user or ()), address.query, *self.options.headers.values()),
         )
 
     def _call(self, texts: Sequence[str], task: Task, role: Role, report: Report | None) -> _Call:
