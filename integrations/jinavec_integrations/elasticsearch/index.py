@@ -44,7 +44,7 @@ from jinavec_integrations.elasticsearch.documents import (
     to_delete,
     to_store,
 )
-from jinavec_integrations.elasticsearch.errors import is_of_index, reason, translate
+from jinavec_integrations.elasticsearch.errors import are_of_index, reason, translate
 from jinavec_integrations.elasticsearch.filters import Query
 from jinavec_integrations.elasticsearch.filters import translate as query_of
 from jinavec_integrations.elasticsearch.fusion import Fusion
@@ -65,6 +65,10 @@ _THREADS = 2
 _REFRESHED = 8000
 """Documents stored after which they are made searchable: the server builds its graphs while others are still being
 embedded, and not all of them at the end."""
+
+
+_ASYNC_BYTES = 2**19
+"""Bytes of a bulk request that goes out on an event loop, which stands still while its socket takes them."""
 
 
 class ElasticsearchIndex(Engine):
@@ -222,6 +226,7 @@ class ElasticsearchIndex(Engine):
             return await super().aingest(records, vectors, **wishes)
         twin = copy(self)
         twin._send = bridge(client, asyncio.get_running_loop())
+        twin._room = Room(_ASYNC_BYTES)
         try:
             return await asyncio.to_thread(twin.ingest, records, vectors, **wishes)
         finally:
@@ -260,7 +265,7 @@ class ElasticsearchIndex(Engine):
         outcomes = yield from send(self._place.index, to_send, self._room, self._options.deadline)
         faults = {record.id: outcomes[id] for record, id in zip(records, ids, strict=True)}
         refused = {id: fault for id, fault in faults.items() if fault is not None}
-        if len(refused) == len(faults) and all(map(is_of_index, refused.values())):
+        if refused and len(refused) == len(faults) and are_of_index(list(refused.values())):
             raise translate(next(iter(refused.values())), self._where)
         if self._is_refresh_due(len(records)):
             yield from self._refreshing()
@@ -300,9 +305,9 @@ class ElasticsearchIndex(Engine):
     def _delete_documents(self, ids: Sequence[str]) -> int:
         outcomes = self._run(send(self._place.index, map(to_delete, ids), self._room, self._options.deadline))
         self._flush()
-        failed = [fault for fault in outcomes.values() if fault not in (None, MISSING)]
+        failed = [fault for fault in outcomes.values() if fault is not None and fault != MISSING]
         deleted = sum(fault is None for fault in outcomes.values())
-        if failed and not deleted and all(map(is_of_index, failed)):
+        if failed and not deleted and are_of_index(failed):
             raise translate(failed[0], self._where)
         if failed:
             raise EngineError(
