@@ -98,6 +98,7 @@ class ElasticsearchIndex(Engine):
         self._send: Callable[[Call], Any] | None = None
         """Sends what is asked in place of the client."""
         self._room = Room()
+        self._growing = Lock()
         self._unrefreshed, self._lock = 0, Lock()
 
     @classmethod
@@ -257,8 +258,10 @@ class ElasticsearchIndex(Engine):
     def _storing(self, records: list[Record], vectors: Vectors) -> Steps[Mapping[str, str]]:
         fields = self._fields
         if self._fields_grow:
-            fields, self._fields_grow = yield from add_fields(self._place, self.layout, fields, records)
-            self._fields = fields
+            with self._growing:  # these steps are taken in one thread each: a batch waits for the fields of another
+                grown = yield from add_fields(self._place, self.layout, self._fields, records)
+                fields, self._fields_grow = grown
+                self._fields = fields
         sources = convert.sources(records, vectors, self.layout, fields, self._version)
         ids = [document_id(record.id) or "" for record in records]
         to_send = (to_store(id, source) for id, source in zip(ids, sources, strict=True))
