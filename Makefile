@@ -91,6 +91,9 @@ test-elasticsearch-8: $(VENV)-es8/.test  ## the same with the oldest supported s
 examples-elasticsearch: $(VENV)/.test  ## run the examples against Elasticsearch
 	tests/support/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_ingest/ingest.py
 	tests/support/with_elasticsearch 9.5.2 $(BIN)/python examples/elasticsearch_hybrid/hybrid.py
+	tests/support/with_elasticsearch 9.5.2 sh -c 'JINAVEC_TARGET=elasticsearch:$$ELASTICSEARCH_URL/jinavec-example-fastapi \
+		$(BIN)/python examples/fastapi_search/app.py'
+
 torture-server: $(VENV)/.test  ## five minutes of twice the load the server can bear, and 10,000 bad requests to each protocol
 	JINAVEC_TORTURE=$(or $(SECONDS),300) JINAVEC_FUZZ=$(or $(FUZZ),10000) $(BIN)/python -m pytest \
 		tests/adapters/server/test_process.py tests/adapters/server/test_fuzz.py $(ARGS)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,19 @@ def clusters(count: int, queries: int) -> tuple[Float32, Float32]:
         return normalize(centres[rng.integers(0, 1000, n)] + rng.standard_normal((n, WIDTH), np.float32) * scale)
 
     return draw(count), draw(queries)
+
+
+def sentences(folder: Path) -> tuple[list[str], list[str]]:
+    """Return XQuAD's sentences in six languages, and 300 of its questions."""
+    found: list[str] = []
+    questions: list[str] = []
+    for language in ("ar", "de", "en", "es", "ru", "zh"):
+        for article in json.loads((folder / f"xquad.{language}.json").read_text("utf-8"))["data"]:
+            for paragraph in article["paragraphs"]:
+                found += re.split(r"(?<=[.!?。؟])\s*", paragraph["context"])
+                questions += [asked["question"] for asked in paragraph["qas"]]
+    chosen = np.random.default_rng(1).choice(len(questions), 300, replace=False)
+    return [text for text in dict.fromkeys(found) if len(text) > 20], [questions[number] for number in chosen]
 
 
 def measure(engine: Engine, queries: Float32, best: np.ndarray[Any, Any]) -> tuple[float, float]:
@@ -286,7 +300,8 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, help="keeps the rows of the table, and merges them with those of earlier runs"
     )
-    parser.add_argument("--only", choices=["recall", "speed", "busy", "memory"])
+    parser.add_argument("--only", choices=["recall", "text", "speed", "busy", "memory"])
+    parser.add_argument("--texts", type=Path, help="folder with xquad.LANGUAGE.json, for recall on real text")
     given = parser.parse_args()
     with Elasticsearch(given.url) as client:
         version = client.info()["version"]["number"]
@@ -299,6 +314,14 @@ def main() -> None:
             print("\n".join(busy(given.url, model, count)), "\n", flush=True)
     if given.only in (None, "memory"):
         print("\n".join(memory(given.url, [1000, 20_000, 100_000])), "\n", flush=True)
+    if given.texts is not None and given.only in (None, "text"):
+        passages, questions = sentences(given.texts)
+        for model, dimension in (("wordllama-256", 256), ("lexical", 768)):
+            encoder = Encoder.load(model, dimension=dimension)
+            vectors, asked = encoder.encode_documents(passages), encoder.encode_queries(questions)
+            found = list(recall(given.url, vectors, asked, dimension, given.storages))
+            print(f"\n{model}, {len(passages):,} sentences in six languages, {len(questions)} questions\n")
+            print("\n".join(table(found)), flush=True)
     if given.only in (None, "recall"):
         rows: list[Row] = []
         for dimension in given.dimensions:

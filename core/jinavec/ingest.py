@@ -7,7 +7,8 @@ number of records; beside them, eight bytes an id.
 
 from __future__ import annotations
 
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ _CHARACTERS = 4_000_000
 """Characters after which a batch is full, however few its records."""
 _REASONS = 1000
 """Refused records whose reasons a report keeps."""
+_KINDS = 100
+"""Reasons that are counted."""
 
 Vectors = NDArray[Any]
 """float32 (n, dimension) of unit length, or packed bits as uint8 (n, bytes)."""
@@ -61,6 +64,8 @@ class Ingested:
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
     """Why, by id, of the first 1,000 records that were refused."""
     refused_count: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Why, and how many records each, most frequent first; the first 100 reasons, without the values that they name."""
 
     @property
     def stored(self) -> int:
@@ -153,6 +158,7 @@ class _Run:
         self._added = self._replaced = self._unchanged = 0
         self._refused: dict[str, str] = {}
         self._refused_count = 0
+        self._reasons = Counter[str]()
 
     def take(self, given: list[Record], vectors: Vectors | None, sender: Sender) -> None:
         """Check, skip, embed, and hand over a batch."""
@@ -180,7 +186,8 @@ class _Run:
 
     def report(self) -> Ingested:
         """Return what was done."""
-        return Ingested(self._added, self._replaced, self._unchanged, dict(self._refused), self._refused_count)
+        counts = dict(self._reasons.most_common())
+        return Ingested(self._added, self._replaced, self._unchanged, dict(self._refused), self._refused_count, counts)
 
     @contextmanager
     def explained(self) -> Generator[None]:
@@ -262,6 +269,9 @@ class _Run:
     def _set_aside(self, reasons: Mapping[str, str]) -> None:
         for id, reason in reasons.items():
             self._refused_count += 1
+            gist = without_values(reason)
+            if gist in self._reasons or len(self._reasons) < _KINDS:
+                self._reasons[gist] += 1
             if len(self._refused) < _REASONS:
                 self._refused[id] = reason
             if self._wishes.on_refused is not None:
@@ -270,6 +280,11 @@ class _Run:
     def _tell(self, embedded: int) -> None:
         if self._wishes.progress is not None:
             self._wishes.progress(Progress("ingest", self._done, embedded=max(self._done, embedded)))
+
+
+def without_values(reason: str) -> str:
+    """Return a reason without what differs from record to record: what stands in quotes or brackets, and numbers."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d,.:]*", "...", reason)
 
 
 def _batches(records: Iterable[Record], size: int) -> Iterator[list[Record]]:

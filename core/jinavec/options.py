@@ -29,8 +29,20 @@ def read_options(kind: type[T], values: object) -> T:
         if name not in hints:
             raise InvalidInput(f"unknown option {name!r}; {kind.__name__} has: {', '.join(hints) or 'none'}")
         if not _fits(value, hints[name]):
-            raise InvalidInput(f"option {name} takes {_words(hints[name])}, not {brief(value)}")
+            shown = type(value).__name__ if name == SECRET_OPTION else brief(value)
+            raise InvalidInput(f"option {name} takes {_words(hints[name])}, not {shown}")
     return kind(**cast("Mapping[str, Any]", values))
+
+
+SECRET_OPTION = "headers"
+"""The option whose values may hold a key: never stored, never shown."""
+
+
+class Hidden(dict[str, str]):
+    """A dict whose values no repr shows."""
+
+    def __repr__(self) -> str:
+        return repr(dict.fromkeys(self, "***"))
 
 
 def plain(options: object) -> dict[str, Any]:
@@ -38,10 +50,13 @@ def plain(options: object) -> dict[str, Any]:
     if options is None:
         return {}
     if isinstance(options, Mapping):
-        return dict(cast("Mapping[str, Any]", options))
-    if not dataclasses.is_dataclass(options) or isinstance(options, type):
+        given = dict(cast("Mapping[str, Any]", options))
+    elif dataclasses.is_dataclass(options) and not isinstance(options, type):
+        given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    else:
         raise InvalidInput(f"options must be a dataclass or a mapping, not {brief(options)}")
-    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    secret = given.get(SECRET_OPTION)
+    return given | {SECRET_OPTION: Hidden(cast("dict[str, str]", secret))} if isinstance(secret, dict) else given
 
 
 def _fits(value: object, hint: Any) -> bool:

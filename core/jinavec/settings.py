@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from jinavec.errors import InvalidInput, InvalidType
 from jinavec.models import ModelProfile
-from jinavec.options import plain
+from jinavec.options import SECRET_OPTION, plain
 from jinavec.tasks import Task
 
 Overflow = Literal["truncate", "error"]
@@ -129,8 +129,8 @@ def written_arguments(arguments: SettingsArguments) -> dict[str, Any]:
 
 
 def written_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those options that can be written as JSON; client objects cannot."""
-    return {name: value for name, value in options.items() if _is_plain(value)}
+    """Return those options that can be written as JSON; client objects cannot, and headers may hold a key."""
+    return {name: value for name, value in options.items() if name != SECRET_OPTION and _is_plain(value)}
 
 
 def without_user(url: str) -> str:

@@ -39,7 +39,7 @@ class _Strategy:
         Args:
             contract: that of the vectors, such as the embedding service's; kept in the mapping's ``_meta``, where
                 ``JinaVectorStore`` checks it (``VectorStore`` does not check existing indexes).
-            storage: one of the float storages of ``ElasticsearchOptions``; by default bbq_hnsw, or int8_hnsw below 64
+            storage: one of the float storages of ``ElasticsearchOptions``; by default bbq_hnsw, or int8_hnsw below 384
                 dimensions.
             hybrid: also full-text search, fused by a retriever; the server's license must cover it.
             oversample: of quantized storage, how many times k are rescored with the raw vectors.

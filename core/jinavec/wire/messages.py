@@ -47,6 +47,10 @@ class EmbedRequest:
     """Whether vectors are scaled to unit length; every server does so unless told otherwise."""
     user: str = ""
     """Who asks, where the protocol carries it."""
+    num_ctx: int | None = None
+    """Tokens of context that the server makes room for; Ollama's."""
+    keep_alive: str | int | None = None
+    """How long the server keeps the model in memory, as a duration or in seconds; Ollama's."""
 
     def check_carried(self, protocol: str, *carried: str) -> None:
         """Refuse what a protocol has no field for, so that nothing is dropped in silence.

@@ -14,9 +14,16 @@ def encode_request(request: EmbedRequest) -> bytes:
     Raises:
         InvalidInput: a field that the protocol has not.
     """
-    request.check_carried("Ollama", "model", "dimension", "truncate")
+    request.check_carried("Ollama", "model", "dimension", "truncate", "num_ctx", "keep_alive")
     return dumps(
-        said(model=request.model, input=request.texts, truncate=request.truncate, dimensions=request.dimension)
+        said(
+            model=request.model,
+            input=request.texts,
+            truncate=request.truncate,
+            dimensions=request.dimension,
+            options=None if request.num_ctx is None else {"num_ctx": request.num_ctx},
+            keep_alive=request.keep_alive,
+        )
     )
 
 

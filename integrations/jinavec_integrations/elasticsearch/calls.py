@@ -115,11 +115,11 @@ def _tries(asked: Call | Wait, seconds: float) -> Steps[Any]:
         yield Wait(pause)
 
 
-def drive(client: Any, steps: Steps[Result], where: str) -> Result:
-    """Take steps over a synchronous client.
+def drive(send: Callable[[Call], Any], steps: Steps[Result], where: str) -> Result:
+    """Take steps in this thread.
 
     Args:
-        client: an ``Elasticsearch``.
+        send: sends a call and returns its answer.
         steps: what is to be done.
         where: index and server, for messages.
 
@@ -134,11 +134,25 @@ def drive(client: Any, steps: Steps[Result], where: str) -> Result:
             except StopIteration as end:
                 return end.value
             try:
-                answer = time.sleep(asked.seconds) if isinstance(asked, Wait) else asked.on(client)
+                answer = time.sleep(asked.seconds) if isinstance(asked, Wait) else send(asked)
             except Exception as error:
                 move = partial(steps.throw, error)
             else:
                 move = partial(steps.send, answer)
+
+
+def sender(client: Any) -> Callable[[Call], Any]:
+    """Return what sends calls over a synchronous client."""
+    return lambda asked: asked.on(client)
+
+
+def bridge(client: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Call], Any]:
+    """Return what sends calls from worker threads over an asynchronous client, in its event loop."""
+
+    async def answer(asked: Call) -> Any:
+        return await asked.on(client)
+
+    return lambda asked: asyncio.run_coroutine_threadsafe(answer(asked), loop).result()
 
 
 async def adrive(client: Any, steps: Steps[Result], where: str) -> Result:

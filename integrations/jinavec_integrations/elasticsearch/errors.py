@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,6 +19,7 @@ from jinavec.errors import (
 )
 from jinavec.extras import require
 from jinavec.http_client import BodyRefused, shown_address
+from jinavec.ingest import without_values
 
 _WORDS = 500
 """Characters of the server's own words that a message repeats."""
@@ -80,6 +81,7 @@ def _status(*codes: int) -> Callable[[Fault], bool]:
     return lambda fault: fault.status in codes
 
 
+_OTHER_MAPPING = "the mapping of the index does not fit; if it was changed, create a new index and ingest again"
 _RULES = (
     _Rule(
         _about("index_not_found_exception"), IndexNotFound, "no such index; name a model to create it", of_index=True
@@ -186,12 +188,8 @@ _RULES = (
         InvalidInput,
         "the server has no analyzer of this name; such as german or english belong to its module analysis-common",
     ),
-    _Rule(
-        _about("document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"),
-        EngineError,
-        "the mapping of the index does not fit; if it was changed, create a new index and ingest again",
-        of_index=True,
-    ),
+    _Rule(_about("strict_dynamic_mapping_exception"), EngineError, _OTHER_MAPPING, of_index=True),
+    _Rule(_about("document_parsing_exception", "mapper_parsing_exception"), EngineError, _OTHER_MAPPING),
     _Rule(
         _about("different number of dimensions", "differs from field dimensions"),
         EngineError,
@@ -221,9 +219,17 @@ def reason(fault: Fault) -> str:
     return next((f"{rule.remedy} ({fault})" for rule in _RULES if rule.applies(fault)), str(fault))
 
 
-def is_of_index(fault: Fault) -> bool:
-    """Return whether an index that refuses one document so refuses all: it is blocked, closed, or mapped otherwise."""
-    return next((rule.of_index for rule in _RULES if rule.applies(fault)), False)
+def are_of_index(faults: Sequence[Fault]) -> bool:
+    """Return whether an index that refuses all documents of a batch so would refuse any other, too.
+
+    It is blocked, closed, or of another mapping; or it has the same words about very many.
+    """
+    if all(next((rule.of_index for rule in _RULES if rule.applies(fault)), False) for fault in faults):
+        return True
+    return len(faults) >= _MANY and len({without_values(str(fault)) for fault in faults}) == 1
+
+
+_MANY = 100
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
@@ -17,13 +19,13 @@ from jinavec.engine import Engine, Precision
 from jinavec.errors import EngineError, InvalidInput, Unsupported, brief, warn
 from jinavec.extras import require
 from jinavec.filters import Filter, FilterDict, parse_filter
-from jinavec.ingest import Vectors
+from jinavec.ingest import Ingested, Vectors
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record
 from jinavec.settings import EncoderSettings
 from jinavec.vectors import Float32
 from jinavec_integrations.elasticsearch import convert
-from jinavec_integrations.elasticsearch.calls import Steps, adrive, call, drive, patient
+from jinavec_integrations.elasticsearch.calls import Call, Steps, adrive, bridge, call, drive, patient, sender
 from jinavec_integrations.elasticsearch.connect import (
     NEWEST,
     Access,
@@ -43,7 +45,7 @@ from jinavec_integrations.elasticsearch.documents import (
     to_delete,
     to_store,
 )
-from jinavec_integrations.elasticsearch.errors import is_of_index, reason, translate
+from jinavec_integrations.elasticsearch.errors import are_of_index, reason, translate
 from jinavec_integrations.elasticsearch.filters import Query
 from jinavec_integrations.elasticsearch.filters import translate as query_of
 from jinavec_integrations.elasticsearch.fusion import Fusion
@@ -64,6 +66,10 @@ _THREADS = 2
 _REFRESHED = 8000
 """Documents stored after which they are made searchable: the server builds its graphs while others are still being
 embedded, and not all of them at the end."""
+
+
+_ASYNC_BYTES = 2**19
+"""Bytes of a bulk request that goes out on an event loop, which stands still while its socket takes them."""
 
 
 class ElasticsearchIndex(Engine):
@@ -90,7 +96,10 @@ class ElasticsearchIndex(Engine):
         self._fuses_here = self.layout.storage == "bit"  # a retriever cannot rescore bits
         self._fields, self._fields_grow = meta.fields, self.layout.typed
         self._async_clients = AsyncClients(place.server, options)
+        self._send: Callable[[Call], Any] | None = None
+        """Sends what is asked in place of the client."""
         self._room = Room()
+        self._growing = Lock()
         self._unrefreshed, self._lock = 0, Lock()
 
     @classmethod
@@ -106,7 +115,7 @@ class ElasticsearchIndex(Engine):
             client = check_client(chosen.client)
         settings = None if encoder is None else encoder.settings
         try:
-            version, meta, created = drive(client, _open(place, chosen, contract, settings), str(place))
+            version, meta, created = drive(sender(client), _open(place, chosen, contract, settings), str(place))
             if contract is not None:
                 meta.contract.check(contract, theirs="the contract" if encoder is None else "the encoder")
         except BaseException:
@@ -207,6 +216,25 @@ class ElasticsearchIndex(Engine):
 
     # storing
 
+    async def aingest(
+        self, records: Iterable[Record], vectors: ArrayLike | Iterable[ArrayLike] | None = None, **wishes: Any
+    ) -> Ingested:
+        """``ingest`` without blocking the event loop.
+
+        Requests go out on the loop, over the asynchronous client. Records are read, texts embedded, and callbacks
+        called, in worker threads.
+        """
+        if (client := self._async_clients.of_this_loop()) is None:
+            return await super().aingest(records, vectors, **wishes)
+        twin = copy(self)
+        twin._send = bridge(client, asyncio.get_running_loop())
+        twin._room = Room(_ASYNC_BYTES)
+        try:
+            return await asyncio.to_thread(twin.ingest, records, vectors, **wishes)
+        finally:
+            self._created = self._created and twin._created
+            self._fields, self.settings = twin._fields, twin.settings
+
     def _begin(self) -> None:
         self._run(self._beginning())
 
@@ -236,15 +264,17 @@ class ElasticsearchIndex(Engine):
     def _storing(self, records: list[Record], vectors: Vectors) -> Steps[Mapping[str, str]]:
         fields = self._fields
         if self._fields_grow:
-            fields, self._fields_grow = yield from add_fields(self._place, self.layout, fields, records)
-            self._fields = fields
+            with self._growing:  # these steps are taken in one thread each: a batch waits for the fields of another
+                grown = yield from add_fields(self._place, self.layout, self._fields, records)
+                fields, self._fields_grow = grown
+                self._fields = fields
         sources = convert.sources(records, vectors, self.layout, fields, self._version)
         ids = [document_id(record.id) or "" for record in records]
         to_send = (to_store(id, source) for id, source in zip(ids, sources, strict=True))
         outcomes = yield from send(self._place.index, to_send, self._room, self._options.deadline)
         faults = {record.id: outcomes[id] for record, id in zip(records, ids, strict=True)}
         refused = {id: fault for id, fault in faults.items() if fault is not None}
-        if len(refused) == len(faults) and all(map(is_of_index, refused.values())):
+        if refused and len(refused) == len(faults) and are_of_index(list(refused.values())):
             raise translate(next(iter(refused.values())), self._where)
         if self._is_refresh_due(len(records)):
             yield from self._refreshing()
@@ -284,9 +314,9 @@ class ElasticsearchIndex(Engine):
     def _delete_documents(self, ids: Sequence[str]) -> int:
         outcomes = self._run(send(self._place.index, map(to_delete, ids), self._room, self._options.deadline))
         self._flush()
-        failed = [fault for fault in outcomes.values() if fault not in (None, MISSING)]
+        failed = [fault for fault in outcomes.values() if fault is not None and fault != MISSING]
         deleted = sum(fault is None for fault in outcomes.values())
-        if failed and not deleted and all(map(is_of_index, failed)):
+        if failed and not deleted and are_of_index(failed):
             raise translate(failed[0], self._where)
         if failed:
             raise EngineError(
@@ -390,10 +420,12 @@ class ElasticsearchIndex(Engine):
         return meta
 
     def _run(self, steps: Steps[T]) -> T:
-        return drive(self.client, patient(steps, self._options.deadline), self._where)
+        send = sender(self.client) if self._send is None else self._send
+        return drive(send, patient(steps, self._options.deadline), self._where)
 
     async def _arun(self, steps: Steps[T]) -> T:
         """Do what ``_run`` does, over an asynchronous client; in a worker thread where there is none."""
+        _ = self.client  # which a closed index has not
         if (client := self._async_clients.of_this_loop()) is None:
             return await asyncio.to_thread(self._run, steps)
         return await adrive(client, patient(steps, self._options.deadline), self._where)

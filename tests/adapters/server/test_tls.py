@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 import time
@@ -11,19 +10,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.support.certificates import make_pair, needs_openssl
 
 from .conftest import COMMAND, Server, free_port
 from .test_limits import check
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
-
-
-def make_pair(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate for the loopback, and its key."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*make.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
 
 
 @needs_openssl
@@ -50,7 +40,6 @@ def test_tls(tmp_path: Path) -> None:
 
 @needs_openssl
 def test_a_tls_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
     (certificate, key), (_, foreign) = make_pair(tmp_path), make_pair(tmp_path / "other")
     text, locked, gone = tmp_path / "text", tmp_path / "locked", tmp_path / "gone"
     text.write_text("no PEM", "utf-8")

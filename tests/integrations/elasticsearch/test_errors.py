@@ -267,6 +267,75 @@ def test_an_ingest_that_breaks_off_says_what_is_stored_and_raises() -> None:
     assert {str(n) for n in range(6)} <= route.stored.keys()
 
 
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        (refusal(403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)]"), "blocked"),
+        (refusal(400, "index_closed_exception", "closed"), "open it again"),
+        (refusal(400, "strict_dynamic_mapping_exception", "introduction of [text] is not allowed"), "mapping"),
+        (refusal(403, "security_exception", "action [bulk] is unauthorized"), "privilege"),
+    ],
+)  # fmt: skip
+def test_an_ingest_ends_where_the_index_takes_nothing(answer: Answer, match: str) -> None:
+    told: dict[str, str] = {}
+    asked: list[str] = []
+
+    def refuse(id: str) -> Answer:
+        asked.append(id)
+        return answer
+
+    records = (Record(str(n)) for n in range(2000))
+    with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): Bulk(refuse)}) as script, opened(script) as engine:
+        with pytest.raises(EngineError, match=match) as raised:
+            engine.ingest(records, np.tile(VECTORS, (32, 1))[:2000], batch_size=20, on_refused=told.__setitem__)
+    assert not isinstance(raised.value, RecordsFailed)
+    assert not told and len(asked) < 200
+
+
+def test_a_bad_record_alone_in_its_batch_ends_nothing() -> None:
+    def refuse(id: str) -> Answer | None:
+        return refusal(400, "document_parsing_exception", "failed to parse") if id == "3" else None
+
+    records, told = [Record(str(n)) for n in range(6)], dict[str, str]()
+    with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): Bulk(refuse)}) as script, opened(script) as engine:
+        ingested = engine.ingest(records, VECTORS[:6], batch_size=1, on_refused=told.__setitem__)
+    assert (ingested.stored, told.keys()) == (5, {"3"})
+
+
+def test_reasons_are_counted() -> None:
+    def refuse(id: str) -> Answer | None:
+        return refusal(400, "document_parsing_exception", f"[1:{id}] failed to parse '{id}'") if int(id) % 4 else None
+
+    records = [Record(str(n)) for n in range(40)]
+    with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): Bulk(refuse)}) as script, opened(script) as engine:
+        ingested = engine.ingest(records, VECTORS[:40], on_refused=dict[str, str]().__setitem__)
+    assert ingested.refused_count == 30 and list(ingested.reasons.values()) == [30]
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503])
+def test_what_time_mends_is_sent_again(status: int) -> None:
+    route, left = Bulk(), [5]
+
+    def busy(asked: Asked) -> Answer:
+        left[0] -= 1
+        return refusal(status, "busy", "busy") if left[0] >= 0 else route(asked)
+
+    answers = {**OPEN, ("PUT", "/notes/_bulk"): busy}
+    with scripted(answers=answers) as script, opened(script) as engine:
+        assert engine.add([Record("a")], VECTORS[:1]) == 1
+        left[0] = 10**6
+        with pytest.raises(EngineError, match="busy"):
+            engine.add([Record("b")], VECTORS[:1])
+    assert route.stored.keys() == {"a"}
+
+
+def test_a_redirect_is_named() -> None:
+    moved = refusal(307, "", "")
+    with scripted(answers={**OPEN, ("GET", "/notes/_mapping"): moved}) as script:
+        with pytest.raises(EngineError, match=r"redirects to .*give that address"):
+            opened(script)
+
+
 # reading
 
 

@@ -25,7 +25,7 @@ from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
 from jinavec.backends.remote.cuts import MORE, is_limit, is_proved
 from jinavec.backends.remote.event_loop import Closed, EventLoop
-from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
+from jinavec.backends.remote.http import TLS_PREFIX, Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.retries import TIMEOUT
 from jinavec.backends.remote.session import Session, open_session
@@ -33,7 +33,7 @@ from jinavec.backends.remote.verifier import Verifier
 from jinavec.backends.verification import Verification
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, UnknownTask, warn
 from jinavec.extras import require
-from jinavec.http_client import shown_address, warn_of_clear_text
+from jinavec.http_client import shown_address, tls_context, warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.names import contradiction
 from jinavec.options import read_options
@@ -179,14 +179,15 @@ class RemoteBackend(Backend):
             raise InvalidInput(f"backend {self.name!r} needs the address of its server: url='http://host:port'")
         require("httpx2", "remote")
         address = read_address(settings.url or self.vendor, self.traits.path)
+        tls_context(self.options, TLS_PREFIX)  # files that cannot be read are refused before the first text
         key = find_key(address.url, api_key)
         if key or address.user:
             warn_of_clear_text(address.url)
         return ServerAccess(
             address.host,
-            partial(HttpTransport.open, self.codec, address, key, self.options.concurrency, self.profile.width),
+            partial(HttpTransport.open, self.codec, address, key, self.options, self.profile.width),
             key_variable(address.url),
-            (key, *(address.user or ()), address.query),
+            (key, *(address.user or ()), address.query, *self.options.headers.values()),
             urlsplit(address.url).path,
         )
 

@@ -12,13 +12,13 @@ from urllib.parse import quote, urlsplit
 
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.backend import RemoteBackend
-from jinavec.backends.remote.http import Answer, ServerAccess, late, read_address
+from jinavec.backends.remote.http import TLS_PREFIX, Answer, ServerAccess, late, read_address
 from jinavec.backends.remote.options import ElasticsearchInferenceOptions
 from jinavec.backends.remote.retries import read_retry_after
 from jinavec.elastic_node import bounded_node
 from jinavec.errors import InvalidInput, UnknownTask
 from jinavec.extras import require
-from jinavec.http_client import BodyRefused, warn_of_clear_text
+from jinavec.http_client import BodyRefused, tls_context, warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task, prompt_name
@@ -77,8 +77,15 @@ class ElasticsearchBackend(RemoteBackend):
         if key or user:
             warn_of_clear_text(settings.url)
         texts = options.batch or self.traits.batch
-        how["node_class"] = bounded_node((1 << 20) + texts * (64 * self.profile.width + 6 * _TEXT))
-        return ServerAccess(host, partial(_open, library, how, options.concurrency), variable, (key, *(user or ())))
+        headers: tuple[str, ...] = tuple(options.headers.values())
+        how["node_class"] = bounded_node((1 << 20) + texts * (64 * self.profile.width + 6 * _TEXT), headers)
+        tls = tls_context(options, TLS_PREFIX)
+        if tls is not None and not settings.url.startswith("http:"):
+            how["ssl_context"] = tls
+        if options.headers:
+            how["headers"] = dict(options.headers)
+        secrets = (key, *(user or ()), *headers)
+        return ServerAccess(host, partial(_open, library, how, options.concurrency), variable, secrets)
 
 
 class InferenceTransport:

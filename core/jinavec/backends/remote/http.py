@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.retries import TIMEOUT, read_retry_after
 from jinavec.errors import InvalidInput
 from jinavec.extras import require
-from jinavec.http_client import ENCODINGS, ERROR_BYTES, BodyReader, BodyRefused, opening_client, shown_address
+from jinavec.http_client import (
+    ENCODINGS,
+    ERROR_BYTES,
+    BodyReader,
+    BodyRefused,
+    opening_client,
+    shown_address,
+    tls_context,
+)
 from jinavec.wire.codec import Codec
 from jinavec.wire.errors import error_in_reply
 from jinavec.wire.fields import loads
 from jinavec.wire.messages import MODEL_HEADER, EmbedReply, EmbedRequest, Reason, WireError
+
+TLS_PREFIX = "JINAVEC_"
+"""Of the environment variables that name files of certificates."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +125,21 @@ class HttpTransport:
     @staticmethod
     @asynccontextmanager
     async def open(
-        codec: Codec, address: Address, key: str, connections: int, width: int
+        codec: Codec, address: Address, key: str, options: RemoteOptions, width: int
     ) -> AsyncGenerator[HttpTransport]:
         """Open a client; a key wins over the address's user name and password."""
+        connections, tls = options.concurrency, tls_context(options, TLS_PREFIX)
         httpx = require("httpx2", "remote")
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "jinavec"}
         headers["Accept-Encoding"] = ENCODINGS
         if key:
             headers["Authorization"] = f"Bearer {key}"
+        sent = httpx.Headers(headers)
+        sent.update(options.headers)
         with opening_client():
             client = httpx.AsyncClient(
-                headers=headers,
+                headers=sent,
+                **({} if tls is None else {"verify": tls}),
                 auth=None if key or address.user is None else httpx.BasicAuth(*address.user),
                 limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
                 timeout=None,  # one limit for the whole answer, below
@@ -140,6 +157,8 @@ class HttpTransport:
             raise late(timeout) from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
             raise WireError(Reason.UNAVAILABLE, f"no connection: {_words(error)}", code="no_connection") from error
+        except ssl.SSLError as error:  # a server says only after the handshake that it wants a certificate
+            raise WireError(Reason.UNAVAILABLE, f"TLS was refused: {_words(error)}", code="no_connection") from error
         except httpx.TransportError as error:
             raise WireError(Reason.UNAVAILABLE, f"the connection broke: {_words(error)}") from error
         except httpx.InvalidURL as error:

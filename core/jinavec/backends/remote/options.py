@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jinavec.errors import InvalidInput
+from jinavec.http_client import check_headers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,7 @@ class RemoteOptions:
     """How a server is used.
 
     Raises:
-        InvalidInput: a number that is not more than 0.
+        InvalidInput: a number that is not more than 0, or a header that no request carries.
     """
 
     batch: int | None = None
@@ -37,12 +38,40 @@ class RemoteOptions:
     """Whether to check on first use, by at most four small requests, that the server gives the model's own vectors. By
     default ``openai``, ``tei``, ``ollama`` and ``cohere`` do for a model with golden values, as v5 is, once a process
     for each address, served name and task; ``jina`` away from the vendor's address compares the two prefixes."""
+    headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Headers of every request, such as those of a proxy; never stored."""
+    ca_certs: str | None = None
+    """File of the certificates of a private authority; by default that of JINAVEC_CA_CERTS."""
+    client_cert: str | None = None
+    """File of the certificate that shows who the client is; by default that of JINAVEC_CLIENT_CERT."""
+    client_key: str | None = None
+    """File of its key, where that is another one; by default that of JINAVEC_CLIENT_KEY."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "concurrency", "timeout", "deadline", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"option {name} must be more than 0, not {value!r}")
+        check_headers(self.headers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OllamaOptions(RemoteOptions):
+    """How Ollama is used, and how it runs the model.
+
+    Raises:
+        InvalidInput: a number that is not more than 0.
+    """
+
+    num_ctx: int | None = None
+    """Tokens of context that it makes room for; by default what the model was pulled with. Longer texts are refused."""
+    keep_alive: str | int | None = None
+    """How long it keeps the model in memory, such as ``"10m"`` or seconds; -1: always."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_ctx is not None and self.num_ctx < 1:
+            raise InvalidInput(f"option num_ctx must be more than 0, not {self.num_ctx!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jinavec.backends.remote.backend import RemoteBackend
 from jinavec.backends.remote.http import ServerAccess
+from jinavec.backends.remote.options import OllamaOptions
 from jinavec.errors import InvalidInput
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task, prompt_name
@@ -70,6 +71,13 @@ class OllamaBackend(RemoteBackend):
     codec = ollama.CODEC
     vendor = "http://localhost:11434"
     trusts_names = False
+    options_type = OllamaOptions
+    options: OllamaOptions
+
+    def ask(self, task: Task, role: Role) -> EmbedRequest:
+        """Name the model, and say how it is to be run."""
+        options = self.options
+        return EmbedRequest(texts=(), model=self.model, num_ctx=options.num_ctx, keep_alive=options.keep_alive)
 
 
 class CohereBackend(RemoteBackend):

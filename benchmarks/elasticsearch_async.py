@@ -1,0 +1,69 @@
+"""Elasticsearch: the longest stall of the event loop while it ingests and searches. See benchmarks/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import time
+from uuid import uuid4
+
+import numpy as np
+from elasticsearch import Elasticsearch
+
+from jinavec import Contract, ModelProfile, Record, open_engine
+from jinavec.vectors import normalize
+
+COUNT, WIDTH, SEARCHES = 10_000, 256, 200
+PAUSE = 0.001
+
+
+async def longest_stall(ended: asyncio.Event) -> float:
+    """Return by how many seconds a pause of a millisecond came late, at most."""
+    longest = 0.0
+    while not ended.is_set():
+        start = time.perf_counter()
+        await asyncio.sleep(PAUSE)
+        longest = max(longest, time.perf_counter() - start - PAUSE)
+    return longest
+
+
+async def measure(url: str) -> tuple[float, float]:
+    """Return the longest stall, in seconds, during an ingest and during searches."""
+    vectors = normalize(np.random.default_rng(3).standard_normal((COUNT, WIDTH), np.float32))
+    records = [Record(str(number), f"text {number} " * 50, {"n": number}) for number in range(COUNT)]
+    contract = Contract.of(ModelProfile(name="benchmark", width=WIDTH))
+    index = f"benchmark-{uuid4().hex}"
+    engine = open_engine(f"elasticsearch:{url}/{index}", contract=contract)
+    stalls: list[float] = []
+    await engine.aget("nothing")  # the client is made, and what it needs imported
+    gc.freeze()
+
+    async def search() -> None:
+        for number in range(SEARCHES):
+            await engine.asearch(vectors[number], 10)
+
+    for work in (lambda: engine.aingest(records, vectors), search):
+        ended = asyncio.Event()
+        watch = asyncio.create_task(longest_stall(ended))
+        await work()
+        ended.set()
+        stalls.append(await watch)
+    await engine.aclose()
+    with Elasticsearch(url) as client:
+        client.indices.delete(index=index)
+    return stalls[0], stalls[1]
+
+
+def main() -> None:
+    """Print both stalls."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default=os.environ.get("ELASTICSEARCH_URL", "http://127.0.0.1:9200"))
+    ingest, search = asyncio.run(measure(parser.parse_args().url))
+    print(f"Longest stall of the event loop: {1000 * ingest:.1f} ms while {COUNT:,} records are ingested,", end=" ")
+    print(f"{1000 * search:.1f} ms during {SEARCHES} searches.")
+
+
+if __name__ == "__main__":
+    main()
