@@ -310,9 +310,10 @@ def _warn_of_recall(connection: Connection, manifest: Manifest, options: QdrantO
     reached = presets.reach(manifest.preset, dimension, inf if most is None else most)
     if reached < options.recall:
         limited = "" if most is None else f" and oversampling limited to {most:g} (search_max_oversampling)"
+        measured = f"on real text, {reached:g} was measured; " if reached else ""
         warn(
             f"{connection.location}: recall={options.recall:g} may be out of reach of the preset {manifest.preset!r} at"
-            f" {dimension} dimensions{limited}: on real text, {reached:g} was measured; 'scalar' and 'turbo' reach more"
+            f" {dimension} dimensions{limited}: {measured}'scalar' and 'turbo' reach more"
         )
 
 

@@ -60,6 +60,7 @@ ADAPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ADAPTED)
+@pytest.mark.filterwarnings("ignore:.*may be out of reach of the preset")
 def test_requests_keep_within_the_limits(case: str) -> None:
     limits, options = ADAPTED[case]
     with opened(limits, **options) as (_, index):
