@@ -44,6 +44,7 @@ _REMEDIES = {
     "global vector indexing is disabled": "take another preset than 'exact' (search_allow_exact)",
     "Exact search disabled": "take another preset than 'exact' (search_allow_exact)",
     '"upsert limit"': "lower the option batch_size (upsert_max_batchsize)",
+    '"search batch size"': "upgrade qdrant-client, as this one does not know the limit (search_max_batchsize)",
     '"timeout"': "lower the option timeout (max_timeout)",
     "Max vector storage size": "delete records, or raise max_collection_vector_size_bytes",
     "Max payload storage size": "delete records, or raise max_collection_payload_size_bytes",
