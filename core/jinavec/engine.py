@@ -41,7 +41,7 @@ class Engine(ABC):
     """Records and vectors of one contract, searchable.
 
     This class checks what comes in; an engine writes the underscored hooks, which may trust it. Every public method has
-    an async twin, which runs it in a worker thread.
+    an async twin, which runs it in a worker thread, or awaits an async client where an engine has hooks for that.
     """
 
     name: ClassVar[str]

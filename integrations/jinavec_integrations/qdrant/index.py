@@ -47,7 +47,8 @@ _READ_BACK = 10_000
 class QdrantIndex(Engine):
     """Records as points of one Qdrant collection, on a server or in a local folder.
 
-    Local mode is qdrant-client's own: exact, for small collections, one process at a time.
+    Local mode is qdrant-client's own: exact, for small collections, one process at a time. With a server, ``asearch``,
+    ``asearch_batch`` and ``aget`` await qdrant-client's async client; other async methods run in a worker thread.
 
     Another client may delete the collection and create another one under its name. So the contract is read again when
     an ``add`` or ``ingest`` begins, every 2,048 records of it, and by searches every five seconds.
