@@ -19,6 +19,7 @@ ANSWERS = {
     "narrowed": 8,
     "task": Task.CLUSTERING,
     "precision": "int8",
+    "source": "owner/weights",
     "revision": "abc",
     "host": "host:1",
     "batch_tokens": 77,
