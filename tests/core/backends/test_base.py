@@ -20,6 +20,7 @@ ANSWERS = {
     "narrowed": 8,
     "task": Task.CLUSTERING,
     "precision": "int8",
+    "source": "owner/weights",
     "revision": "abc",
     "host": "host:1",
     "source": "here",
