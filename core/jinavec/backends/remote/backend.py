@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
-from jinavec.backends.remote.cuts import MORE, is_limit, is_proved
+from jinavec.backends.remote.cuts import is_cut
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
@@ -210,16 +210,9 @@ class RemoteBackend(Backend):
 
     async def _send_whole(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
         """``_send``, and an error or a note where the server's count shows that it cut a text."""
-        reply, limit = await self._send(call, session, asked, texts), self.profile.limit
-        if reply.tokens is None or limit is None:  # a model without a limit cuts nothing
-            return reply
-        cut = is_proved(reply.tokens, texts, limit)
-        if not cut and len(texts) == 1 and is_limit(reply.tokens, limit):
-            try:
-                cut = (await self._send(call, session, asked, [texts[0] + MORE])).tokens == reply.tokens
-            except WireError:
-                cut = False  # it refuses what is too long
-        if cut:
+        send = partial(self._send, call, session, asked)
+        reply = await send(texts)
+        if await is_cut(reply, texts, self.profile.limit, send):
             if call.overflow == "error":
                 raise WireError(
                     Reason.TEXT_TOO_LONG, f"it cut what it was sent to {reply.tokens} tokens, and did not say so"
