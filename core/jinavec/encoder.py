@@ -12,9 +12,11 @@ import numpy as np
 
 from jinavec import plugins
 from jinavec.backends.base import Backend, Report
+from jinavec.backends.verification import Verification
 from jinavec.contract import Contract
 from jinavec.errors import InvalidDimension, InvalidInput, InvalidType, InvalidVectors, MissingExtra
 from jinavec.extras import installed
+from jinavec.golden import QUESTION, TEXTS, GoldenValues, Similarities, TokenCount
 from jinavec.models import ModelProfile, find_model
 from jinavec.options import plain
 from jinavec.settings import EncoderArguments, EncoderSettings, Overflow, check_arguments
@@ -197,6 +199,43 @@ class Encoder:
     async def aencode_documents(self, texts: Iterable[str], *, progress: TextsDone | None = None) -> Float32:
         """``aencode`` with role document."""
         return await self.aencode(texts, role=Role.DOCUMENT, progress=progress)
+
+    def verify(self) -> Verification:
+        """Prove that the backend gives the model's own vectors, by texts whose right answer is known.
+
+        A server is asked on its first use anyway, as its option ``verify`` says; here it is asked again.
+
+        Returns:
+            What was proved of model, task, prefix and pooling, and why the rest cannot be.
+
+        Raises:
+            ModelError: the vectors are not the model's; the message says what is likely wrong, with the numbers.
+            ServerError: a server failed, refused, or cannot be reached.
+        """
+        return self.backend.verify(self.profile, self.task)
+
+    def record_golden(self) -> GoldenValues:
+        """Return golden values of the model for the encoder's task, by which other runtimes of it are to be judged.
+
+        Raises:
+            InvalidDimension: the encoder gives less than the full width.
+            ModelError, ServerError: as ``encode``.
+        """
+        if self.dimension != self.profile.width:
+            raise InvalidDimension(f"golden values are of the full width, {self.profile.width}, not {self.dimension}")
+        query, documents = TEXTS[self.task]
+        cosines = (self.encode_documents(documents) @ self.encode_queries([query])[0]).tolist()
+        counts: list[int] = []
+        self.encode([QUESTION], role=Role.QUERY, counted=counts.extend)
+        asked = prompt(self.task, Role.QUERY, self.profile) + QUESTION
+        return GoldenValues(
+            tokens=tuple(TokenCount(text=asked, count=count) for count in counts),
+            similarities={
+                self.task: Similarities(
+                    query=query, documents=documents, cosines=tuple(round(cosine, 4) for cosine in cosines)
+                )
+            },
+        )
 
     def close(self) -> None:
         """Release what the backend holds. Idempotent."""

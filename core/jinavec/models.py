@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from jinavec.errors import InvalidDimension, InvalidInput, UnknownModel, UnknownTask, brief
+from jinavec.golden import PUBLISHED, GoldenValues
 from jinavec.limits import read_toml
 from jinavec.tasks import V5_PROMPTS, Role, Task
 
@@ -52,6 +53,9 @@ class ModelProfile:
     """The one task these weights serve, when an adapter is merged into them."""
     base: str = ""
     """The model this one is a merged form of, whose name its contracts carry; empty if it is its own."""
+    golden: GoldenValues | None = None
+    """What the weights are known to give, by which a server is judged on first use; by default the values that are
+    published for a model of this name."""
     license: str = ""
     """SPDX name of the licence of the weights."""
     note: str = ""
@@ -65,6 +69,7 @@ class ModelProfile:
         set_field(self, "revisions", MappingProxyType(dict(self.revisions)))
         set_field(self, "appended", None if self.appended is None else tuple(self.appended))
         set_field(self, "task", None if self.task is None else Task(self.task))
+        set_field(self, "golden", self._published if self.golden is None else self.golden)
         self._check_values()
 
     def _check_kinds(self) -> None:
@@ -96,6 +101,10 @@ class ModelProfile:
         if self.normalizer not in NORMALIZERS:
             known = ", ".join(filter(None, NORMALIZERS))
             raise InvalidInput(f"model {self.name!r}: normalizer {brief(self.normalizer)} is none of: {known}")
+
+    @property
+    def _published(self) -> GoldenValues | None:
+        return PUBLISHED.get(self.base or self.name)
 
     def __hash__(self) -> int:
         return hash((self.name, self.width, self.dimensions, self.task))
@@ -144,6 +153,7 @@ class ModelProfile:
             "appended": None if self.appended is None else list(self.appended),
             "revisions": dict(self.revisions),
             "task": None if self.task is None else self.task.value,
+            "golden": None if self.golden in (None, self._published) else self.golden.to_json(),
         }
         return {name: value for name, value in values.items() if value not in (None, "", {})}
 
@@ -166,7 +176,8 @@ class ModelProfile:
         if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
             raise InvalidInput(f"model {given['name']!r}: prompts are [prompts.TASK] tables of ROLE = text")
         prompts: Any = {(task, role): text for task, table in tables.items() for role, text in table.items()}
-        return cls(**given | {"prompts": prompts})
+        golden: Any = GoldenValues.from_json(given["golden"]) if "golden" in given else None
+        return cls(**given | {"prompts": prompts, "golden": golden})
 
     @classmethod
     def from_toml(cls, path: str | Path) -> ModelProfile:
@@ -186,6 +197,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("prompts", "revisions"), (Mapping, "a table")),
     "dimensions": (Collection, "a list of numbers"),
     "appended": ((Collection, type(None)), "a list of numbers"),
+    "golden": ((GoldenValues, type(None)), "golden values"),
 }
 
 

@@ -31,7 +31,9 @@ def load(
     if request.param in REMOTE:
         pytest.importorskip("elasticsearch" if request.param == "elasticsearch" else "httpx2")
         with ScriptedServer(request.param) as server:
-            yield _loader("jina-embeddings-v5-text-nano", backend=request.param, url=server.url)
+            yield _loader(
+                "jina-embeddings-v5-text-nano", backend=request.param, url=server.url, options={"verify": False}
+            )
     else:
         yield _load_local(request.param, families, tmp_path_factory)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.scripted_server import ScriptedServer
+from tests.support.golden_server import GoldenServer
 
 pytest.importorskip("httpx2")
 
@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "servers" / "compare.py"
 
 
 def test_two_right_servers_agree() -> None:
-    with ScriptedServer("tei") as tei, ScriptedServer("openai", name="mine") as openai:
+    with GoldenServer("tei") as tei, GoldenServer("openai", name="mine") as openai:
         arguments = [f"tei={tei.url}", f"openai={openai.url}", "--served-as", "mine", "--verify"]
         arguments += ["--model", "jina-embeddings-v5-text-nano"]
         done = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)

@@ -18,6 +18,7 @@ TEXTS = [f"text {n}" for n in range(100)]
 def load(server: ScriptedServer, **given: Any) -> Encoder:
     """Load the encoder of a server; takes what Encoder.load takes."""
     how: dict[str, Any] = {"backend": server.answer.protocol, "url": server.url, **given}
+    how["options"] = {"verify": False, **given.get("options", {})}  # its vectors are made of the text's hash
     return Encoder.load(NANO, **how)
 
 

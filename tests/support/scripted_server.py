@@ -139,6 +139,8 @@ class Answerer:
     ignores_role: bool = False
     cuts_at: int = 10**9
     """Words to which it cuts each text without a word about it, but for the tokens it counts."""
+    more_tokens: int = 0
+    """Tokens that it reads of each text beside those that are right."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
     def __call__(self, asked: Asked) -> Reply:
@@ -155,7 +157,8 @@ class Answerer:
 
     def _count(self, texts: list[str]) -> int:
         """Tokens: twelve of a short text, two more with a prefix, and one for each word of a long one."""
-        return sum(max(12, min(len(text.split()), self.cuts_at)) + 2 * bool(self.own_prefix) for text in texts)
+        more = 2 * bool(self.own_prefix) + self.more_tokens
+        return sum(max(12, min(len(text.split()), self.cuts_at)) + more for text in texts)
 
     def _vectors(self, texts: list[str], prefix: str = "") -> list[NDArray[np.float32]]:
         cut = [" ".join(text.split(" ")[: self.cuts_at]) for text in texts]

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, ClassVar, get_args
 
-from jinavec.errors import InvalidInput, TextTooLong, warn
+from jinavec.backends.verification import ASPECTS, Comparison, Verification
+from jinavec.errors import InvalidInput, ModelError, TextTooLong, warn
+from jinavec.golden import Similarities
+from jinavec.models import ModelProfile
 from jinavec.settings import Overflow
-from jinavec.tasks import Role, Task
+from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32
 
 
@@ -107,6 +110,34 @@ class Backend(ABC):
 
         return await asyncio.to_thread(embed)
 
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        """Compare the vectors of a few texts with the golden values of the model.
+
+        Returns:
+            What was proved. Values of retrieval prove the model of a backend that serves every task.
+
+        Raises:
+            ModelError: they are not the model's; the message has the numbers.
+        """
+        known = profile.golden.similarities if profile.golden is not None else dict[Task, Similarities]()
+        asked = task if task in known or self.task is not None else Task.RETRIEVAL
+        why = f"no values of {task} are known"
+        if asked not in known:
+            return Verification(proved=("prefix",), unproved=dict.fromkeys(("model", "task", "pooling"), why))
+        golden = known[asked]
+        prefixes = ["" if self.adds_prompt else prompt(asked, role, profile) for role in Role]
+        query = self.embed([prefixes[0] + golden.query], task=asked, role=Role.QUERY)
+        documents = self.embed([prefixes[1] + text for text in golden.documents], task=asked, role=Role.DOCUMENT)
+        compared = Comparison.of(golden, query[0], documents)
+        if compared.is_refused:
+            raise ModelError(f"not the weights of {profile.name}, another task or pooling: {compared}")
+        return Verification(
+            proved=tuple(aspect for aspect in ASPECTS if asked == task or aspect != "task"),
+            unproved={} if asked == task else {"task": why},
+            deviation=compared.deviation,
+            warnings=compared.warnings,
+        )
+
     def close(self) -> None:
         """Release resources. Idempotent."""
         return
@@ -143,6 +174,10 @@ class BackendWrapper(Backend):
     async def aembed(self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None) -> Float32:
         """Embed texts by the backend inside, in its own way not to block the event loop."""
         return await self.inner.aembed(texts, task=task, role=role, report=report)
+
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        """Let the backend inside prove itself."""
+        return self.inner.verify(profile, task)
 
     def close(self) -> None:
         """Release what the backend inside holds."""

@@ -35,7 +35,8 @@ def server() -> Iterator[ScriptedServer]:
 
 def connect(server: ScriptedServer, **fields: Any) -> JinaV5Embeddings:
     nano = {"model": "jina-embeddings-v5-text-nano", "dimension": 64, "backend": "jina"}
-    return JinaV5Embeddings(**{**nano, "url": server.url, "api_key": KEY, **fields})
+    options = {"verify": False, **fields.pop("options", {})}
+    return JinaV5Embeddings(**{**nano, "url": server.url, "api_key": KEY, "options": options, **fields})
 
 
 def test_roles_reach_the_server(server: ScriptedServer) -> None:

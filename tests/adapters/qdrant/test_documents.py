@@ -343,7 +343,8 @@ class TestAServersEncoder:
         self, client: QdrantClient, overflow: Overflow
     ) -> None:
         with ScriptedServer("tei", longest=100) as server:
-            with Encoder.load(V5, backend="tei", url=server.url, overflow=overflow) as encoder:
+            how: dict[str, Any] = {"overflow": overflow, "options": {"verify": False}}
+            with Encoder.load(V5, backend="tei", url=server.url, **how) as encoder:
                 register(encoder)
                 client.upsert("c", [point(1, "cat")])
                 assert server.asked[0].body["truncate"] is (overflow == "truncate")
@@ -353,7 +354,7 @@ class TestAServersEncoder:
 
     def test_vectors_that_the_server_truncates(self, client: QdrantClient) -> None:
         with ScriptedServer("tei", width=256) as server:
-            how: dict[str, Any] = {"dimension": 256, "options": {"narrow": "server"}}
+            how: dict[str, Any] = {"dimension": 256, "options": {"narrow": "server", "verify": False}}
             with Encoder.load(V5, backend="tei", url=server.url, **how) as encoder:
                 register(encoder)
                 client.upsert("c", [point(1, "cat")])

@@ -10,6 +10,7 @@ import pytest
 
 from jinavec import Backend, Encoder, ModelProfile, Report, Role, Task
 from jinavec.backends.base import BackendWrapper
+from jinavec.backends.verification import Verification
 from jinavec.vectors import Float32
 
 ANSWERS = {
@@ -47,6 +48,10 @@ class Inside(Backend):
         self.calls.append(("aembed", texts, task, role, report))
         return np.ones((len(texts), 8), np.float32)
 
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        self.calls.append(("verify", profile, task))
+        return Verification()
+
     def close(self) -> None:
         self.calls.append("close")
 
@@ -58,7 +63,7 @@ def public(kind: type) -> set[str]:
 def test_every_attribute_is_that_of_the_backend_inside() -> None:
     inside = Inside()
     wrapper = BackendWrapper(inside)
-    assert public(Backend) - {"embed", "aembed", "close"} == set(ANSWERS)
+    assert public(Backend) - {"embed", "aembed", "verify", "close"} == set(ANSWERS)
     assert {name: getattr(wrapper, name) for name in ANSWERS} == ANSWERS
     inside.revision = "another"
     assert wrapper.revision == "another"
@@ -72,6 +77,13 @@ async def test_every_method_is_that_of_the_backend_inside() -> None:
     await wrapper.aembed(asked[0], task=asked[1], role=asked[2], report=report)
     wrapper.close()
     assert inside.calls == [("embed", *asked), ("aembed", *asked), "close"]
+
+
+def test_the_backend_inside_proves_itself() -> None:
+    inside = Inside()
+    profile = ModelProfile(name="inside", width=8)
+    assert BackendWrapper(inside).verify(profile, Task.RETRIEVAL) == Verification()
+    assert inside.calls == [("verify", profile, Task.RETRIEVAL)]
 
 
 def test_no_public_name_of_a_backend_is_forgotten() -> None:

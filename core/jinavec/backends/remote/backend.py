@@ -10,12 +10,14 @@ import asyncio
 import concurrent.futures
 import unicodedata
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
 
 from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
@@ -24,11 +26,12 @@ from jinavec.backends.remote.cuts import is_cut
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
-from jinavec.backends.remote.self_test import SelfTest
 from jinavec.backends.remote.session import Session, open_session
+from jinavec.backends.remote.verifier import Verifier
+from jinavec.backends.verification import Verification
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
 from jinavec.extras import require
-from jinavec.http_client import warn_of_clear_text
+from jinavec.http_client import shown_address, warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.options import read_options
 from jinavec.settings import EncoderSettings
@@ -49,6 +52,8 @@ class RemoteBackend(Backend):
     """The address used without ``url``."""
     trusts_names: ClassVar[bool] = True
     """Whether servers of the protocol name the model they serve, and not a file or a tag."""
+    verifies: ClassVar[bool] = True
+    """Whether a server of the protocol is checked on first use, where the model has golden values."""
     options_type: ClassVar[type[RemoteOptions]] = RemoteOptions
     overflow: Overflow = "error"
 
@@ -72,11 +77,14 @@ class RemoteBackend(Backend):
                 raise InvalidInput(f"backend {self.name!r} cannot ask for a dimension: leave narrow='local'")
             self.narrowed = settings.dimension
         self._check_overflow(settings.overflow or self.overflow)
+        if self.options.verify is not False:
+            refuse_bound_address(settings.url, self.traits.path)
         self._access = self.connect(settings, api_key)
         self.host = self._access.host
+        self._place = (self.name, settings.url or self.vendor or object(), self.model, self.adds_prompt, self.profile)
+        """What is verified once a process, for each task."""
         self._known = False
         """Whether a server has answered, as the right model."""
-        self._verified = not self.options.verify
         self._loop = EventLoop(partial(open_session, self._access.open, self.options), f"jinavec-{self.name}")
         weakref.finalize(self, self._loop.close)
 
@@ -120,6 +128,17 @@ class RemoteBackend(Backend):
             await asyncio.gather(done, return_exceptions=True)  # cancels the call when its caller is cancelled
             future.result()
         return call.finish()
+
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        """Ask the server for texts whose vectors are known, whatever the option ``verify`` says.
+
+        Raises:
+            ModelError: it does not give the model's vectors; the message says what is likely wrong.
+            ServerError: it failed, refused, or cannot be reached.
+        """
+        call = self._call([], task, Role.DOCUMENT, None)
+        with self._failures(call):
+            return self._loop.submit(partial(self._prove, call)).result()
 
     def close(self) -> None:
         """Cancel what runs and close the connections. Idempotent."""
@@ -169,26 +188,61 @@ class RemoteBackend(Backend):
 
     async def _run(self, call: _Call, session: Session) -> None:
         """Embed the texts of a call, on the loop."""
-        if not self._verified:
-            async with session.verifying:
-                if not self._verified:
-                    await self._self_test(call, session).run()
-                    self._verified = True
+        await self._verify_once(call, session)
         await call.batches.embed(
             lambda texts: self._send_all(call, session, texts),
             size=self.options.batch or self.traits.batch,
             concurrency=self.options.concurrency,
         )
 
-    def _self_test(self, call: _Call, session: Session) -> SelfTest:
+    async def _verify_once(self, call: _Call, session: Session) -> None:
+        place, asked = (*self._place, call.task), self.options.verify
+        verifies = self.verifies and self.profile.golden is not None if asked is None else asked
+        checks = asked is None and self.checks_prefix
+        if not (verifies or checks) or place in VERIFIED:
+            return
+        async with session.verifying:
+            if place in VERIFIED:
+                return
+            if verifies:
+                call.notes.extend((await self._prove(call, session)).warnings)
+            else:
+                await self._verifier(call, session).check_prefix()
+                VERIFIED.add(place)
+
+    @property
+    def checks_prefix(self) -> bool:
+        """Whether two requests tell, of a server that is not verified, if it adds the prefix that it should."""
+        return False
+
+    async def _prove(self, call: _Call, session: Session) -> Verification:
+        verification = await self._verifier(call, session).run()
+        VERIFIED.add((*self._place, call.task))
+        return verification
+
+    def _verifier(self, call: _Call, session: Session) -> Verifier:
         plain = self.ask_plainly()
-        return SelfTest(
+
+        async def send(asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
+            """Embed texts at full width; in several requests, where the server takes fewer texts at once."""
+            if len(texts) <= (self.options.batch or len(texts)):
+                try:
+                    return await self._send(call, session, asked, texts, None)
+                except WireError as error:
+                    if error.reason is not Reason.TOO_LARGE or len(texts) == 1:
+                        raise
+            half = len(texts) // 2
+            first, second = await send(asked, texts[:half]), await send(asked, texts[half:])
+            return replace(first, vectors=np.concatenate([first.vectors, second.vectors]), tokens=None)
+
+        return Verifier(
             profile=self.profile,
             task=call.task,
             host=self.host,
             adds_prompt=self.adds_prompt,
-            send=lambda role, texts: self._send(call, session, self.ask(call.task, role), texts),
-            send_plain=None if plain is None else lambda texts: self._send(call, session, plain, texts),
+            applies_task=self.traits.applies_task,
+            send=lambda task, role, texts: send(self.ask(task, role), texts),
+            send_plain=None if plain is None else lambda texts: send(plain, texts),
         )
 
     async def _send_all(self, call: _Call, session: Session, texts: Sequence[str]) -> EmbedReply:
@@ -201,7 +255,7 @@ class RemoteBackend(Backend):
         plain = self.ask_plainly() if self.adds_prompt and self.traits.refuses_empty and "" in texts else None
         if plain is None:
             return await self._send_whole(call, session, call.asked, texts)
-        fixed = await self._send(call, session, plain, [prompt(call.task, call.role, self.profile)])
+        fixed = await self._send(call, session, plain, [prompt(call.task, call.role, self.profile)], self.narrowed)
         vectors, filled = fixed.floats.repeat(len(texts), axis=0), [row for row, text in enumerate(texts) if text]
         if filled:
             reply = await self._send_whole(call, session, call.asked, [texts[row] for row in filled])
@@ -210,7 +264,10 @@ class RemoteBackend(Backend):
 
     async def _send_whole(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
         """``_send``, and an error or a note where the server's count shows that it cut a text."""
-        send = partial(self._send, call, session, asked)
+
+        def send(texts: Sequence[str]) -> Awaitable[EmbedReply]:
+            return self._send(call, session, asked, texts, self.narrowed)
+
         reply = await send(texts)
         if await is_cut(reply, texts, self.profile.limit, send):
             if call.overflow == "error":
@@ -220,8 +277,10 @@ class RemoteBackend(Backend):
             call.note(f"{self.host} cut some of the texts, as its count of their tokens shows")
         return reply
 
-    async def _send(self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str]) -> EmbedReply:
-        """Embed texts by one request.
+    async def _send(
+        self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str], dimension: int | None
+    ) -> EmbedReply:
+        """Embed texts by one request, at a dimension or the full width.
 
         Raises:
             WireError: refused, or failed once too often.
@@ -232,11 +291,11 @@ class RemoteBackend(Backend):
             asked,
             texts=tuple(map(self._normalize, texts)),
             encoding=self.options.encoding or ("base64" if self.traits.base64 else "float"),
-            dimension=self.narrowed,
+            dimension=dimension,
             truncate=call.overflow == "truncate" if self.traits.truncates else None,
         )
         answer = await session.post(request, is_new=lambda: not self._known)
-        self._check_identity(answer, call)
+        self._check_identity(answer, call, dimension or self.profile.width)
         return answer.reply
 
     def _normalize(self, text: str) -> str:
@@ -244,7 +303,7 @@ class RemoteBackend(Backend):
         form: Any = self.profile.normalizer
         return unicodedata.normalize(form, text) if form else text
 
-    def _check_identity(self, answer: Answer, call: _Call) -> None:
+    def _check_identity(self, answer: Answer, call: _Call, width: int) -> None:
         """Refuse the vectors of another model; what is only odd goes to the notes.
 
         Raises:
@@ -253,7 +312,7 @@ class RemoteBackend(Backend):
         """
         if call.overflow == "truncate" and answer.server in NEVER_TRUNCATES:
             raise InvalidInput(f"{self.host} is {answer.server}, which never truncates: use overflow='error'")
-        given, width = answer.reply.width, self.narrowed or self.profile.width
+        given = answer.reply.width
         if given != width:
             raise ModelError(
                 f"{self.host} gives vectors of width {given}, where {self.profile.name} should give {width}:"
@@ -324,6 +383,34 @@ class RemoteBackend(Backend):
                 return f"; it seems to have no route POST {route}: does this server speak {self.name!r}?"
             case _:
                 return ""
+
+
+VERIFIED: set[tuple[object, ...]] = set()
+"""What was found to be right in this process: protocol, address, served name, who adds the prefix, profile, task."""
+_ROLE_WORDS = tuple(role.value for role in Role)
+
+
+def refuse_bound_address(url: str, path: str) -> None:
+    """Refuse an address of ``jinavec serve`` that is bound to one role: whatever is sent there gets its prefix.
+
+    Raises:
+        InvalidInput: it is one; the message names the address to use.
+    """
+    parts = urlsplit(url)
+    steps = parts.path.strip("/").split("/")
+    for place, step in enumerate(steps):
+        if step in _ROLE_WORDS and (rest := "/".join(steps[place + 1 :])) in _starts(path):
+            free = urlunsplit(parts._replace(path="/".join(["", *steps[:place], *filter(None, [rest])]), query=""))
+            raise InvalidInput(
+                f"the address {shown_address(url)} is bound to the role {step}: it adds the prefix of every {step}, as"
+                f" this encoder does for both roles; use url={shown_address(free)!r} (verify=False takes it as it is)"
+            )
+
+
+def _starts(path: str) -> list[str]:
+    """Return what may follow the role in an address: nothing, or the start of the route, or all of it."""
+    steps = path.strip("/").split("/")
+    return ["/".join(steps[:count]) for count in range(len(steps) + 1)]
 
 
 @dataclass(frozen=True)

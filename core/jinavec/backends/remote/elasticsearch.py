@@ -38,6 +38,7 @@ class ElasticsearchBackend(RemoteBackend):
 
     name = "elasticsearch"
     codec = elasticsearch.CODEC
+    verifies = False
     options_type = ElasticsearchInferenceOptions
     options: ElasticsearchInferenceOptions
 

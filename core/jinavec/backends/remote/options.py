@@ -33,8 +33,10 @@ class RemoteOptions:
     """Who truncates vectors to the Matryoshka dimension; both give the same, the server's way is fewer bytes."""
     adds_prompt: bool | None = None
     """Whether the server adds the prefix; by default what servers of the protocol do."""
-    verify: bool = False
-    """Whether to check on first use, by a few small requests, that prefixes and pooling are right."""
+    verify: bool | None = None
+    """Whether to check on first use, by at most four small requests, that the server gives the model's own vectors. By
+    default ``openai``, ``tei``, ``ollama`` and ``cohere`` do for a model with golden values, as v5 is, once a process
+    for each address, served name and task; ``jina`` away from the vendor's address compares the two prefixes."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "concurrency", "timeout", "deadline", "requests_per_minute", "tokens_per_minute"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from jinavec.backends.remote.backend import RemoteBackend
 from jinavec.tasks import Role, Task, prompt_name
 from jinavec.wire import cohere, jina, ollama, openai, tei
@@ -14,6 +16,12 @@ class JinaBackend(RemoteBackend):
     name = "jina"
     codec = jina.CODEC
     vendor = "https://api.jina.ai"
+    verifies = False
+
+    @property
+    def checks_prefix(self) -> bool:
+        """Not at the vendor's address."""
+        return self.host != urlsplit(self.vendor).netloc
 
     def ask(self, task: Task, role: Role) -> EmbedRequest:
         """Name model, task and role."""

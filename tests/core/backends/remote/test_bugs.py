@@ -29,7 +29,9 @@ async def test_a_bug_keeps_its_type_and_is_not_retried(monkeypatch: pytest.Monke
         raise Planted
 
     with ScriptedServer("openai") as server:
-        with Encoder.load("jina-embeddings-v5-text-nano", backend="openai", url=server.url) as encoder:
+        with Encoder.load(
+            "jina-embeddings-v5-text-nano", backend="openai", url=server.url, options={"verify": False}
+        ) as encoder:
             monkeypatch.setattr(f"jinavec.{function}", bug)
             with pytest.raises(Planted):
                 encoder.encode_documents(["a"])
@@ -43,7 +45,9 @@ def test_a_bug_where_a_refusal_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Planted
 
     with ScriptedServer("openai", fault=always(Reply({"error": "no"}, 400))) as server:
-        with Encoder.load("jina-embeddings-v5-text-nano", backend="openai", url=server.url) as encoder:
+        with Encoder.load(
+            "jina-embeddings-v5-text-nano", backend="openai", url=server.url, options={"verify": False}
+        ) as encoder:
             monkeypatch.setattr("jinavec.wire.errors._reason", bug)
             with pytest.raises(Planted):
                 encoder.encode_documents(["a"])

@@ -86,6 +86,6 @@ def test_what_a_request_says() -> None:
 
 def test_a_merged_name_is_the_task_of_its_base_at_jina() -> None:
     with ScriptedServer("jina") as server:
-        with Encoder.load(f"{NANO}-clustering", backend="jina", url=server.url) as encoder:
+        with Encoder.load(f"{NANO}-clustering", backend="jina", url=server.url, options={"verify": False}) as encoder:
             encoder.encode_documents(["a"])
             assert (server.asked[0].body["model"], server.asked[0].body["task"]) == (NANO, "clustering")
