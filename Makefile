@@ -13,7 +13,7 @@ OFFLINE := not slow and not torch and not elasticsearch and not qdrant and not w
 # Where this is set, every process compiles all that it imports anew: half of the time of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-torch test-llama-cpp test-vllm test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
+.PHONY: demo test test-slow test-torch test-weights test-llama-cpp test-vllm test-lowest test-llama-index test-langchain-elasticsearch test-qdrant test-qdrant-server test-mcp \
 	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
 
@@ -37,6 +37,10 @@ test-llama-cpp: $(VENV)/.torch $(VENV)/llama-cpp/.made  ## our client with llama
 
 test-vllm: $(VENV)/vllm/.made  ## our client with vLLM's own server, on the processor; not part of .ci/run (5 GB, minutes)
 	$(VENV)/vllm/bin/python -m pytest -m vllm tests/core/backends/remote/test_vllm.py $(ARGS)
+
+test-weights: $(VENV)/.torch  ## the golden values on the real weights, of JINAVEC_WEIGHTS=FOLDER or the hub; writes weights.json
+	$(INSTALL) xllamacpp
+	JINAVEC_HUB=$(if $(JINAVEC_WEIGHTS),,1) $(BIN)/python -m pytest -m weights tests/weights $(ARGS)
 
 # What LlamaIndex's oldest release itself warns of, with today's pydantic.
 OLD_LLAMA := -W "ignore:The 'validate_default' attribute" -W "ignore:Call to deprecated method get_doc_id"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -92,6 +93,15 @@ class GoldenValues:
         }
         return {name: value for name, value in (("tokens", tokens), ("similarities", similarities)) if value}
 
+    def to_toml(self) -> str:
+        """Return the values as tables that may stand at the end of a model profile."""
+        values, lines = self.to_json(), list[str]()
+        for table in values.get("tokens", []):
+            lines += ["[[golden.tokens]]", *_toml(table), ""]
+        for task, table in values.get("similarities", {}).items():
+            lines += [f"[golden.similarities.{task}]", *_toml(table), ""]
+        return "\n".join(lines)
+
     @classmethod
     def from_json(cls, values: object) -> GoldenValues:
         """Read values from JSON or TOML: ``tokens`` is a list of tables, ``similarities`` a table for each task.
@@ -109,6 +119,13 @@ class GoldenValues:
             Task(task): _read(Similarities, item, f"golden.similarities.{task}") for task, item in tables.items()
         }
         return cls(tokens=tuple(counts), similarities=similarities)
+
+
+def _toml(table: Mapping[str, Any]) -> list[str]:
+    """Write texts, numbers and lists of them, as JSON does; TOML alone forbids one character (DEL)."""
+    return [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f") for key, value in table.items()
+    ]
 
 
 def _table(values: object, name: str, known: Collection[str]) -> dict[str, Any]:
@@ -174,8 +191,10 @@ def _published(ids: tuple[tuple[int, ...], ...], **cosines: tuple[float, ...]) -
         task = Task(name.replace("_", "-"))
         query, documents = TEXTS[task]
         similarities[task] = Similarities(query=query, documents=documents, cosines=values)
-    tokens = tuple(TokenCount(text=text, ids=row) for text, row in zip(_LIGHT, ids, strict=True))
-    return GoldenValues(tokens=tokens, similarities=similarities)
+    query, document = ids
+    asked = (document[0], *query[1:])  # a prefix is a word and a colon, each a token, and fuses with no other
+    rows = zip((*_LIGHT, f"Document: {QUESTION}"), (query, document, asked), strict=True)
+    return GoldenValues(tokens=tuple(TokenCount(text=t, ids=row) for t, row in rows), similarities=similarities)
 
 
 PUBLISHED: Mapping[str, GoldenValues] = MappingProxyType(

@@ -153,9 +153,11 @@ class ModelProfile:
             "appended": None if self.appended is None else list(self.appended),
             "revisions": dict(self.revisions),
             "task": None if self.task is None else self.task.value,
-            "golden": None if self.golden in (None, self._published) else self.golden.to_json(),
         }
-        return {name: value for name, value in values.items() if value not in (None, "", {})}
+        del values["golden"]
+        if self.golden is not None and self.golden != self._published:
+            values["golden"] = self.golden.to_json()
+        return {name: value for name, value in values.items() if value not in (None, "", {}) or name == "golden"}
 
     @classmethod
     def from_json(cls, values: object) -> ModelProfile:

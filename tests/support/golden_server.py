@@ -100,7 +100,7 @@ def _padding(reading: Reading) -> list[Vector]:
 def _mean(reading: Reading) -> list[Vector]:
     common = hash_vector("what all means have in common", len(reading.vector("")))
     right = reading.vectors(lambda prefix, text: prefix + text)
-    return [0.6 * vector + 0.8 * common for vector in right]
+    return [_unit(0.6 * vector + 0.8 * common) for vector in right]
 
 
 def _equal_lengths(reading: Reading) -> list[Vector]:
@@ -167,7 +167,11 @@ class GoldenAnswerer(Answerer):
         reading = Reading(prefix, texts, lambda text: model_vector(self.profile, self._task, text))
         vectors = (self.change or _right)(reading)
         shift = self.noise * hash_vector("shift", self.profile.width)
-        return [rounded(vector + shift, self.precision) * self.scale for vector in vectors]
+        return [rounded(_unit(vector + shift), self.precision) * self.scale for vector in vectors]
+
+
+def _unit(vector: Vector) -> Vector:
+    return vector / np.linalg.norm(vector)
 
 
 def _right(reading: Reading) -> list[Vector]:

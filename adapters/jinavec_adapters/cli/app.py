@@ -21,7 +21,7 @@ from jinavec_adapters.cli.commands.index import index
 from jinavec_adapters.cli.commands.info import info
 from jinavec_adapters.cli.commands.list import list_records
 from jinavec_adapters.cli.commands.merge import merge
-from jinavec_adapters.cli.commands.models import export_model, models
+from jinavec_adapters.cli.commands.models import export_model, golden_values, models
 from jinavec_adapters.cli.commands.search import search
 from jinavec_adapters.cli.commands.serve import serve
 from jinavec_adapters.cli.flags import Debug, add_command
@@ -56,9 +56,12 @@ def jinavec(
 for command in (index, search, list_records, get, export, encode, delete, info, compact, merge, calibrate, serve):
     add_command(app, command)
 
-models_app = Typer(rich_markup_mode=None, help="List the catalog of models; export weights to ONNX.")
+models_app = Typer(
+    rich_markup_mode=None, help="List the catalog of models; export weights to ONNX; compare golden values."
+)
 models_app.callback(invoke_without_command=True)(models)
 add_command(models_app, export_model)
+add_command(models_app, golden_values)
 app.add_typer(models_app, name="models")
 
 elasticsearch_app = Typer(rich_markup_mode=None, help="Set up inference in Elasticsearch.")

@@ -1,7 +1,8 @@
-"""Where full-width vectors come from, and the options of each backend."""
+"""Where full-width vectors come from, the options of each backend, and what was proved of one."""
 
 from jinavec.backends.local.options import LexicalOptions, OnnxOptions, StaticOptions, TorchOptions
 from jinavec.backends.remote.options import ElasticsearchInferenceOptions, RemoteOptions
+from jinavec.backends.verification import Verification
 
 __all__ = [
     "ElasticsearchInferenceOptions",
@@ -10,4 +11,5 @@ __all__ = [
     "RemoteOptions",
     "StaticOptions",
     "TorchOptions",
+    "Verification",
 ]

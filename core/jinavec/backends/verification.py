@@ -66,7 +66,7 @@ class Comparison:
     @property
     def deviation(self) -> float:
         """The largest difference."""
-        return max(abs(m - g) for m, g in zip(self.measured, self.golden.cosines, strict=True))
+        return float(np.abs(np.subtract(self.measured, self.golden.cosines)).max())
 
     @property
     def is_refused(self) -> bool:

@@ -48,6 +48,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "serve",
         "models",
         "models export",
+        "models golden",
         "elasticsearch",
         "elasticsearch setup",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def test_nor_where_texts_without_a_role_get_one(
 def ask_verified(server: Server, encoder: Encoder, backend: str, role: str) -> Any:
     served_as = "" if backend == "tei" else encoder.profile.name
     how: dict[str, Any] = {"url": server.url, "served_as": served_as, "options": {"verify": True, "batch": 16}}
-    with Encoder.load(encoder.profile, backend=backend, **how) as remote:
+    profile = replace(encoder.profile, golden=encoder.record_golden())
+    with Encoder.load(profile, backend=backend, **how) as remote:
+        assert remote.verify().proved == ("model", "task", "prefix", "pooling")
         return remote.encode(TEXTS, role=role)
 
 

@@ -1,4 +1,4 @@
-"""jinavec models and jinavec models export: the catalog, and the export of weights to ONNX."""
+"""jinavec models, jinavec models export and jinavec models golden: the catalog, and what is done with one model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option
 
-from jinavec_adapters.cli.flags import AsJson, Debug
-from jinavec_adapters.cli.output import say, say_json, table
-from jinavec_adapters.cli.usage import usage_errors
+from jinavec_adapters.cli.flags import AsJson, Debug, EncoderFlags
+from jinavec_adapters.cli.output import note, say, say_json, table
+from jinavec_adapters.cli.usage import UsageError, usage_errors
 
 if TYPE_CHECKING:
     from jinavec import ModelProfile
@@ -81,6 +81,43 @@ def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:
         precision=flags.precision,
     )
     say(f"exported {profile.name} to {flags.out}; use it with --backend onnx --source {flags.out}")
+
+
+def golden_values(
+    asked: EncoderFlags,
+    record: Annotated[
+        bool,
+        Option(
+            "--record",
+            help="Write the similarities that this backend gives as TOML for a profile. Only of a backend that is"
+            " trusted. [default: compare them with those that are right]",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a backend with the golden values of its model, or record them.
+
+    What is proved of model, task, prefix and pooling is said, and what cannot be. --model or --profile is needed.
+    """
+    from jinavec_adapters.cli.encoders import choose_settings, load
+
+    if asked.model is None and asked.profile is None:
+        raise UsageError("golden needs --model NAME or --profile FILE.toml; 'jinavec models' lists the names")
+    with load(choose_settings(asked)) as encoder:
+        if record:
+            values = encoder.record_golden()
+            if as_json:
+                say_json(values.to_json())
+            else:
+                say(values.to_toml().rstrip())
+            return
+        found = encoder.verify()
+        for warning in found.warnings:
+            note(warning)
+        if as_json:
+            say_json({"proved": found.proved, "unproved": dict(found.unproved), "deviation": found.deviation})
+        else:
+            say(str(found))
 
 
 def _describe(profile: ModelProfile) -> dict[str, Any]:

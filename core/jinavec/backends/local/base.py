@@ -14,7 +14,9 @@ import numpy as np
 from jinavec.backends.base import Backend, Report
 from jinavec.backends.local.errors import model_errors
 from jinavec.backends.local.tokenizer import Batch, Tokenizer, plan
+from jinavec.backends.verification import Verification
 from jinavec.errors import InvalidInput, ModelError, TextTooLong, UnknownTask, warn
+from jinavec.golden import PUBLISHED
 from jinavec.models import ModelProfile
 from jinavec.process import cores, free_memory
 from jinavec.tasks import Role, Task
@@ -123,6 +125,43 @@ class LocalBackend(Backend):
             for future in running:
                 future.cancel()
         return vectors
+
+    def verify(self, profile: ModelProfile, task: Task) -> Verification:
+        """Compare token ids, then similarities, with the golden values of the model.
+
+        Raises:
+            ModelError: they are not the model's; the message has the numbers.
+        """
+        for known in () if profile.golden is None else profile.golden.tokens:
+            (ids,) = self.tokenizer.encode([known.text], Report())
+            if len(ids) != known.count or known.ids not in ((), tuple(ids)):
+                raise ModelError(
+                    f"not the tokenizer of {profile.name}: it reads {known.text!r} as {ids}, and should as"
+                    f" {list(known.ids) or f'{known.count} tokens'}"
+                )
+        return super().verify(profile, task)
+
+    def settle(self, task: Task, *, named: bool, verify: bool) -> None:
+        """Prove that the weights are those of a task, or say that nothing does.
+
+        Args:
+            task: the one they were loaded for.
+            named: whether the place of the weights, or one of their files, names it.
+            verify: whether to compare them with the golden values.
+
+        Raises:
+            ModelError: they are not.
+        """
+        profile = self.profile
+        if verify:
+            found = self.verify(profile, task)
+            for said in (*found.warnings, *(f"{name} not proved: {why}" for name, why in found.unproved.items())):
+                warn(f"{profile.name}, {task}: {said}")
+        elif not named and (profile.base or profile.name) in PUBLISHED:
+            warn(
+                f"nothing names the task of these weights of {profile.name}, which are taken for those of {task};"
+                " options={'verify': True} compares them with the published values"
+            )
 
     def close(self) -> None:
         """Finish the batches that run, drop those that wait, and end the workers."""

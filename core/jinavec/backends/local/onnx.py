@@ -88,6 +88,8 @@ class OnnxBackend(LocalBackend):
         backend.task = settings.task
         backend.revision = weights.revision or notes.get("jinavec.revision", "")
         backend.precision = notes.get("jinavec.precision") or _precision(path)
+        named = weights.task is not None or "jinavec.task" in notes
+        backend.settle(settings.task, named=named, verify=options.verify)
         return backend
 
     def memory(self, texts: int, longest: int) -> int:

@@ -26,6 +26,8 @@ class OnnxOptions:
     """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
     threads: int = 1
     """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""
+    verify: bool = False
+    """Whether to compare the weights with the golden values of the model when they are loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +50,5 @@ class TorchOptions:
     """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
     threads: int = 1
     """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""
+    verify: bool = False
+    """Whether to compare the weights with the golden values of the model when they are loaded."""

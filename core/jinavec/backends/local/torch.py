@@ -74,6 +74,7 @@ class TorchBackend(LocalBackend):
             backend._twin(settings.task)
         else:
             backend.task = settings.task
+        backend.settle(settings.task, named=backend.task is None or weights.task is not None, verify=options.verify)
         return backend
 
     def run(self, batch: Batch, task: Task) -> Float32:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from jinavec.backends.local.errors import first_line, model_errors
 from jinavec.backends.local.quiet import quiet
 from jinavec.errors import ModelError
 from jinavec.extras import require
-from jinavec.models import CATALOGUE
+from jinavec.limits import SMALL_FILE
 from jinavec.settings import EncoderSettings
+from jinavec.tasks import Task
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+MERGED = re.compile(rf"v5-(?:text-)?(?:small|nano)-({'|'.join(Task)})")
+"""The name of weights for one task, as hub repositories and their files have it."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -28,6 +31,8 @@ class Weights:
     folder: Path
     revision: str = ""
     """The commit of a hub snapshot; of any other folder, what the user says it is."""
+    task: Task | None = None
+    """The task that the path or a file of the folder names, if one does."""
 
     def file(self, name: str) -> Path:
         """Return a file of the folder.
@@ -71,19 +76,43 @@ def find_weights(settings: EncoderSettings, patterns: Sequence[str], extra: str)
     source = settings.source or profile.repository(settings.task)
     if not source:
         raise ModelError(f"{profile.name} names no weights; give source= (--source), a folder or a hub name")
-    _check_task(source, settings)
     folder = Path(os.path.expanduser(source))  # unlike Path.expanduser, it leaves the ~name of nobody as it is
+    task = _check_task(folder, settings)
     if folder.is_dir():
-        return Weights(folder, _commit(folder) or settings.revision)
+        return Weights(folder, _commit(folder) or settings.revision, task)
     if folder.exists() or not HUB_NAME.fullmatch(source):
         raise ModelError(f"{source!r} is neither a folder on this machine nor a hub name (OWNER/NAME)")
-    return _download(source, settings.revision or profile.revisions.get(source, ""), patterns, extra)
+    found = _download(source, settings.revision or profile.revisions.get(source, ""), patterns, extra)
+    return replace(found, task=task)
 
 
-def _check_task(source: str, settings: EncoderSettings) -> None:
-    merged = CATALOGUE.get(Path(source).name)
-    if merged is not None and merged.task not in (None, settings.task):
-        raise ModelError(f"{source} holds the weights for {merged.task}, not for {settings.task}")
+def _check_task(folder: Path, settings: EncoderSettings) -> Task | None:
+    """Return the task that a folder, or a hub's repository, is of by its path or its own files, if they tell.
+
+    Raises:
+        ModelError: it is another one than that of the settings.
+    """
+    if not (folder / "adapters").is_dir():
+        for where, said in _names(folder):
+            tasks = set(MERGED.findall(said))
+            if len(tasks) != 1:
+                continue
+            task = Task(tasks.pop())
+            if task is not settings.task:
+                raise ModelError(f"{folder} holds the weights for {task}, by {where}, not for {settings.task}")
+            return task
+    return None
+
+
+def _names(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what may name the task of a folder, the nearest first: the parts of its path, then files in it."""
+    yield from (("its path", part) for path in (folder, folder.resolve()) for part in reversed(path.parts))
+    for name in ("config.json", "README.md"):
+        try:
+            with (folder / name).open(encoding="utf-8", errors="replace") as file:
+                yield f"its {name}", file.read(SMALL_FILE)
+        except OSError:  # it has none
+            continue
 
 
 def _commit(folder: Path) -> str:

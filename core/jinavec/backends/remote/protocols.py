@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from jinavec.backends.remote.backend import RemoteBackend
+from jinavec.backends.remote.http import ServerAccess
+from jinavec.errors import InvalidInput
+from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role, Task, prompt_name
 from jinavec.wire import cohere, jina, ollama, openai, tei
 from jinavec.wire.messages import EmbedRequest
+
+VENDOR = "api.jina.ai"
 
 
 class JinaBackend(RemoteBackend):
@@ -15,13 +18,20 @@ class JinaBackend(RemoteBackend):
 
     name = "jina"
     codec = jina.CODEC
-    vendor = "https://api.jina.ai"
+    vendor = f"https://{VENDOR}"
     verifies = False
 
     @property
     def checks_prefix(self) -> bool:
         """Not at the vendor's address."""
-        return self.host != urlsplit(self.vendor).netloc
+        return self.host != VENDOR
+
+    def connect(self, settings: EncoderSettings, api_key: str | None) -> ServerAccess:
+        """Read who is to be asked, and with which key; the vendor adds the prefix, whatever the options say."""
+        access = super().connect(settings, api_key)
+        if access.host == VENDOR and not self.adds_prompt:
+            raise InvalidInput(f"{VENDOR} adds the prefix of every text itself: leave out adds_prompt=False")
+        return access
 
     def ask(self, task: Task, role: Role) -> EmbedRequest:
         """Name model, task and role."""

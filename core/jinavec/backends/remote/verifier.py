@@ -108,7 +108,7 @@ class Verifier:
             self._check_doubled(alone.floats[0], (await self._ask(seen, Role.DOCUMENT, [query + QUESTION])).floats[0])
         elif query and seen.tokens and self._values.count(query + QUESTION) is None:
             again = await self._ask(seen, Role.QUERY, [f"{query}{QUESTION} {query}{QUESTION}"])
-            self._check_added(seen.tokens, again.tokens)
+            seen.is_counted = self._check_added(seen.tokens, again.tokens)
 
     async def _ask(self, seen: _Seen, role: Role, texts: Sequence[str]) -> EmbedReply:
         reply = await self.send(self.task, role, texts)
@@ -211,26 +211,35 @@ class Verifier:
         if cosine(query, document) < SAME:
             self._fail("the prefix is there twice: the server adds one of its own (leave out adds_prompt=False)")
 
-    def _check_added(self, once: int, twice: int | None) -> None:
+    def _check_added(self, once: int, twice: int | None) -> bool:
         """Refuse what is read with every request beside the text: a text and its double tell how many tokens that is.
 
         Where the profile does not say, two special tokens are nothing odd, and one may fuse at the seam.
+
+        Returns:
+            Whether the server counts tokens at all.
         """
+        if twice is None or twice <= once:
+            return False
         known = 2 if self.profile.appended is None else len(self.profile.appended)
-        if twice is not None and twice > once and 2 * once - twice > known + 1:
+        if 2 * once - twice > known + 1:
             self._fail(f"it reads {2 * once - twice} tokens more than the text: the prefix is there twice")
+        return True
 
     def _check_tokens(self, seen: _Seen, *, is_right: bool) -> None:
-        """Count what the server read: a second prefix is some tokens more, whatever the vectors look like.
+        """Count what the server read: a second prefix is two tokens more, whatever the vectors look like.
 
-        Where golden values hold, another way to count is no fault, such as one without special tokens.
+        Where golden values hold, any other way to count is no fault, such as one without special tokens.
         """
         prefix = self._prompt(Role.QUERY)
         expected = self._values.count(prefix + QUESTION)
-        if expected is None or seen.tokens is None or seen.tokens == expected:
+        if expected is None or seen.tokens is None:
+            return
+        seen.is_counted = True
+        if seen.tokens == expected:
             return
         more = seen.tokens - expected
-        if is_right and abs(more) != _PREFIX_TOKENS:
+        if is_right and more != _PREFIX_TOKENS:
             return
         named = {
             -_PREFIX_TOKENS: "the prefix is missing",
@@ -272,8 +281,7 @@ class Verifier:
         unproved: dict[Aspect, str] = {"task": why}
         if compared is None:
             unproved |= {"model": why, "pooling": why}
-            counted = seen.tokens is not None and self._values.count(self._prompt(Role.QUERY) + QUESTION) is not None
-            if not counted and (seen.typed is None or seen.gives_default):
+            if not seen.is_counted and (seen.typed is None or seen.gives_default):
                 unproved["prefix"] = "the server counts no tokens, and compares no text that brings its prefix along"
         return {aspect: unproved[aspect] for aspect in ASPECTS if aspect in unproved}
 
@@ -324,6 +332,8 @@ class _Seen:
     compared: Comparison | None = None
     tokens: int | None = None
     """Of the question alone, prefix included."""
+    is_counted: bool = False
+    """Whether its tokens tell that the prefix is there once."""
     is_float: bool = True
     is_long: bool = False
     """Whether vectors are not of unit length."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,3 +52,29 @@ def test_json(run: Run) -> None:
     }
     assert rows["lexical"]["non_commercial"] is False
     assert rows["lexical"]["limit"] is None
+
+
+PROFILE = 'name = "mine"\nwidth = 768\nbackend = "lexical"\n'
+
+
+def test_golden_values_are_recorded_and_compared(run: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(PROFILE, "utf-8")
+    recorded = run("models", "golden", "--profile", mine, "--record")
+    assert (recorded.code, recorded.err) == (0, "")
+    unknown = run("models", "golden", "--profile", mine)
+    assert unknown.code == 0 and unknown.out.startswith("proved: prefix; not proved: model, no values")
+    mine.write_text(PROFILE + recorded.out, "utf-8")
+    proved = run("models", "golden", "--profile", mine, "--json").lines[0]
+    assert (proved["proved"], proved["unproved"]) == (["model", "task", "prefix", "pooling"], {})
+    assert run("models", "golden", "--profile", mine, "--record", "--json").lines[0].keys() == {"similarities"}
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text((PROFILE + recorded.out).replace("cosines = [", "cosines = [0.9, ").replace("768", "768"), "utf-8")
+    assert "documents and a cosine for each" in run("models", "golden", "--profile", wrong).err
+    other = tomllib.loads(recorded.out)["golden"]["similarities"]["retrieval"]["cosines"]
+    wrong.write_text((PROFILE + recorded.out).replace(str(other[1]), "-0.5"), "utf-8")
+    refused = run("models", "golden", "--profile", wrong)
+    assert refused.code == 1 and "not the weights of mine" in refused.err and f"{other[1]:.4f}" in refused.err
+    assert run("models", "golden").code == 2
+    narrow = run("models", "golden", "--model", "lexical", "--dimension", 256, "--record")
+    assert (narrow.code, "full width" in narrow.err) == (2, True)
