@@ -23,7 +23,6 @@ ANSWERS = {
     "source": "owner/weights",
     "revision": "abc",
     "host": "host:1",
-    "source": "here",
     "batch_tokens": 77,
 }
 """Values of which none is a default."""

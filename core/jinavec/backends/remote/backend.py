@@ -11,7 +11,7 @@ import concurrent.futures
 import re
 import unicodedata
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,7 @@ from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
 from jinavec.backends.remote.bound_address import refuse_bound_address
-from jinavec.backends.remote.cuts import MORE, is_limit, is_proved
+from jinavec.backends.remote.cuts import is_cut
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import TLS_PREFIX, Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
@@ -290,18 +290,12 @@ class RemoteBackend(Backend):
         self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str], patience: float
     ) -> EmbedReply:
         """``_send``, and an error or a note where the server's count shows that it cut a text."""
-        limit = self.profile.limit
-        reply = await self._send(call, session, asked, texts, self.narrowed, patience=patience)
-        if reply.tokens is None or limit is None:  # a model without a limit cuts nothing
-            return reply
-        cut = is_proved(reply.tokens, texts, limit)
-        if not cut and len(texts) == 1 and is_limit(reply.tokens, limit):
-            try:
-                longer = await self._send(call, session, asked, [texts[0] + MORE], self.narrowed, patience=patience)
-                cut = longer.tokens == reply.tokens
-            except WireError:
-                cut = False  # it refuses what is too long
-        if cut:
+
+        def send(texts: Sequence[str]) -> Awaitable[EmbedReply]:
+            return self._send(call, session, asked, texts, self.narrowed, patience=patience)
+
+        reply = await send(texts)
+        if await is_cut(reply, texts, self.profile.limit, send):
             if call.overflow == "error":
                 raise WireError(
                     Reason.TEXT_TOO_LONG, f"it cut what it was sent to {reply.tokens} tokens, and did not say so"
