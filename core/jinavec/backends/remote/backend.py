@@ -320,9 +320,10 @@ class RemoteBackend(Backend):
             ModelError: another model answered.
             InvalidInput: the server is known not to truncate, as was asked.
         """
+        task = Task(asked.task) if asked.task else call.task  # retrieval's values prove the model of other tasks
         request = replace(
             asked,
-            model=asked.model and self.named(call.task),
+            model=asked.model and self.named(task),
             texts=tuple(map(self._normalize, texts)),
             encoding=self.options.encoding or ("base64" if self.traits.base64 else "float"),
             dimension=dimension,
@@ -331,16 +332,16 @@ class RemoteBackend(Backend):
         try:
             answer = await session.post(
                 request,
-                is_new=lambda: call.task not in self._known,
+                is_new=lambda: task not in self._known,
                 has_more=lambda: call.batches.has_more,
                 patience=patience,
             )
         except WireError as error:
-            if not self._is_ambiguous(request, call.task, error):
+            if not self._is_ambiguous(request, task, error):
                 raise
             self._asks_by_task = True
             return await self._send(call, session, asked, texts, dimension, patience=patience)
-        self._check_identity(answer, call, dimension or self.profile.width)
+        self._check_identity(answer, call, task, dimension or self.profile.width)
         return answer.reply
 
     def _normalize(self, text: str) -> str:
@@ -348,7 +349,7 @@ class RemoteBackend(Backend):
         form: Any = self.profile.normalizer
         return unicodedata.normalize(form, text) if form else text
 
-    def _check_identity(self, answer: Answer, call: _Call, width: int) -> None:
+    def _check_identity(self, answer: Answer, call: _Call, task: Task, width: int) -> None:
         """Refuse the vectors of another model; what is only odd goes to the notes.
 
         Raises:
@@ -363,11 +364,11 @@ class RemoteBackend(Backend):
                 f"{self.host} gives vectors of width {given}, where {self.profile.name} should give {width}:"
                 " is it another model?"
             )
-        if call.task not in self._known:
-            self._check_name(answer, call)
+        if task not in self._known:
+            self._check_name(answer, call, task)
             if answer.reply.encoding not in ("float", "base64"):
                 call.note(f"{self.host} gives vectors as {answer.reply.encoding}, which is less than float32")
-            self._known.add(call.task)
+            self._known.add(task)
 
     def _is_ambiguous(self, request: EmbedRequest, task: Task, error: WireError) -> bool:
         """Return whether a server refuses a model's name because it has one model for each task, and lists them."""
@@ -386,12 +387,12 @@ class RemoteBackend(Backend):
                 f" {settings.task}"
             )
 
-    def _check_name(self, answer: Answer, call: _Call) -> None:
+    def _check_name(self, answer: Answer, call: _Call, task: Task) -> None:
         name = answer.model or answer.reply.model
         base = self.profile.base or self.profile.name
-        if said := contradiction(name, self.profile, call.task):
-            raise ModelError(f"{self.host} serves {said} ({name!r}), but {base} was asked for {call.task}")
-        known = (self.model, f"{self.model}-{call.task}", self.profile.name, base, f"{base}-{call.task}")
+        if said := contradiction(name, self.profile, task):
+            raise ModelError(f"{self.host} serves {said} ({name!r}), but {base} was asked for {task}")
+        known = (self.model, f"{self.model}-{task}", self.profile.name, base, f"{base}-{task}")
         if not name or _plain_name(name) in map(_plain_name, known):
             return
         message = (
