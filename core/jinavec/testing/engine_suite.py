@@ -16,6 +16,7 @@ from jinavec import (
     Contract,
     Encoder,
     Engine,
+    Hit,
     Ingested,
     ModelProfile,
     Progress,
@@ -124,6 +125,12 @@ def reopen(target: str, encoder: Encoder | None = None) -> Engine:
 def ids(engine: Engine, query: Any = None, k: int = 100, filter: Any = None) -> list[str]:
     """Return the ids of the hits of a search."""
     return [hit.record.id for hit in engine.search(VECTORS[0] if query is None else query, k, filter)]
+
+
+def assert_same(hits: Sequence[Hit], others: Sequence[Hit]) -> None:
+    """Compare the hits of two searches: a server's rounding may change while it merges what it holds."""
+    assert [hit.record for hit in hits] == [hit.record for hit in others]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in others], abs=1e-6)
 
 
 def by_id(records: Iterable[Record]) -> list[str]:
@@ -346,7 +353,7 @@ class EngineSuite:
             engine.add([Record("a", "aaaaaaaa"), Record("b", "bbbbbbbb"), Record("c", "cccccccc")])
             assert [hit.record.id for hit in engine.search("bbbb", k=1)] == ["b"]
             expected = engine.search(ENCODER.encode_queries(["bbbb"])[0])
-            assert engine.search("bbbb") == expected
+            assert_same(engine.search("bbbb"), expected)
 
     def test_without_an_encoder_texts_are_refused(self, full: Engine) -> None:
         with pytest.raises(InvalidInput, match="encoder"):
@@ -364,7 +371,7 @@ class EngineSuite:
         with open_engine(target) as engine:
             assert engine.contract == CONTRACT
             assert engine.count() == 59
-            assert engine.search(VECTORS[1], 60) == before
+            assert_same(engine.search(VECTORS[1], 60), before)
             assert engine.get("id 5") is None
 
     def test_the_contract_is_remembered_and_compared(self, target: str) -> None:
@@ -615,8 +622,9 @@ class EngineSuite:
             assert await encoding.acount() == 60
             assert await encoding.aget("id 7") == RECORDS[7]
             assert await encoding.aget(["id 7", "no such id"]) == [RECORDS[7]]
-            assert await encoding.asearch("text 7", 3) == encoding.search("text 7", 3)
-            assert await encoding.asearch_batch(["text 7"], 3) == encoding.search_batch(["text 7"], 3)
+            assert_same(await encoding.asearch("text 7", 3), encoding.search("text 7", 3))
+            (found,) = await encoding.asearch_batch(["text 7"], 3)
+            assert_same(found, encoding.search("text 7", 3))
             assert await encoding.adelete(filter={"topic": "cats"}) == 20
             assert await encoding.adelete(["id 1"]) == 1
             assert len([record async for page in encoding.aiterate(7) for record in page]) == 39
