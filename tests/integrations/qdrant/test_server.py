@@ -82,7 +82,7 @@ def test_a_collection_is_made_with_contract_and_indexes_before_anything_is_uploa
         cold, pinned = ("on_disk", True), ("always_ram", True)
     assert cold in vector.items()
     assert vector["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
-    assert made["metadata"]["jinavec"]["contract"] == CONTRACT.to_json()
+    assert made["metadata"]["jinavec"]["contract"] == CONTRACT.to_json() | {"digest": CONTRACT.digest}
     order = [f"{method} {path}" for method, path, *_ in server.requests]
     uploads = [number for number, line in enumerate(order) if line.endswith("/points") and line.startswith("PUT")]
     indexes = [number for number, line in enumerate(order) if line.endswith("/index")]
