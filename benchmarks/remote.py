@@ -4,6 +4,9 @@
 
 Both clients talk to the same server in another process, which sends the same prepared replies, and both end with a
 float32 array. Processor time is that of this process, all threads.
+
+With ``--against`` it compares the rates of two versions instead: each call in a fresh process, in turn, with the default
+options but a batch of 32.
 """
 
 from __future__ import annotations
@@ -14,9 +17,13 @@ import base64
 import json
 import multiprocessing
 import os
+import statistics
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,11 +39,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=9600, help="texts a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, in turn; the best counts (default: %(default)s)")
+    parser.add_argument("--against", metavar="DIR", help="the folder core of another version, to compare with")
+    parser.add_argument("--url", help=argparse.SUPPRESS)  # of the server; measures one call for --against
     given = parser.parse_args()
     texts = [f"Text number {n}: {'a text of some length ' * 10}" for n in range(given.texts)]
+    if given.url:
+        print(json.dumps(two_rates(given.url, texts)))
+        return
     print(
         f"load before the run: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; {given.texts} texts a round\n"
     )
+    if given.against:
+        compare(given.texts, given.rounds, given.against)
+        return
     with Server(delay=0) as server:
         print("| replies | jinavec, us a text | openai, us a text | ratio | openai without the array |")
         print("|---|---|---|---|---|")
@@ -50,6 +65,39 @@ def main() -> None:
         rate = max(texts_a_second(encoder, whole) for _ in range(given.rounds))
     ideal = BATCH * CONCURRENCY / 0.2
     print(f"| 200 ms | {rate:.0f} | {rate / ideal:.1%} |")
+
+
+def compare(texts: int, rounds: int, other: str) -> None:
+    """Print how fast this version is beside another one: the median of the ratios of calls made in turn."""
+    print("| server | first call of a process | second call |")
+    print("|---|---|---|")
+    kinds = {
+        "answers at once": Server(0),
+        "3,000 texts a second, in order": Server(BATCH / 3000, in_order=True),
+        "3,000 texts a second, 16 requests side by side": Server(BATCH * CONCURRENCY / 3000),
+    }
+    for name, kind in kinds.items():
+        with kind as server:
+            ratios: list[list[float]] = []
+            for number in range(rounds):
+                pair = [measured(server.url, texts, core) for core in (other, "")[:: 1 if number % 2 else -1]]
+                old, new = pair if number % 2 else pair[::-1]
+                ratios.append([ours / theirs for ours, theirs in zip(new, old, strict=True)])
+        first, second = (statistics.median(column) for column in zip(*ratios, strict=True))
+        print(f"| {name} | {first:.2f} | {second:.2f} |", flush=True)
+
+
+def measured(url: str, texts: int, core: str) -> list[float]:
+    """Return the rates of two calls in a fresh process, with the code in a folder if one is named."""
+    command = [sys.executable, __file__, "--texts", str(texts), "--url", url]
+    environment = os.environ | ({"PYTHONPATH": core} if core else {})
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+
+
+def two_rates(url: str, texts: list[str]) -> list[float]:
+    """Return the texts a second of two calls, the first of which knows nothing of the server."""
+    with remote(url, "base64") as encoder:
+        return [texts_a_second(encoder, texts), texts_a_second(encoder, texts[::-1])]
 
 
 def processor_time(url: str, encoding: str, texts: list[str], rounds: int) -> tuple[float, float, float]:
@@ -104,13 +152,14 @@ def texts_a_second(encoder: Encoder, texts: list[str]) -> float:
 class Server:
     """A process that answers each request with the same prepared reply, after a while."""
 
-    def __init__(self, delay: float) -> None:
+    def __init__(self, delay: float, *, in_order: bool = False) -> None:
         self.delay = delay
+        self.in_order = in_order
 
     def __enter__(self) -> Server:
         ours, theirs = multiprocessing.Pipe()
         self.process = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(theirs, self.delay), daemon=True
+            target=serve, args=(theirs, self.delay, self.in_order), daemon=True
         )
         self.process.start()
         self.url = f"http://127.0.0.1:{ours.recv()}"
@@ -121,7 +170,7 @@ class Server:
         self.process.join()
 
 
-def serve(parent: Connection, delay: float) -> None:
+def serve(parent: Connection, delay: float, in_order: bool) -> None:
     """Run the server, and tell its port."""
     replies = {encoding: prepare(encoding) for encoding in ("base64", "float")}
 
@@ -131,9 +180,12 @@ def serve(parent: Connection, delay: float) -> None:
                 int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
             )
             body = await reader.readexactly(length)
-            await asyncio.sleep(delay)
+            async with turn if in_order else nullcontext():
+                await asyncio.sleep(delay)
             writer.write(replies["base64" if b'"base64"' in body else "float"])
             await writer.drain()
+
+    turn = asyncio.Lock()
 
     async def run() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)

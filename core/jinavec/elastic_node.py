@@ -44,8 +44,8 @@ class _BoundedPool:
     def urlopen(self, *target: Any, headers: Any, **how: Any) -> SimpleNamespace:
         headers["accept-encoding"] = ENCODINGS
         response = self._pool.urlopen(*target, headers=headers, preload_content=False, decode_content=False, **how)
-        body = _Body(response.status, response.headers, self._limit)
         try:
+            body = _Body(response.status, response.headers, self._limit)
             for piece in response.stream(1 << 16, decode_content=False):
                 if body.feed(piece):
                     break

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("httpx2")
 from tests.adapters.server.conftest import ROLES, Server, running
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tiny_graphs import TinyGraph

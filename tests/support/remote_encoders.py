@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ TEXTS = [f"text {n}" for n in range(100)]
 def load(server: ScriptedServer, **given: Any) -> Encoder:
     """Load the encoder of a server; takes what Encoder.load takes."""
     how: dict[str, Any] = {"backend": server.answer.protocol, "url": server.url, **given}
-    how["options"] = {"verify": False, **given.get("options", {})}  # its vectors are made of the text's hash
+    options: Any = given.get("options", {})  # not verified: its vectors are made of the text's hash
+    how["options"] = {"verify": False, **options} if isinstance(options, dict) else replace(options, verify=False)
     return Encoder.load(NANO, **how)
 
 

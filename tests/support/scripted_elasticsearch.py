@@ -35,6 +35,8 @@ class Script:
     asked: list[Asked] = field(default_factory=list[Asked])
     product: str = "Elasticsearch"
     url: str = ""
+    is_down: bool = False
+    """Whether connections end without an answer."""
 
     def answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
@@ -84,7 +86,7 @@ def nothing_found(asked: Asked) -> Answer:
 
 
 @contextmanager
-def scripted(**given: Any) -> Generator[Script]:
+def scripted(port: int = 0, **given: Any) -> Generator[Script]:
     script = Script(**given)
     script.answers = {("GET", "/"): (200, ROOT), **script.answers}
 
@@ -94,6 +96,9 @@ def scripted(**given: Any) -> Generator[Script]:
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             status, answer = script.answer(Asked(self.command, self.path, dict(self.headers), body))
+            if script.is_down:
+                self.close_connection = True
+                return
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "text/html" if content.startswith(b"<") else "application/json")
@@ -107,9 +112,9 @@ def scripted(**given: Any) -> Generator[Script]:
 
         def log_message(self, *_: Any) -> None: ...  # pyright: ignore[reportIncompatibleMethodOverride]
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     script.url = f"http://127.0.0.1:{server.server_port}"
     try:

@@ -163,9 +163,10 @@ class Answerer:
         return ""
 
     def _count(self, texts: list[str]) -> int:
-        """Tokens: twelve of a short text, two more with a prefix, and one for each word of a long one."""
-        more = self.more_tokens + 2 * bool(self.own_prefix)
-        return sum(max(12, min(len(text.split()), self.cuts_at)) + more for text in texts)
+        """Tokens: twelve of a text, one for each word of a long one, and two more for a prefix of its own."""
+        more = 2 * bool(self.own_prefix) + self.more_tokens
+        words = [min(len(text.split()), self.cuts_at) for text in texts]
+        return sum((count if count > 20 else 12) + more for count in words)
 
     def _vectors(self, texts: list[str], prefix: str = "") -> list[NDArray[np.float32]]:
         cut = [" ".join(text.split(" ")[: self.cuts_at]) for text in texts]

@@ -229,7 +229,7 @@ class Batcher:
         except BaseException as error:  # whatever it is, each request is told, and none waits for ever
             requests = list(rows)
             if len(requests) == 1 or _is_outage(error) or _is_cancelled():
-                if isinstance(error, (TextTooLong, ServerError)) and error.positions:
+                if isinstance(error, (TextTooLong, ServerError)) and len(requests) == 1:
                     error.positions = tuple(rows[requests[0]][position] for position in error.positions)
                 for request in requests:
                     self._fail(request, error)
@@ -272,4 +272,6 @@ def _is_cancelled() -> bool:
 
 def _is_outage(error: BaseException) -> bool:
     """Return whether no text can be the reason."""
-    return isinstance(error, ServerError) and (error.status in (0, 401, 403, 429) or error.status >= 500)
+    if not isinstance(error, ServerError) or error.positions:
+        return False
+    return error.status in (0, 401, 403, 429) or error.status >= 500

@@ -9,7 +9,15 @@ from dataclasses import fields
 from typing import Any, TypeGuard, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from jinavec.backends import ElasticsearchInferenceOptions, LexicalOptions, OnnxOptions, StaticOptions, TorchOptions
+from jinavec.backends import (
+    ElasticsearchInferenceOptions,
+    LexicalOptions,
+    OllamaOptions,
+    OnnxOptions,
+    StaticOptions,
+    TorchOptions,
+)
+from jinavec.options import SECRET_OPTION
 from jinavec.settings import without_user
 
 HIDDEN = "(not shown)"
@@ -18,8 +26,8 @@ SHORTEST = 4
 LONG_WORD = 8
 """Characters of a word in a secret that is one by itself, as behind Bearer."""
 
-_OURS = (ElasticsearchInferenceOptions, LexicalOptions, OnnxOptions, StaticOptions, TorchOptions)
-_SHOWN = {f.name for kind in _OURS for f in fields(kind)} - {"client"}
+_OURS = (ElasticsearchInferenceOptions, LexicalOptions, OllamaOptions, OnnxOptions, StaticOptions, TorchOptions)
+_SHOWN = {f.name for kind in _OURS for f in fields(kind)} - {"client", SECRET_OPTION}
 """Options that hold no secret: those of our own backends. What others call theirs is not known."""
 
 

@@ -7,8 +7,8 @@ from jinavec.backends.verification import Verification
 __all__ = [
     "ElasticsearchInferenceOptions",
     "LexicalOptions",
-    "OnnxOptions",
     "OllamaOptions",
+    "OnnxOptions",
     "RemoteOptions",
     "StaticOptions",
     "TorchOptions",

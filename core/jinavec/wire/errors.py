@@ -31,7 +31,8 @@ _TOO_LONG = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _OVERLOADED = re.compile(
-    r"overload|rate.?limit|too many requests|(try|retry|please) again|temporarily|unavailable|at capacity|\bbusy\b",
+    r"overload|rate.?limit|too many requests|(try|retry|please) again|temporarily|unavailable|at capacity"
+    r"|is loading|\bbusy\b",
     re.IGNORECASE,
 )
 _BY_STATUS = {

@@ -27,6 +27,6 @@ Talk = Generator[Call, Any, T]
 """Yields calls, is sent their answers, and returns what they come to."""
 
 
-def ask(method: str, *, undone: str = "", retry: bool = True, **arguments: Any) -> Talk[Any]:
+def ask(name: str, /, *, undone: str = "", retry: bool = True, **arguments: Any) -> Talk[Any]:
     """Make one call and return its answer; to be used with ``yield from``."""
-    return (yield Call(method, arguments, undone, retry))
+    return (yield Call(name, arguments, undone, retry))

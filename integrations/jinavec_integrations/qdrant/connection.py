@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
@@ -13,11 +14,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from jinavec.errors import EngineError, InvalidInput, JinavecError, warn
 from jinavec.extras import require
 from jinavec.http_client import checked_key
+from jinavec.vectors import Float32
 from jinavec_integrations.qdrant.calls import Call, Talk, ask
 from jinavec_integrations.qdrant.clients import POOL, client_version, read_version, remote_client
+from jinavec_integrations.qdrant.convert import PointId
 from jinavec_integrations.qdrant.errors import (
     Table,
     folder_errors,
@@ -86,6 +91,33 @@ class Connection:
         """
         return self.run(ask(method, undone=undone, retry=retry, **arguments))
 
+    def upsert(
+        self, ids: Sequence[PointId], vectors: Mapping[str, Float32], payloads: Sequence[str], undone: str
+    ) -> Talk[None]:
+        """Store points, whose payloads are JSON; searchable when answered.
+
+        Over REST the body is made here: qdrant-client looks at every number on the way, and holds up all threads.
+        """
+        models = require("qdrant_client.models", "qdrant")
+        if not self.awaits or self._options.prefer_grpc:
+            rows: dict[str, Any] = {name: rows.tolist() for name, rows in vectors.items()}
+            batch = models.Batch(ids=ids, vectors=rows.get("", rows), payloads=list(map(json.loads, payloads)))
+            yield from ask("upsert", undone=undone, points=batch, wait=True)
+            return
+        answer = yield from ask(
+            "http.client.request",
+            undone=undone,
+            type_=dict[str, Any],
+            method="PUT",
+            url="/collections/{collection_name}/points",
+            path_params={"collection_name": self.location.collection},
+            params={"wait": "true"},
+            headers={"Content-Type": "application/json"},
+            content=_upsert_body(ids, vectors, payloads, self._options.shard_key),
+        )
+        if not answer.get("result"):
+            raise EngineError(f"{self.location}: not an answer of Qdrant: it has no result")
+
     def run(self, talk: Talk[T]) -> T:
         """Make the calls of a talk, and return what it comes to.
 
@@ -135,7 +167,9 @@ class Connection:
     def _arguments(self, call: Call) -> dict[str, Any]:
         if self._closed:
             raise EngineError(f"the index {self.location} is closed; open it again")
-        arguments = {**call.arguments, "collection_name": self.location.collection}
+        arguments = dict(call.arguments)
+        if call.method != "http.client.request":
+            arguments["collection_name"] = self.location.collection
         if self._options.shard_key is not None and call.method in _OF_A_SHARD:
             arguments["shard_key_selector"] = self._options.shard_key
         return arguments
@@ -218,6 +252,16 @@ class Connection:
 def local_collection_exists(location: Location) -> bool:
     """Return whether a local folder may hold a collection; creates nothing."""
     return location.folder == MEMORY or (Path(location.folder) / "meta.json").is_file()
+
+
+def _upsert_body(
+    ids: Sequence[PointId], vectors: Mapping[str, Float32], payloads: Sequence[str], shard_key: str | None
+) -> bytes:
+    orjson = require("orjson", "qdrant")
+    rows: dict[str, Any] = {name: np.ascontiguousarray(rows) for name, rows in vectors.items()}
+    batch = {"ids": ids, "vectors": rows.get("", rows), "payloads": orjson.Fragment(f"[{','.join(payloads)}]")}
+    body = {"batch": batch} | ({} if shard_key is None else {"shard_key": shard_key})
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _resume(talk: Talk[Any], answer: object) -> Call:

@@ -44,6 +44,7 @@ _REMEDIES = {
     "global vector indexing is disabled": "take another preset than 'exact' (search_allow_exact)",
     "Exact search disabled": "take another preset than 'exact' (search_allow_exact)",
     '"upsert limit"': "lower the option batch_size (upsert_max_batchsize)",
+    '"search batch size"': "upgrade qdrant-client, as this one does not know the limit (search_max_batchsize)",
     '"timeout"': "lower the option timeout (max_timeout)",
     "Max vector storage size": "delete records, or raise max_collection_vector_size_bytes",
     "Max payload storage size": "delete records, or raise max_collection_payload_size_bytes",
@@ -55,8 +56,8 @@ _TOO_LARGE = re.compile(r"larger than allowed|payload.{0,20}too large|reached si
 STATUSES: dict[int, Translate] = {
     400: lambda where, message: _bad_request(where, message),
     401: lambda where, message: EngineError(f"{where}: the API key is missing or wrong; set QDRANT_API_KEY: {message}"),
-    403: lambda where, message: NotAllowed(f"{where}: the API key does not allow this: {message}"),
-    404: lambda where, message: IndexNotFound(f"there is no collection {where}: {message}"),
+    403: lambda where, message: _forbidden(where, message),
+    404: lambda where, message: _not_found(where, message),
     409: lambda where, message: EngineError(f"{where} already exists: {message}"),
     413: lambda where, message: RequestTooLarge(f"{where}: the server takes no request of this length: {message}"),
     429: lambda where, message: EngineError(f"{where}: too many requests, still after all retries: {message}"),
@@ -195,6 +196,18 @@ def _bad_request(where: str, message: str) -> JinavecError:
         return NoSuchVector(f"{where}: the collection has other vectors by now: {message}")
     remedy = next((f"; {remedy}" for words, remedy in _REMEDIES.items() if words in message), "")
     return EngineError(f"{where}: bad request: {message}{remedy}")
+
+
+def _forbidden(where: str, message: str) -> JinavecError:
+    if "locked" in message.lower():
+        return EngineError(f"{where}: the server takes no writes for now: {message}")
+    return NotAllowed(f"{where}: the API key does not allow this: {message}")
+
+
+def _not_found(where: str, message: str) -> JinavecError:
+    if "shard key" in message.lower():
+        return EngineError(f"{where}: the collection has no such shard: {message}")
+    return IndexNotFound(f"there is no collection {where}: {message}")
 
 
 def _message(content: bytes) -> str:

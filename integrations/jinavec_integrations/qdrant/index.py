@@ -47,7 +47,8 @@ _READ_BACK = 10_000
 class QdrantIndex(Engine):
     """Records as points of one Qdrant collection, on a server or in a local folder.
 
-    Local mode is qdrant-client's own: exact, for small collections, one process at a time.
+    Local mode is qdrant-client's own: exact, for small collections, one process at a time. With a server, ``asearch``,
+    ``asearch_batch`` and ``aget`` await qdrant-client's async client; other async methods run in a worker thread.
 
     Another client may delete the collection and create another one under its name. So the contract is read again when
     an ``add`` or ``ingest`` begins, every 2,048 records of it, and by searches every five seconds.
@@ -314,9 +315,10 @@ def _warn_of_recall(connection: Connection, manifest: Manifest, options: QdrantO
     reached = presets.reach(manifest.preset, dimension, inf if most is None else most)
     if reached < options.recall:
         limited = "" if most is None else f" and oversampling limited to {most:g} (search_max_oversampling)"
+        measured = f"on real text, {reached:g} was measured; " if reached else ""
         warn(
             f"{connection.location}: recall={options.recall:g} may be out of reach of the preset {manifest.preset!r} at"
-            f" {dimension} dimensions{limited}: on real text, {reached:g} was measured; 'scalar' and 'turbo' reach more"
+            f" {dimension} dimensions{limited}: {measured}'scalar' and 'turbo' reach more"
         )
 
 

@@ -88,26 +88,21 @@ class Points:
         Returns:
             Why, by id, of each that no request can hold.
         """
-        payloads = [to_payload(record, self._manifest.layout) for record in records]
+        payloads = [json.dumps(to_payload(record, self._manifest.layout)) for record in records]
         vector = _FLOAT * (self._manifest.contract.dimension + (self._manifest.matryoshka or 0))
-        lengths = [vector + len(json.dumps(payload)) for payload in payloads]
+        lengths = [vector + len(payload) for payload in payloads]
         refused: dict[str, str] = {}
         for part in _parts(lengths, self._connection.limits.points(size)):
             ids = [record.id for record in records[part]]
             refused |= yield from self._upsert(ids, payloads[part], vectors[part])
         return refused
 
-    def _upsert(self, ids: list[str], payloads: list[dict[str, Any]], vectors: Float32) -> Talk[dict[str, str]]:
+    def _upsert(self, ids: list[str], payloads: list[str], vectors: Float32) -> Talk[dict[str, str]]:
         """Store points in one request, or in halves where the server takes less."""
-        models = require("qdrant_client.models", "qdrant")
         points = [self._ids(id)[0] for id in ids]
+        undone = f"of these {len(ids)} records none or some were stored, running it again replaces them"
         try:
-            yield from ask(
-                "upsert",
-                undone=f"of these {len(ids)} records none or some were stored, running it again replaces them",
-                points=models.Batch(ids=points, vectors=self._named(vectors), payloads=payloads),
-                wait=True,
-            )
+            yield from self._connection.upsert(points, self._named(vectors), payloads, undone)
         except RequestTooLarge as error:
             if len(ids) == 1:
                 return {ids[0]: str(error)}
@@ -196,13 +191,11 @@ class Points:
             raise IndexDamaged(f"{self._connection.location}: the point {without[0]!r} has no vector")
         return normalize(np.array(rows, np.float32))
 
-    def _named(self, vectors: Float32) -> Any:
-        """Return vectors by name if the collection has names."""
-        if not self._manifest.vector:
-            return vectors.tolist()
-        named = {self._manifest.vector: vectors.tolist()}
+    def _named(self, vectors: Float32) -> dict[str, Float32]:
+        """Return vectors by name; empty for the one without."""
+        named = {self._manifest.vector: vectors}
         if self._manifest.matryoshka is not None:
-            named[self._manifest.short] = narrow(vectors, self._manifest.matryoshka).tolist()
+            named[self._manifest.short] = narrow(vectors, self._manifest.matryoshka)
         return named
 
     def _check_owners(self, found: Found) -> None:

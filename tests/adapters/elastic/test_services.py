@@ -100,7 +100,7 @@ def test_the_mapping_is_explicit() -> None:
 
 def test_a_query_is_a_knn_section() -> None:
     strategy = JinaRetrievalStrategy(source_vectors=False)
-    knn = {"field": "v", "query_vector": VECTOR, "k": 4, "num_candidates": 50, "rescore_vector": {"oversample": 3.0}}
+    knn = {"field": "v", "query_vector": VECTOR, "k": 4, "num_candidates": 50, "rescore_vector": {"oversample": 2.0}}
     assert ask(strategy) == {"knn": knn}
     assert ask(strategy, filter=[{"term": {"a": 1}}]) == {"knn": {**knn, "filter": [{"term": {"a": 1}}]}}
     assert ask(JinaRetrievalStrategy(source_vectors=True))["source_exclude_vectors"] is False

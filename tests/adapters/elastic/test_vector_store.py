@@ -66,7 +66,7 @@ def test_texts_are_stored_and_found(index: str, encoder: Encoder) -> None:
         assert ids(store.search(query="where does the cat sleep on the stove?", k=2)) in (["a", "b"], ["b", "a"])
         assert ids(store.search(query="the cat", k=5, filter=[{"term": {"metadata.number": 3}}])) == ["d"]
         mapping = server.indices.get_mapping(index=index)[index]["mappings"]
-        assert mapping["_meta"]["jinavec_contract"] == encoder.contract.to_json()
+        assert mapping["_meta"]["jinavec_contract"] == encoder.contract.sealed()
         assert mapping["properties"]["vector_field"]["index_options"]["type"] == "int8_hnsw"
 
 

@@ -13,7 +13,7 @@ import pytest
 from jinavec import Encoder, Role, Task
 from jinavec.backends.base import Backend, Report
 from jinavec.backends.local.lexical import LexicalBackend
-from jinavec.errors import ModelError, ServerError
+from jinavec.errors import ModelError, ServerError, TextTooLong
 from jinavec.vectors import Float32
 from jinavec.wire.messages import Reason, WireError
 from jinavec_adapters.server import Models, ServerSettings, create_app
@@ -261,3 +261,26 @@ async def test_a_batch_that_is_cancelled_ends_its_requests() -> None:
     running.cancel()
     results = await asyncio.gather(*(job.done for job in jobs), return_exceptions=True)
     assert all(isinstance(result, ModelError) for result in results)
+
+
+@pytest.mark.parametrize("raised", [TextTooLong, ServerError])
+async def test_a_refused_text_is_named_by_its_place_in_the_request(raised: type[TextTooLong | ServerError]) -> None:
+    """However the batch was made: repeated texts are embedded once, and other requests come before."""
+
+    class Refusing(Gated):
+        async def aembed(
+            self, texts: Sequence[str], *, task: Task, role: Role, report: Report | None = None
+        ) -> Float32:
+            if "poison" in texts:
+                raise raised("I do not like it", positions=[list(texts).index("poison")])
+            return self._lexical.embed(texts, task=task, role=role, report=report)
+
+    models = Models([Served(batcher_over(Refusing(), batch_tokens=1000), None)])
+    app = create_app(ServerSettings.read(models=["lexical"]), models, Metrics())
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://server") as client:
+        good, bad = await asyncio.gather(
+            client.post("/embed", json={"inputs": ["one", "two"]}),
+            client.post("/embed", json={"inputs": ["a", "a", "b", "poison"]}),
+        )
+    assert (good.status_code, bad.status_code) == (200, 422)
+    assert bad.json()["error"].startswith("text 3: ")

@@ -20,9 +20,9 @@ ANSWERS = {
     "narrowed": 8,
     "task": Task.CLUSTERING,
     "precision": "int8",
+    "source": "owner/weights",
     "revision": "abc",
     "host": "host:1",
-    "source": "here",
     "batch_tokens": 77,
 }
 """Values of which none is a default."""

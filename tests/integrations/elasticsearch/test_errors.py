@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import inspect
 import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from jinavec.errors import (
     InvalidType,
     RecordsFailed,
 )
-from jinavec.ingest import Progress
+from jinavec.ingest import Ingested, Progress
 
 pytest.importorskip("elasticsearch")
 import elasticsearch
@@ -327,6 +329,44 @@ def test_what_time_mends_is_sent_again(status: int) -> None:
         with pytest.raises(EngineError, match="busy"):
             engine.add([Record("b")], VECTORS[:1])
     assert route.stored.keys() == {"a"}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_ingest_survives_a_restart_of_the_server(is_async: bool) -> None:
+    taken, rejected, dies = Bulk(), list[Asked](), threading.Event()
+
+    def die_at_the_third(asked: Asked) -> Answer:
+        answer = taken(asked)
+        if len(taken.stored) > 20:  # stored, and nobody hears of it
+            before.is_down = True
+            dies.set()
+        return answer
+
+    def wake_up(asked: Asked) -> Answer:
+        rejected.append(asked)
+        return taken(asked) if len(rejected) > 3 else refusal(503, "unavailable_shards_exception", "not active yet")
+
+    records = [Record(str(number)) for number in range(64)]
+    with scripted(answers={**OPEN, ("PUT", "/notes/_bulk"): die_at_the_third}) as before:
+        target, options = f"elasticsearch:{before.url}/notes", {"deadline": 30}
+        engine = open_engine(target, contract=CONTRACT, options=options)
+
+        async def aingest() -> Ingested:
+            ingested = await engine.aingest(records, VECTORS, batch_size=10)
+            await engine.aclose()
+            return ingested
+
+        def ingest() -> Ingested:
+            return asyncio.run(aingest()) if is_async else engine.ingest(records, VECTORS, batch_size=10)
+
+        ingested = ThreadPoolExecutor(1).submit(ingest)
+        assert dies.wait(30)
+    time.sleep(0.3)  # connections are refused meanwhile
+    with scripted(int(before.url.rpartition(":")[2]), answers={**OPEN, ("PUT", "/notes/_bulk"): wake_up}):
+        report = ingested.result(30)
+    engine.close()
+    assert (report.added, report.refused_count) == (64, 0)
+    assert taken.stored.keys() == {record.id for record in records}
 
 
 def test_a_redirect_is_named() -> None:

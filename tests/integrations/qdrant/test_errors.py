@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,6 +49,24 @@ def test_statuses(status: int) -> None:
     assert isinstance(error, IndexNotFound if status == 404 else EngineError)
     assert "here/notes" in str(error)
     assert "the reason" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "words"),
+    [
+        (404, 'Shard key "a" not found', "has no such shard: Shard key"),
+        (403, "Write operations are forbidden: the storage is locked", "takes no writes for now"),
+        (400, "JSON payload (9 bytes) is larger than allowed (limit: 8 bytes)", "takes no request of this length"),
+        (400, "Wrong input: Not existing vector name error: x", "has other vectors by now"),
+    ],
+)
+def test_what_a_status_means_is_in_its_message(status: int, message: str, words: str) -> None:
+    content = json.dumps({"status": {"error": message}}).encode()
+    answer = exceptions.UnexpectedResponse(status, "x", content, httpx.Headers())
+    error = translate(server_errors(), "here/notes", answer)
+    assert isinstance(error, EngineError)
+    assert not isinstance(error, IndexNotFound)
+    assert words in str(error)
 
 
 @pytest.mark.parametrize("bug", [TypeError, KeyError, ValueError, AttributeError])

@@ -283,7 +283,7 @@ declared_leaves = st.one_of(
                     value,
                     wanted,
                     st.fixed_dictionaries({"in": st.lists(st.one_of(value, wanted), max_size=3)}),
-                    *([] if kind == "datetime" else [_ranges(st.one_of(value, bounds))]),
+                    *([] if kind == "datetime" else [_ranges(bounds if kind == "bool" else st.one_of(value, bounds))]),
                 )
             }
         )

@@ -18,7 +18,7 @@ from jinavec_integrations.qdrant import QdrantOptions
 from jinavec_integrations.qdrant.connection import client_version
 from jinavec_integrations.qdrant.options import Preset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*may be out of reach of the preset")]
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "qdrant_recall.py"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 import socket
 import time
 import warnings
@@ -36,6 +37,7 @@ PROFILE = ModelProfile(name="wire", width=64, dimensions=(64, 16))
 CONTRACT = Contract.of(PROFILE)
 RECORDS = [Record(f"id {n}", f"text {n}", {"n": n}) for n in range(10)]
 VECTORS = np.random.default_rng(1).standard_normal((10, 64)).astype(np.float32)
+OUT_OF_REACH = pytest.mark.filterwarnings("ignore:.*may be out of reach of the preset")
 UPSERT = "PUT .*/points$"
 VECTOR = f"jinavec-{CONTRACT.digest}"
 SHORT = f"{VECTOR}-short"
@@ -82,7 +84,7 @@ def test_a_collection_is_made_with_contract_and_indexes_before_anything_is_uploa
         cold, pinned = ("on_disk", True), ("always_ram", True)
     assert cold in vector.items()
     assert vector["quantization_config"] == {"scalar": {"type": "int8", "quantile": 0.99, **dict([pinned])}}
-    assert made["metadata"]["jinavec"]["contract"] == CONTRACT.to_json() | {"digest": CONTRACT.digest}
+    assert made["metadata"]["jinavec"]["contract"] == CONTRACT.sealed()
     order = [f"{method} {path}" for method, path, *_ in server.requests]
     uploads = [number for number, line in enumerate(order) if line.endswith("/points") and line.startswith("PUT")]
     indexes = [number for number, line in enumerate(order) if line.endswith("/index")]
@@ -108,6 +110,7 @@ def test_a_collection_is_made_with_contract_and_indexes_before_anything_is_uploa
         ("turbo", "turbo", {"rescore": True}),
     ],
 )
+@OUT_OF_REACH
 def test_each_preset_has_its_search_parameters(
     server: QdrantServer, preset: Any, quantization: str | None, params: dict[str, Any]
 ) -> None:
@@ -146,6 +149,30 @@ def test_more_recall_takes_more_candidates(server: QdrantServer) -> None:
     assert asked[0] < asked[-1]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"preset": "binary"}, "recall=0.95 may be out of reach of the preset 'binary' at 64 dimensions: .* 0.66 was"),
+        ({"recall": 0.9999}, "recall=0.9999 may be out of reach of the preset 'scalar'"),
+        ({"recall": 0.6, "preset": "binary"}, ""),
+        ({"matryoshka": 16, "preset": "binary"}, "at 16 dimensions"),
+        ({}, ""),
+    ],
+)
+def test_a_recall_that_is_out_of_reach_is_told(server: QdrantServer, options: dict[str, Any], words: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        opened(server, **options).close()
+    assert [re.search(words, str(warning.message)) is not None for warning in caught] == ([True] if words else [])
+
+
+def test_strict_mode_may_put_a_recall_out_of_reach(server: QdrantServer) -> None:
+    server.strict = {"enabled": True, "search_max_oversampling": 1.0}
+    with pytest.warns(JinavecWarning, match="oversampling limited to 1 .search_max_oversampling"):
+        opened(server).close()
+
+
+@OUT_OF_REACH
 @pytest.mark.filterwarnings("ignore:Qdrant 1.16 at .* is too far")
 def test_an_older_server_gets_what_it_knows(server: QdrantServer) -> None:
     server.version = "1.16.3"

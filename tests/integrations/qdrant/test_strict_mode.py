@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient, models
 from tests.support.edge_server import QdrantServer
 from tests.support.edge_strict import CLOUD
 
@@ -60,8 +61,11 @@ ADAPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", ADAPTED)
+@pytest.mark.filterwarnings("ignore:.*may be out of reach of the preset")
 def test_requests_keep_within_the_limits(case: str) -> None:
     limits, options = ADAPTED[case]
+    if limits.keys() - models.StrictModeConfig.model_fields:
+        pytest.skip("this qdrant-client does not know the limit")
     with opened(limits, **options) as (_, index):
         assert index.add(RECORDS, VECTORS) == 30
         assert index.count() == index.info()["records"] == 30
@@ -134,8 +138,6 @@ def test_too_many_payload_indexes_leave_no_collection() -> None:
 def test_other_tools_filter_on_declared_fields() -> None:
     with opened({}, **DECLARED, tenant_field="who") as (server, index):
         index.add([Record("a", "", {"n": 5, "topic": "x", "day": "2024-05-01", "who": "me"})], VECTORS[:1])
-        from qdrant_client import QdrantClient, models
-
         client = QdrantClient(url=server.url, check_compatibility=False)
         conditions: list[Any] = [
             models.FieldCondition(key="metadata.n", range=models.Range(gt=4)),

@@ -11,29 +11,30 @@ import concurrent.futures
 import re
 import unicodedata
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from jinavec.backends.base import Backend, Overflow, Report
 from jinavec.backends.remote.api_keys import find_key, key_variable
 from jinavec.backends.remote.batches import Batches, CallbackFailed
-from jinavec.backends.remote.cuts import MORE, is_limit, is_proved
+from jinavec.backends.remote.bound_address import refuse_bound_address
+from jinavec.backends.remote.cuts import is_cut
 from jinavec.backends.remote.event_loop import Closed, EventLoop
 from jinavec.backends.remote.http import TLS_PREFIX, Answer, HttpTransport, ServerAccess, read_address
 from jinavec.backends.remote.options import RemoteOptions
-from jinavec.backends.remote.retries import TIMEOUT
+from jinavec.backends.remote.refused import NEVER_TRUNCATES, Refused
 from jinavec.backends.remote.session import Session, open_session
 from jinavec.backends.remote.verifier import Verifier
 from jinavec.backends.verification import Verification
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, UnknownTask, warn
 from jinavec.extras import require
-from jinavec.http_client import shown_address, tls_context, warn_of_clear_text
+from jinavec.http_client import tls_context, warn_of_clear_text
 from jinavec.models import ModelProfile
 from jinavec.names import contradiction
 from jinavec.options import read_options
@@ -42,9 +43,6 @@ from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32
 from jinavec.wire.codec import Codec
 from jinavec.wire.messages import EmbedReply, EmbedRequest, Reason, ServerTraits, WireError
-
-NEVER_TRUNCATES = ("llama.cpp",)
-"""Servers that take no wish to truncate, whatever the protocol has for it."""
 
 
 class RemoteBackend(Backend):
@@ -292,18 +290,12 @@ class RemoteBackend(Backend):
         self, call: _Call, session: Session, asked: EmbedRequest, texts: Sequence[str], patience: float
     ) -> EmbedReply:
         """``_send``, and an error or a note where the server's count shows that it cut a text."""
-        limit = self.profile.limit
-        reply = await self._send(call, session, asked, texts, self.narrowed, patience=patience)
-        if reply.tokens is None or limit is None:  # a model without a limit cuts nothing
-            return reply
-        cut = is_proved(reply.tokens, texts, limit)
-        if not cut and len(texts) == 1 and is_limit(reply.tokens, limit):
-            try:
-                longer = await self._send(call, session, asked, [texts[0] + MORE], self.narrowed, patience=patience)
-                cut = longer.tokens == reply.tokens
-            except WireError:
-                cut = False  # it refuses what is too long
-        if cut:
+
+        def send(texts: Sequence[str]) -> Awaitable[EmbedReply]:
+            return self._send(call, session, asked, texts, self.narrowed, patience=patience)
+
+        reply = await send(texts)
+        if await is_cut(reply, texts, self.profile.limit, send):
             if call.overflow == "error":
                 raise WireError(
                     Reason.TEXT_TOO_LONG, f"it cut what it was sent to {reply.tokens} tokens, and did not say so"
@@ -328,9 +320,10 @@ class RemoteBackend(Backend):
             ModelError: another model answered.
             InvalidInput: the server is known not to truncate, as was asked.
         """
+        task = Task(asked.task) if asked.task else call.task  # retrieval's values prove the model of other tasks
         request = replace(
             asked,
-            model=asked.model and self.named(call.task),
+            model=asked.model and self.named(task),
             texts=tuple(map(self._normalize, texts)),
             encoding=self.options.encoding or ("base64" if self.traits.base64 else "float"),
             dimension=dimension,
@@ -339,16 +332,16 @@ class RemoteBackend(Backend):
         try:
             answer = await session.post(
                 request,
-                is_new=lambda: call.task not in self._known,
+                is_new=lambda: task not in self._known,
                 has_more=lambda: call.batches.has_more,
                 patience=patience,
             )
         except WireError as error:
-            if not self._is_ambiguous(request, call.task, error):
+            if not self._is_ambiguous(request, task, error):
                 raise
             self._asks_by_task = True
             return await self._send(call, session, asked, texts, dimension, patience=patience)
-        self._check_identity(answer, call, dimension or self.profile.width)
+        self._check_identity(answer, call, task, dimension or self.profile.width)
         return answer.reply
 
     def _normalize(self, text: str) -> str:
@@ -356,7 +349,7 @@ class RemoteBackend(Backend):
         form: Any = self.profile.normalizer
         return unicodedata.normalize(form, text) if form else text
 
-    def _check_identity(self, answer: Answer, call: _Call, width: int) -> None:
+    def _check_identity(self, answer: Answer, call: _Call, task: Task, width: int) -> None:
         """Refuse the vectors of another model; what is only odd goes to the notes.
 
         Raises:
@@ -371,11 +364,11 @@ class RemoteBackend(Backend):
                 f"{self.host} gives vectors of width {given}, where {self.profile.name} should give {width}:"
                 " is it another model?"
             )
-        if call.task not in self._known:
-            self._check_name(answer, call)
+        if task not in self._known:
+            self._check_name(answer, call, task)
             if answer.reply.encoding not in ("float", "base64"):
                 call.note(f"{self.host} gives vectors as {answer.reply.encoding}, which is less than float32")
-            self._known.add(call.task)
+            self._known.add(task)
 
     def _is_ambiguous(self, request: EmbedRequest, task: Task, error: WireError) -> bool:
         """Return whether a server refuses a model's name because it has one model for each task, and lists them."""
@@ -394,12 +387,12 @@ class RemoteBackend(Backend):
                 f" {settings.task}"
             )
 
-    def _check_name(self, answer: Answer, call: _Call) -> None:
+    def _check_name(self, answer: Answer, call: _Call, task: Task) -> None:
         name = answer.model or answer.reply.model
         base = self.profile.base or self.profile.name
-        if said := contradiction(name, self.profile, call.task):
-            raise ModelError(f"{self.host} serves {said} ({name!r}), but {base} was asked for {call.task}")
-        known = (self.model, f"{self.model}-{call.task}", self.profile.name, base, f"{base}-{call.task}")
+        if said := contradiction(name, self.profile, task):
+            raise ModelError(f"{self.host} serves {said} ({name!r}), but {base} was asked for {task}")
+        known = (self.model, f"{self.model}-{task}", self.profile.name, base, f"{base}-{task}")
         if not name or _plain_name(name) in map(_plain_name, known):
             return
         message = (
@@ -424,70 +417,19 @@ class RemoteBackend(Backend):
             raise self._error(error, call) from error
 
     def _error(self, error: WireError, call: _Call, positions: Sequence[int] = ()) -> TextTooLong | ServerError:
-        batches = call.batches
-        said = error.message
-        for secret in filter(None, self._access.secrets):
-            said = said.replace(secret, "***")
-        error.message, error.args = said, (said,)  # a traceback shows it as the cause
-        did = f"refused with status {error.status}" if error.status >= 300 else "failed"
-        code = f" [{error.code}]" if error.code.isupper() else ""
-        message = f"{self.host} {did}: {said}{code}{self._advice(error, call.overflow)}"
-        if not positions:
-            message += f" ({batches.done} of {len(batches.texts)} texts were done before)"
-        if error.reason is Reason.TEXT_TOO_LONG:
-            return TextTooLong(message, positions=positions)
-        return ServerError(
-            message, server=self.host, status=error.status, said=said, done=batches.done, positions=positions
+        refused = Refused(
+            protocol=self.name,
+            model=self.model,
+            access=self._access,
+            route=self._access.route or self.traits.path.format(model=self.model),
+            truncates=self.traits.truncates,
+            overflow=call.overflow,
         )
-
-    def _advice(self, error: WireError, overflow: Overflow) -> str:
-        if "physical batch size" in error.message:
-            return "; start llama-server with -ub and -b of at least the tokens of the longest text, such as -ub 8192"
-        if error.code == TIMEOUT:
-            return "; give it more time by the options timeout and deadline, or less work by concurrency and batch"
-        match error.reason:
-            case Reason.TEXT_TOO_LONG:
-                if overflow == "truncate":
-                    return "; it does not truncate as it was asked to: split the text"
-                truncates = self.traits.truncates and error.server not in NEVER_TRUNCATES
-                return "; split the text" + (" or use overflow='truncate'" if truncates else "")
-            case Reason.UNAUTHORIZED if not self._access.secrets[0]:
-                return f"; no key was sent: give api_key= or set {self._access.key_variable}"
-            case Reason.NOT_FOUND if _names_model(error, self.model):
-                return f"; asked for {self.model!r}: give the model's name on this server as served_as="
-            case Reason.NOT_FOUND:
-                route = self._access.route or self.traits.path.format(model=self.model)
-                return f"; it seems to have no route POST {route}: does this server speak {self.name!r}?"
-            case _:
-                return ""
+        return refused.explain(error, done=call.batches.done, texts=len(call.batches.texts), positions=positions)
 
 
 VERIFIED: set[tuple[object, ...]] = set()
 """What was found to be right in this process: protocol, address, served name, who adds the prefix, profile, task."""
-_ROLE_WORDS = tuple(role.value for role in Role)
-
-
-def refuse_bound_address(url: str, path: str) -> None:
-    """Refuse an address of ``jinavec serve`` that is bound to one role: whatever is sent there gets its prefix.
-
-    Raises:
-        InvalidInput: it is one; the message names the address to use.
-    """
-    parts = urlsplit(url)
-    steps = parts.path.strip("/").split("/")
-    for place, step in enumerate(steps):
-        if step in _ROLE_WORDS and (rest := "/".join(steps[place + 1 :])) in _starts(path):
-            free = urlunsplit(parts._replace(path="/".join(["", *steps[:place], *filter(None, [rest])]), query=""))
-            raise InvalidInput(
-                f"the address {shown_address(url)} is bound to the role {step}: it adds the prefix of every {step}, as"
-                f" this encoder does for both roles; use url={shown_address(free)!r} (verify=False takes it as it is)"
-            )
-
-
-def _starts(path: str) -> list[str]:
-    """Return what may follow the role in an address: nothing, or the start of the route, or all of it."""
-    steps = path.strip("/").split("/")
-    return ["/".join(steps[:count]) for count in range(len(steps) + 1)]
 
 
 @dataclass(frozen=True)
@@ -511,12 +453,6 @@ class _Call:
         for note in self.notes:
             warn(note)
         return self.batches.vectors
-
-
-def _names_model(error: WireError, model: str) -> bool:
-    """Return whether a server that did not find something is looking for a model, and not for its route."""
-    words = f"{error.message} {error.code}".lower()
-    return any(word in words for word in (model.lower(), "model", "endpoint", "deployment"))
 
 
 def _plain_name(name: str) -> str:

@@ -147,19 +147,18 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             while True:
                 if self._batches.has_more:
-                    turn = object()
-                    await self._session.turns.acquire_on_behalf_of(turn)
+                    await self._session.turns.take()
                     rows = self._batches.take(self._session.pace.batch)
                     self._under_way += 1
-                    group.create_task(self._one(rows)).add_done_callback(lambda _, turn=turn: self._ended(turn))
+                    group.create_task(self._one(rows)).add_done_callback(self._ended)
                 elif self._under_way:
                     self._changed.clear()
                     await self._changed.wait()
                 else:
                     return
 
-    def _ended(self, turn: object) -> None:
-        self._session.turns.release_on_behalf_of(turn)
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._session.turns.give_back()
         self._under_way -= 1
         self._changed.set()
 

@@ -8,7 +8,9 @@ limit are no counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+
+from jinavec.wire.messages import EmbedReply, WireError
 
 LEAST = 256
 """The fewest tokens that count as a limit, unless the model's own is lower."""
@@ -17,13 +19,31 @@ SPECIAL = 2
 MORE = " and so on, and so on"
 
 
-def is_proved(tokens: int, texts: Sequence[str], limit: int) -> bool:
-    """Return whether a model with a limit, which counted so many tokens, cannot have read all of some texts."""
+async def is_cut(
+    reply: EmbedReply, texts: Sequence[str], limit: int | None, send: Callable[[Sequence[str]], Awaitable[EmbedReply]]
+) -> bool:
+    """Return whether a server is proved to have cut one of the texts that it replied to.
+
+    Args:
+        reply: with the tokens it counted; without, nothing is proved.
+        texts: as they were sent.
+        limit: the model's, in tokens; one without a limit cuts nothing.
+        send: embeds texts as those were.
+    """
+    if reply.tokens is None or limit is None:
+        return False
     words = sum(len(text.encode().split()) for text in texts)  # of bytes: at ASCII spaces alone
-    return min(LEAST, limit) <= tokens < words
+    if min(LEAST, limit) <= reply.tokens < words:
+        return True
+    if len(texts) > 1 or not _is_limit(reply.tokens, limit):
+        return False
+    try:
+        return (await send([texts[0] + MORE])).tokens == reply.tokens
+    except WireError:  # it refuses what is too long
+        return False
 
 
-def is_limit(tokens: int, limit: int) -> bool:
+def _is_limit(tokens: int, limit: int) -> bool:
     """Return whether a text may have been cut to so many tokens: the model's limit, or a power of two."""
     counts = range(tokens, tokens + SPECIAL + 1)
     return any(count == limit or (count >= LEAST and count.bit_count() == 1) for count in counts)

@@ -219,7 +219,7 @@ def _said_instead(body: bytes) -> WireError | None:
 
 def late(timeout: float) -> WireError:
     """Return the error for an answer that did not come in time."""
-    return WireError(Reason.UNAVAILABLE, f"no answer within {timeout:g} seconds", code=TIMEOUT)
+    return WireError(Reason.UNAVAILABLE, f"no answer within {timeout:.3g} seconds", code=TIMEOUT)
 
 
 _REDIRECTS = (301, 302, 303, 307, 308)

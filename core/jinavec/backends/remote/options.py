@@ -18,13 +18,14 @@ class RemoteOptions:
     """
 
     batch: int | None = None
-    """Texts a request; by default what servers of the protocol take."""
+    """The most texts a request; by default what servers of the protocol take. A slow server gets fewer."""
     concurrency: int = 16
-    """Requests at once."""
+    """The most requests at once; it begins with one, and a server that does not gain by more gets fewer."""
     timeout: float = 60.0
-    """Seconds for one answer."""
+    """Seconds for one answer; then its texts are sent again, half as many in a request."""
     deadline: float = 180.0
-    """Seconds for one request with all its retries."""
+    """Seconds for one request with all its retries; and how long a server may answer nothing at all before a call is
+    given up."""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     """Tokens are not counted here, but guessed: three bytes each, which is more than there are."""

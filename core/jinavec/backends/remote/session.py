@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from jinavec.backends.remote.http import Answer, Transport
 from jinavec.backends.remote.options import RemoteOptions
 from jinavec.backends.remote.pace import Pace
 from jinavec.backends.remote.retries import FEW, TIMEOUT, Gate, is_internal, is_passing, retrying
-from jinavec.extras import require
+from jinavec.backends.remote.turns import Turns
 from jinavec.wire.messages import EmbedRequest, Reason, WireError
 
 
@@ -24,8 +23,8 @@ class Session:
     options: RemoteOptions
     gate: Gate
     pace: Pace
-    turns: Any
-    """anyio's CapacityLimiter: as many turns as the pace has requests at once; who sends a request holds one."""
+    turns: Turns
+    """Who sends a request of a call holds one."""
     verifying: asyncio.Lock
 
     async def post(
@@ -60,9 +59,8 @@ class Session:
             except WireError as error:
                 self._learn(error, sent)
                 raise
-            more = has_more() or self.turns.statistics().tasks_waiting > 0
+            more = has_more() or self.turns.are_waited_for
             self.pace.answered(texts=len(request.texts), work=tokens, sent=sent, now=self.now(), more=more)
-            self.turns.total_tokens = self.pace.width
             return answer
 
         tries = FEW if len(request.texts) == 1 else FEW - 1  # more texts can still be tried in two halves
@@ -94,7 +92,6 @@ class Session:
         elif is_passing(error) or is_internal(error):
             overloaded = error.reason is Reason.RATE_LIMITED or error.retry_after is not None
             self.pace.failed(sent=sent, now=self.now(), overloaded=overloaded)
-        self.turns.total_tokens = self.pace.width
 
 
 @asynccontextmanager
@@ -104,6 +101,5 @@ async def open_session(
     """Open a transport, and make what guards it, on the running loop; a request has ``batch`` texts at most."""
     gate = Gate(options.requests_per_minute, options.tokens_per_minute)
     pace = Pace(batch=batch, concurrency=options.concurrency, timeout=min(options.timeout, options.deadline))
-    turns = require("anyio", "remote").CapacityLimiter(pace.width)
     async with open() as transport:
-        yield Session(transport, options, gate, pace, turns, asyncio.Lock())
+        yield Session(transport, options, gate, pace, Turns(pace), asyncio.Lock())

@@ -14,8 +14,9 @@ from tests.support.model_checks import agree, cosines, prefixed
 from tests.support.tiny_models import TinyFamily
 from tests.support.tiny_tokenizers import DIMENSIONS, SPECIAL, TEXTS, long_text, tiny_profile
 
-from jinavec import Encoder, Record, open_engine
+from jinavec import Encoder, ModelProfile, Record, Task, open_engine
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong
+from jinavec.golden import GoldenValues, Similarities
 
 pytest.importorskip("httpx2")
 pytestmark = pytest.mark.llama_cpp
@@ -39,8 +40,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Generator[Start]:
         yield make
 
 
-def load(family: TinyFamily, server: LlamaServer, **more: Any) -> Encoder:
-    return Encoder.load(tiny_profile(family.kind, limit=None), backend="openai", url=server.url, **more)
+def load(family: TinyFamily, server: LlamaServer, *, profile: ModelProfile | None = None, **more: Any) -> Encoder:
+    return Encoder.load(profile or tiny_profile(family.kind, limit=None), backend="openai", url=server.url, **more)
 
 
 def test_agrees_with_transformers(family: TinyFamily, start: Start) -> None:
@@ -67,13 +68,38 @@ def test_what_is_not_composed_here_is_read_otherwise_there(families: Any, start:
         assert cosines(encoder.encode_documents(decomposed), right)[0] < 0.99
 
 
-def test_the_first_tokens_vector_is_refused(family: TinyFamily, start: Start) -> None:
-    server = start(family, "--embedding", "--pooling", "cls", "-b", "8192", "-ub", "8192")
-    with load(family, server, options={"verify": True}) as encoder:
-        if family.kind == "nano":  # which sees the whole text at its first token: no relation tells it from the last
-            return
-        with pytest.raises(ModelError, match="pool"):
+class TestVerify:
+    """What transformers gives for the same weights is what is known of them: other weights and poolings are refused."""
+
+    def test_right_vectors_pass(self, family: TinyFamily, start: Start) -> None:
+        with load(family, start(family), profile=with_golden_values(family)) as encoder:
             encoder.encode_documents(["a"])
+            verification = encoder.verify()
+            assert not verification.warnings
+            assert set(verification.proved) >= {"model", "task", "pooling"}
+
+    @pytest.mark.parametrize("pooling", ["mean", "cls"])
+    def test_another_pooling_is_refused(self, family: TinyFamily, start: Start, pooling: str) -> None:
+        server = start(family, "--embedding", "--pooling", pooling, "-b", "8192", "-ub", "8192")
+        with load(family, server, profile=with_golden_values(family)) as encoder:
+            with pytest.raises(ModelError, match="pool"):
+                encoder.encode_documents(["a"])
+
+    def test_another_task_is_refused(self, family: TinyFamily, tmp_path: Path) -> None:
+        weights = family.merged("clustering")
+        with LlamaServer(weights, tmp_path / "other.gguf", readme_command(family.kind)) as server:
+            with load(family, server, profile=with_golden_values(family)) as encoder:
+                with pytest.raises(ModelError, match="task"):
+                    encoder.encode_documents(["a"])
+
+
+def with_golden_values(family: TinyFamily) -> ModelProfile:
+    query, documents = TEXTS[0], [*TEXTS[1:3], TEXTS[9]]
+    texts = [*prefixed("retrieval", "query", [query]), *prefixed("retrieval", "document", documents)]
+    first, *others = family.vectors(texts, "retrieval")
+    cosines = tuple(float(first @ other) for other in others)
+    known = Similarities(query=query, documents=tuple(documents), cosines=cosines)
+    return tiny_profile(family.kind, limit=None, golden=GoldenValues(similarities={Task.RETRIEVAL: known}))
 
 
 class TestLimits:
