@@ -20,15 +20,15 @@ FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-mat
 
 
 class KernelHook(BuildHookInterface[Any]):
-    """Builds ``_kernel_DIGEST.so`` beside kernel.c; the digest is that of the source."""
+    """Builds ``kernel.DIGEST.so`` beside kernel.c; the digest is that of the source."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and make the wheel one for this platform; or leave it as it is."""
         folder = Path(self.root, FOLDER)
-        for old in folder.glob("_kernel_*.so"):
+        for old in folder.glob("kernel.*.so"):
             old.unlink()
         source = folder / "kernel.c"
-        target = folder / f"_kernel_{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so"
+        target = folder / f"kernel.{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so"
         if reason := compile_kernel(source, target):
             self.app.display_warning(f"the search kernel was not compiled, searches will use FAISS: {reason}")
             return

@@ -46,7 +46,7 @@ class Embedding:
         Raises:
             WireError: one of them is refused.
         """
-        self._check_limits(requests)
+        self._check_limits(protocol, requests)
         return [self._resolve(protocol, request, bound, header) for request in requests]
 
     async def embed(self, requests: Sequence[EmbedRequest], resolved: Sequence[Resolved]) -> list[EmbedReply]:
@@ -74,9 +74,9 @@ class Embedding:
         }
         return [_reply(request, one, found) for request, one in zip(requests, resolved, strict=True)]
 
-    def _check_limits(self, requests: Sequence[EmbedRequest]) -> None:
+    def _check_limits(self, protocol: Protocol, requests: Sequence[EmbedRequest]) -> None:
         limits, count = self.settings, sum(len(request.texts) for request in requests)
-        if count > limits.max_inputs:
+        if protocol.texts_bounded and count > limits.max_inputs:
             raise WireError(
                 Reason.TOO_LARGE, f"the request has {count} texts; at most {limits.max_inputs} texts are taken"
             )

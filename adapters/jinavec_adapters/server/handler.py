@@ -37,6 +37,8 @@ SMALL = 64 * 1024
 """Bytes that are read or written in less time than a thread takes to start on them."""
 VALUES = 100
 """JSON values that a text may come with, all that surrounds it included."""
+VALUE = 4
+"""Bytes of a body for each of its JSON values, at least, where any number of texts is taken; they take more."""
 NUMBER = 16
 """Bytes that a number of an answer takes at most, as text or as float32."""
 
@@ -63,7 +65,9 @@ class Handler:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 body = await self._body(request, protocol)
-                most = self._settings.max_inputs * VALUES
+                most = VALUES * self._settings.max_inputs
+                if not protocol.texts_bounded:
+                    most = max(most, len(body) // VALUE)
                 protocol, repeated = await self._off_loop(len(body), partial(examine, protocol, body, most))
                 requests = await self._off_loop(len(body), partial(decode, protocol, body, repeated))
                 del body

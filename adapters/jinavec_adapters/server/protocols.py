@@ -44,6 +44,8 @@ class Protocol:
     """JSON schema of a request, for ``/docs``."""
     key_field: str = ""
     """The field of the body in which clients send the API key; empty where they do so in a header alone."""
+    texts_bounded: bool = True
+    """Whether ``max_inputs`` counts; its bytes and tokens bound every request."""
     header_role: Callable[[Headers], Role | None] = lambda headers: None
 
     @property
@@ -127,6 +129,7 @@ QDRANT = Protocol(
         token=_STRING,
     ),
     key_field="token",
+    texts_bounded=False,  # a Qdrant server sends all that one upsert holds, and cannot send less
 )
 
 ROUTES: Mapping[str, tuple[Protocol, Role | None]] = {

@@ -142,7 +142,7 @@ class ServerSettings(BaseSettings):
     max_body: int = Field(32 * 2**20, ge=1)
     """Bytes of a request."""
     max_inputs: int = Field(2048, ge=1)
-    """Texts of a request."""
+    """Texts of a request; those of a Qdrant server, which cannot send fewer, only ``max_body`` and tokens bound."""
     max_characters: int = Field(500_000, ge=1)
     """Characters of a text."""
     max_requests: int = Field(1024, ge=1)

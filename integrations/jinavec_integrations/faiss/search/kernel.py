@@ -228,7 +228,7 @@ def _address(array: NDArray[Any]) -> int:
 def _file() -> Path:
     """Return where what is compiled from the source as it is now would lie."""
     source = Path(__file__).with_name("kernel.c")
-    return source.with_name(f"_kernel_{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so")
+    return source.with_name(f"kernel.{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so")
 
 
 @cache
