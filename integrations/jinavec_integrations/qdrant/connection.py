@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -43,6 +44,8 @@ _KEY = "QDRANT_API_KEY"
 _OF_A_SHARD = {"count", "delete", "retrieve", "scroll", "upsert"}
 """Methods that take a shard key; a query carries it in itself."""
 _LONGEST_WAIT = 10.0  # seconds, of the growing waits between tries
+_BODY, _BODY_ON_LOOP = 16_000_000, 2**20
+"""Bytes of a request, about: half of what a server takes by default; what an event loop sends in some milliseconds."""
 _FEW = 5  # tries of what fails by a fault of the server's own, which may well be permanent
 
 
@@ -62,6 +65,10 @@ class Connection:
         self._options = options
         self._key = checked_key(os.environ.get(_KEY, "")) or None if location.url else None
         self.limits = Limits()
+        self.body = _BODY
+        """Bytes of a request, at most, unless it is one record."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """On which worker threads have their calls made, by the async client."""
         self._closed = False
         self._async_clients: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
         package = require("qdrant_client", "qdrant")
@@ -82,6 +89,12 @@ class Connection:
     def awaits(self) -> bool:
         """Whether ``arun`` is at hand: there is a server, and no client of one's own, which has no async twin."""
         return not self.local and self._options.client is None
+
+    def on_loop(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        """Return a connection for worker threads, whose calls go out on an event loop; only where ``awaits``."""
+        other = copy(self)
+        other._loop, other.body = loop, _BODY_ON_LOOP
+        return other
 
     def call(self, method: str, *, undone: str = "", retry: bool = True, **arguments: Any) -> Any:
         """Return the answer of one call; see ``Call``.
@@ -149,6 +162,8 @@ class Connection:
                 answer = error
 
     def _do(self, call: Call) -> Any:
+        if self._loop is not None:
+            return asyncio.run_coroutine_threadsafe(self._ado(call), self._loop).result()
         arguments = self._arguments(call)
         run: Callable[..., Any] = attrgetter(call.method)(self.client)
         if not self.local:

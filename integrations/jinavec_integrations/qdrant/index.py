@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from math import inf
 from threading import Lock
 from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
@@ -17,6 +20,7 @@ from jinavec.engine import Engine
 from jinavec.errors import EngineError, IndexNotFound, warn
 from jinavec.extras import require
 from jinavec.filters import Filter
+from jinavec.ingest import Ingested
 from jinavec.options import read_options
 from jinavec.records import Hit, Page, Record, same_content
 from jinavec.vectors import Float32
@@ -48,7 +52,8 @@ class QdrantIndex(Engine):
     """Records as points of one Qdrant collection, on a server or in a local folder.
 
     Local mode is qdrant-client's own: exact, for small collections, one process at a time. With a server, ``asearch``,
-    ``asearch_batch`` and ``aget`` await qdrant-client's async client; other async methods run in a worker thread.
+    ``asearch_batch``, ``aget`` and ``aingest`` use qdrant-client's async client; other async methods run in a worker
+    thread.
 
     Another client may delete the collection and create another one under its name. So the contract is read again when
     an ``add`` or ``ingest`` begins, every 2,048 records of it, and by searches every five seconds.
@@ -140,6 +145,25 @@ class QdrantIndex(Engine):
 
     def __repr__(self) -> str:
         return f"QdrantIndex({str(self.location)!r}, dimension={self.contract.dimension})"
+
+    async def aingest(
+        self, records: Iterable[Record], vectors: ArrayLike | Iterable[ArrayLike] | None = None, **wishes: Any
+    ) -> Ingested:
+        """``ingest`` without blocking the event loop.
+
+        With a server, requests go out on the loop, by the async client. Records are read, texts embedded, and callbacks
+        called, in worker threads.
+        """
+        if not self._connection.awaits:
+            return await super().aingest(records, vectors, **wishes)
+        twin = copy(self)
+        twin._connection = self._connection.on_loop(asyncio.get_running_loop())
+        twin._points = self._points.over(twin._connection)
+        try:
+            return await asyncio.to_thread(twin.ingest, records, vectors, **wishes)
+        finally:
+            self._created = self._created and twin._created
+            self._manifest, self.settings, self.contract = twin._manifest, twin.settings, twin.contract
 
     def _batch_hint(self, *, embeds: bool) -> int:
         return max(_BATCH, self.options.batch_size)

@@ -23,8 +23,6 @@ from jinavec_integrations.qdrant.queries import readable, too_deep
 _PAGE = 2048  # points in a request
 _PAGE_OF_IDS = 10_000  # points in a request that asks for nothing but their ids
 _PAUSES = 0.0, 0.2, 1.0  # seconds; the replica that answers may lag behind the one that acknowledged
-_BODY = 16_000_000
-"""Bytes of a request, about: half of what a server takes by default."""
 _FLOAT = 22  # bytes of a number of a vector in JSON, at most
 
 Found = list[tuple[str, Any]]
@@ -39,6 +37,10 @@ class Points:
         self._connection = connection
         self._manifest = manifest
         self._shard_keys = shard_keys
+
+    def over(self, connection: Connection) -> Points:
+        """Return the same points, over another connection."""
+        return Points(connection, self._manifest, self._shard_keys)
 
     def find(self, ids: Collection[str], payload: Any) -> Talk[Found]:
         """Return the points that exist, with a payload, some fields of it, or none.
@@ -92,7 +94,7 @@ class Points:
         vector = _FLOAT * (self._manifest.contract.dimension + (self._manifest.matryoshka or 0))
         lengths = [vector + len(payload) for payload in payloads]
         refused: dict[str, str] = {}
-        for part in _parts(lengths, self._connection.limits.points(size)):
+        for part in _parts(lengths, self._connection.limits.points(size), self._connection.body):
             ids = [record.id for record in records[part]]
             refused |= yield from self._upsert(ids, payloads[part], vectors[part])
         return refused
@@ -216,11 +218,11 @@ class Points:
         return list(dict.fromkeys(point for point in ids if point is not None))
 
 
-def _parts(lengths: list[int], size: int) -> Iterator[slice]:
-    """Yield slices of at most so many points and, unless one alone is longer, of at most ``_BODY`` bytes."""
+def _parts(lengths: list[int], size: int, body: int) -> Iterator[slice]:
+    """Yield slices of at most so many points and, unless one alone is longer, of at most ``body`` bytes."""
     start = total = 0
     for position, length in enumerate(lengths):
-        if position > start and (position - start == size or total + length > _BODY):
+        if position > start and (position - start == size or total + length > body):
             yield slice(start, position)
             start, total = position, 0
         total += length

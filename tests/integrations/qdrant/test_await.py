@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests.support.edge_server import QdrantServer, failed
 
-from jinavec import Contract, Encoder, ModelProfile, Record, open_engine
+from jinavec import Contract, Encoder, Ingested, ModelProfile, Record, open_engine
 from jinavec.engine import Engine
 from jinavec.errors import ContractMismatch, EngineError, IndexNotFound, InvalidFilter, InvalidInput, InvalidVectors
 from jinavec.vectors import normalize
@@ -97,6 +97,32 @@ def test_texts_are_embedded(server: QdrantServer) -> None:
             assert (await index.asearch_batch(["text 7", "text 8"], 1)) == index.search_batch(["text 7", "text 8"], 1)
 
     asyncio.run(run())
+
+
+def test_an_ingest_over_the_async_client_is_that_of_its_twin(server: QdrantServer) -> None:
+    records = [Record(f"id {n}", f"text {n}", {"n": n}) for n in range(3000)]
+    vectors = normalize(np.random.default_rng(5).standard_normal((3000, 16)))
+
+    async def run(index: Engine) -> None:
+        server.fail("PUT .*/points$", failed(503, "busy"), failed(408, "late"))
+        assert await index.aingest(records[:2000], vectors[:2000]) == Ingested(2000, 0, 0)
+        assert await index.aingest(records, vectors) == Ingested(1000, 2000, 0)
+        server.fail("PUT .*/points$", failed(400, "nonsense"))
+        with pytest.raises(EngineError, match="bad request: nonsense"):
+            await index.aingest(records, vectors)
+        assert await index.aget(["id 7", "id 2999"]) == [records[7], records[2999]]
+        await index.aclose()
+
+    for name in ("awaited", "waited"):
+        with open_engine(f"qdrant:{server.url}/{name}", contract=CONTRACT) as index:
+            if name == "awaited":
+                asyncio.run(run(index))
+            else:
+                index.ingest(records, vectors)
+    awaited, waited = (open_engine(f"qdrant:{server.url}/{name}") for name in ("awaited", "waited"))
+    with awaited, waited:
+        assert list(awaited.iterate(vectors=False)) == list(waited.iterate(vectors=False))
+        assert awaited.search(vectors[5], 10) == waited.search(vectors[5], 10)
 
 
 def test_failures_are_repeated_and_told(index: Engine, server: QdrantServer) -> None:

@@ -1,18 +1,16 @@
-"""Elasticsearch: the longest stall of the event loop while it ingests and searches. See benchmarks/README.md."""
+"""Elasticsearch and Qdrant: the longest stall of the event loop during ingest and search. See benchmarks/README.md."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import gc
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
-from elasticsearch import Elasticsearch
 
 from jinavec import Contract, ModelProfile, Record, open_engine
 from jinavec.vectors import normalize
@@ -52,13 +50,12 @@ def waited_for_core() -> float:
     return int(waited) / 1e9
 
 
-async def measure(url: str) -> tuple[Stall, Stall]:
-    """Return the longest stall during an ingest and during searches."""
+async def measure(target: str) -> tuple[Stall, Stall]:
+    """Return the longest stall during an ingest and during searches, of a target that is not there yet."""
     vectors = normalize(np.random.default_rng(3).standard_normal((COUNT, WIDTH), np.float32))
     records = [Record(str(number), f"text {number} " * 50, {"n": number}) for number in range(COUNT)]
     contract = Contract.of(ModelProfile(name="benchmark", width=WIDTH))
-    index = f"benchmark-{uuid4().hex}"
-    engine = open_engine(f"elasticsearch:{url}/{index}", contract=contract)
+    engine = open_engine(target, contract=contract)
     stalls: list[Stall] = []
     await engine.aget("nothing")  # the client is made, and what it needs imported
     gc.freeze()
@@ -73,17 +70,17 @@ async def measure(url: str) -> tuple[Stall, Stall]:
         await work()
         ended.set()
         stalls.append(await watch)
+    await engine.adelete(filter={"and": []})
     await engine.aclose()
-    with Elasticsearch(url) as client:
-        client.indices.delete(index=index)
     return stalls[0], stalls[1]
 
 
 def main() -> None:
     """Print both stalls."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default=os.environ.get("ELASTICSEARCH_URL", "http://127.0.0.1:9200"))
-    ingest, search = asyncio.run(measure(parser.parse_args().url))
+    parser.add_argument("server", help="elasticsearch:URL or qdrant:URL; an empty index benchmark-... stays there")
+    target = f"{parser.parse_args().server.rstrip('/')}/benchmark-{uuid4().hex}"
+    ingest, search = asyncio.run(measure(target))
     print(f"Longest stall of the event loop: {ingest} while {COUNT:,} records are ingested,", end=" ")
     print(f"{search} during {SEARCHES} searches.")
 
