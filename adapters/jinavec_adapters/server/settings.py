@@ -54,8 +54,16 @@ def _named(values: object) -> object:
     return [{"name": v} if isinstance(v, str) else v for v in values] if isinstance(values, list) else values  # pyright: ignore[reportUnknownVariableType]
 
 
-OneTask = Annotated[Task, BeforeValidator(Task)]
-OneRole = Annotated[Role, BeforeValidator(Role)]
+def _task(value: Any) -> Task:
+    return Task(value)
+
+
+def _role(value: Any) -> Role:
+    return Role(value)
+
+
+OneTask = Annotated[Task, BeforeValidator(_task)]  # a function: pydantic cannot read an Enum's signature from 3.12 on
+OneRole = Annotated[Role, BeforeValidator(_role)]
 
 
 class ServedModel(BaseModel):
