@@ -31,10 +31,18 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 
 class JinavecError(Exception):
-    """Base of every error jinavec raises."""
+    """Base of every error jinavec raises; it keeps type, text and attributes through pickle and copy.
+
+    So it reaches the caller of a process pool, which by itself would make the error anew from its text alone, and wait
+    for ever where the constructor takes more than that.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, dict(vars(self)))
 
 
 class InvalidInput(JinavecError, ValueError):
@@ -179,6 +187,13 @@ class RecordsFailed(EngineError):
         super().__init__(
             f"{engine} did not store {len(self.reasons)} of {total} records: {first}{more}; {stored} records are stored"
         )
+
+
+def _restored(kind: type[JinavecError], args: tuple[Any, ...], attributes: dict[str, Any]) -> JinavecError:
+    error = kind.__new__(kind, *args)
+    super(JinavecError, error).__init__(*args)  # what Python's own class keeps, such as the text of an ImportError
+    vars(error).update(attributes)
+    return error
 
 
 class JinavecWarning(UserWarning):

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import re
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
 from jinavec import JinavecError, JinavecWarning, errors
-from jinavec.errors import MissingExtra, brief, warn
+from jinavec.errors import MissingExtra, RecordsFailed, ServerError, TextTooLong, brief, warn
+from jinavec.wire.messages import Reason, WireError
 
 LINE = re.compile(r"^(?P<indent>[│ ├└─]*)(?P<name>[A-Z]\w+)(?: \((?P<builtin>\w+)\))?")
 ERRORS = {
@@ -92,3 +97,35 @@ def test_values_are_shown_on_one_short_line() -> None:
     assert brief({"a": 1}) == "{'a': 1}"
     assert len(brief(list(range(10**5)))) == 100
     assert brief("x" * 1000).endswith("...")
+
+
+def as_made() -> list[JinavecError]:
+    """One error of each class, with all that its constructor takes."""
+    special: list[JinavecError] = [
+        TextTooLong("too long", positions=[3, 5]),
+        MissingExtra("httpx2", "remote", "server"),
+        ServerError("failed", server="host:1", status=503, said="busy", done=7, positions=[2]),
+        RecordsFailed("notes", 9, {"a": "no", "b": "never"}, stored=7),
+        WireError(Reason.RATE_LIMITED, "slow", status=429, code="RATE", retry_after=1.5, positions=(1,)),
+    ]
+    special[0].add_note("a note")
+    kinds = [kind for kind in ERRORS.values() if kind not in {type(one) for one in special}]
+    return [*special, *(kind("what and why") for kind in kinds if issubclass(kind, JinavecError))]
+
+
+def fail(number: int) -> None:
+    raise as_made()[number]
+
+
+@pytest.mark.parametrize("error", as_made(), ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickle_and_copy(error: JinavecError) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (type(again), str(again), again.args, vars(again)) == (type(error), str(error), error.args, vars(error))
+
+
+def test_an_error_leaves_a_pool_of_processes() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for number, error in enumerate(as_made()[:5]):
+            with pytest.raises(type(error)) as caught:
+                pool.submit(fail, number).result(60)
+            assert str(caught.value) == str(error)
