@@ -30,6 +30,7 @@ app = Typer(
     name="jinavec",
     help="Put text into vector search engines with jina-embeddings-v5-text, and get it out again.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of every command below, too
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

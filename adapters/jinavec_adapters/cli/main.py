@@ -23,14 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 usage error, 130 interrupted.
 
     Args:
-        arguments: the words after ``jinavec``; those of the process by default.
+        arguments: the words after ``jinavec``; those of the process by default. Without any, help is shown.
     """
     given: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _Warnings()
         try:
-            code = _run(sys.argv[1:] if arguments is None else list(arguments), given)
+            code = _run(list(sys.argv[1:] if arguments is None else arguments) or ["--help"], given)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader of our output, such as head, has seen enough
             code = FAILED

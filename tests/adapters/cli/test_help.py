@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +88,19 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
     assert "--dimension" in done.stdout
+
+
+def test_without_arguments_help_is_shown(run: Run) -> None:
+    wanted = run("--help")
+    assert wanted.code == 0 and "index" in wanted.out
+    assert (run().out, run("-h").out) == (wanted.out, wanted.out)
+    assert run().code == run("-h").code == run("models", "-h").code == run("elasticsearch", "setup", "-h").code == 0
+
+
+def test_the_package_is_a_command_too() -> None:
+    answers = [
+        subprocess.run([*command, "models", "--json"], capture_output=True, text=True, timeout=60)
+        for command in ([Path(sys.executable).with_name("jinavec")], [sys.executable, "-m", "jinavec"])
+    ]
+    assert answers[0].stdout == answers[1].stdout != ""
+    assert [answer.returncode for answer in answers] == [0, 0]

@@ -15,7 +15,6 @@ Run = Callable[..., Any]
 WriteJsonl = Callable[[str, Sequence[object]], Path]
 
 MISUSES: list[tuple[tuple[str, ...], str]] = [
-    ((), "Missing command"),
     (("fetch",), "No such command 'fetch'"),
     (("index",), "Missing argument 'SOURCE'"),
     (("index", "a.jsonl"), "Missing option '--to'"),
