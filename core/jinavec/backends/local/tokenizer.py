@@ -192,7 +192,8 @@ def plan(lengths: Sequence[int], budget: int, workers: int) -> list[list[int]]:
     Returns:
         The positions of the texts in each batch.
     """
-    budget = min(budget, max(SMALLEST, math.ceil(sum(map(cost, lengths)) / workers)))
+    if workers > 1:  # what one does alone need not be shared, and padding may make it dearer than the sum of its texts
+        budget = min(budget, max(SMALLEST, math.ceil(sum(map(cost, lengths)) / workers)))
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
         longest = lengths[batches[-1][0]] if batches else 0

@@ -39,3 +39,8 @@ def test_the_square_counts() -> None:
     assert cost(5_800) == 2 * 5_800
     assert len(plan([4_000, 4_000], 8_000, 1)) == 2
     assert len(plan([2_000, 2_000], 8_000, 1)) == 1
+
+
+def test_one_worker_takes_all_that_fits_at_once() -> None:
+    """Padded, the two cost more than their sum, which is no reason to split them."""
+    assert plan([31, 32], BUDGET, 1) == [[1, 0]]
