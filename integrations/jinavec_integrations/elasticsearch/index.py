@@ -233,7 +233,7 @@ class ElasticsearchIndex(Engine):
             return await asyncio.to_thread(twin.ingest, records, vectors, **wishes)
         finally:
             self._created = self._created and twin._created
-            self._fields, self.settings = twin._fields, twin.settings
+            self._fields, self.settings, self.contract = twin._fields, twin.settings, twin.contract
 
     def _begin(self) -> None:
         self._run(self._beginning())
