@@ -197,11 +197,17 @@ class Engine(ABC):
             InvalidVectors, InvalidFilter, InvalidInput: a query, filter or k that cannot be used.
         """
         wanted, condition = _check_wish(k, filter)
-        if isinstance(query, str):
-            vector = self._need_encoder("a query vector").encode_queries([query])[0]
-        else:
-            vector = self._check_query(query)
-        return self._search(vector, wanted, condition)
+        return self._search(self._query_vector(query), wanted, condition)
+
+    def search_ids(
+        self, query: str | ArrayLike, k: int = 10, filter: FilterDict | None = None
+    ) -> list[tuple[str, float]]:
+        """Return the ids and scores of what ``search`` finds, where texts and metadata are kept elsewhere.
+
+        Args, Raises: as of ``search``.
+        """
+        wanted, condition = _check_wish(k, filter)
+        return self._search_ids(self._query_vector(query), wanted, condition)
 
     def search_batch(
         self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None
@@ -421,6 +427,9 @@ class Engine(ABC):
     def _flush(self) -> None:  # noqa: B027  (a hook that need not be written)
         """Make what was stored searchable; at the end of each add or ingest."""
 
+    def _search_ids(self, query: Float32, k: int, condition: Filter | None) -> list[tuple[str, float]]:
+        return [(hit.record.id, hit.score) for hit in self._search(query, k, condition)]
+
     def _search_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
         return [self._search(query, k, condition) for query in queries]
 
@@ -531,6 +540,11 @@ class Engine(ABC):
         if "packed_bits" in self.capabilities and _is_packed(queries):
             return self._directions(cast("Bits", queries))
         return self._check_shape(queries, (count, self.contract.dimension))
+
+    def _query_vector(self, query: str | ArrayLike) -> Float32:
+        if isinstance(query, str):
+            return self._need_encoder("a query vector").encode_queries([query])[0]
+        return self._check_query(query)
 
     def _check_query(self, query: ArrayLike) -> Float32:
         if "packed_bits" in self.capabilities and _is_packed(query):

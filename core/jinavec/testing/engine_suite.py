@@ -305,8 +305,14 @@ class EngineSuite:
         assert ids(full, k=1) == ["id 0"]
         assert sorted(ids(full, k=10**100)) == sorted(record.id for record in RECORDS)
 
+    def test_ids_and_scores_are_those_of_the_hits(self, full: Engine) -> None:
+        for k, filter in ((1, None), (10, None), (1000, {"topic": "cats"}), (3, {"topic": "no such topic"})):
+            hits, found = full.search(VECTORS[3], k, filter), full.search_ids(VECTORS[3], k, filter)
+            assert [id for id, _ in found] == [hit.record.id for hit in hits]
+            assert [score for _, score in found] == pytest.approx([hit.score for hit in hits], abs=1e-6)
+
     def test_an_empty_index_finds_nothing(self, empty: Engine) -> None:
-        assert empty.search(VECTORS[0]) == []
+        assert empty.search(VECTORS[0]) == empty.search_ids(VECTORS[0]) == []
         assert empty.search(VECTORS[0], filter={"topic": "cats"}) == []
 
     def test_the_length_of_a_query_does_not_matter(self, full: Engine) -> None:

@@ -454,6 +454,12 @@ class BinaryIndex(Engine):
             found = best(view, queries, k, self._parameters(snapshot, layout))
             return [_hits(snapshot, docids, scores) for docids, scores in found]
 
+    def _search_ids(self, query: Float32, k: int, condition: Filter | None) -> list[tuple[str, float]]:
+        with self._disk.read() as (snapshot, layout):
+            view = self._view(snapshot, layout, condition)
+            docids, scores = best(view, query[None], k, self._parameters(snapshot, layout))[0]
+            return list(zip(snapshot.ids_of(docids.tolist()), scores.tolist(), strict=True))
+
     def _iterate(self, batch_size: int, vectors: bool, condition: Filter | None, after: str | None) -> Iterator[Page]:
         start = 0 if after is None else read_cursor(after)
         return iterate(self._disk.read, batch_size, vectors=vectors, condition=condition, start=start)

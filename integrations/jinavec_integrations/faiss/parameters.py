@@ -107,6 +107,8 @@ class SearchParameters:
 
     def scaled(self, k: int) -> SearchParameters:
         """Return the parameters for k results."""
+        if k <= 10 <= self.rescore:
+            return self
         factor = max(1.0, k / 10)
         candidates, rescore = int(self.candidates * factor), max(k, int(self.rescore * factor))
         return replace(self, candidates=candidates, rescore=rescore)

@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,10 +88,8 @@ def level() -> str:
 
     The environment's JINAVEC_KERNEL may ask for a lower one, to compare them.
     """
-    library = _library()
-    known = ["faiss", *(LEVELS[: library.best_level() + 1] if library is not None else ())]
     wanted = os.environ.get("JINAVEC_KERNEL")
-    return wanted if wanted in known else known[-1]
+    return wanted if wanted in _levels() else _levels()[-1]
 
 
 def search(view: View, queries: Float32, k: int, parameters: SearchParameters, level: str) -> list[Found]:
@@ -114,10 +111,10 @@ def search(view: View, queries: Float32, k: int, parameters: SearchParameters, l
     if len(queries) > 1 and len(queries) * view.slots * mapped.files.width >= _SHARED:
         parts = max(parts, min(cores(), len(queries)))
     if parts == 1:
-        return list(_search(view, mapped, queries, k, parameters, level))
+        return _search(view, mapped, queries, k, parameters, level)
 
     def search_share(share: Float32) -> list[Found]:
-        return list(_search(view, mapped, share, k, parameters, level))
+        return _search(view, mapped, share, k, parameters, level)
 
     found = pool().map(search_share, np.array_split(queries, min(parts, len(queries))))
     return [one for share in found for one in share]
@@ -125,7 +122,7 @@ def search(view: View, queries: Float32, k: int, parameters: SearchParameters, l
 
 def _search(
     view: View, mapped: _Mapped, queries: Float32, k: int, parameters: SearchParameters, level: str
-) -> Iterator[Found]:
+) -> list[Found]:
     files, passing, chosen, candidates = mapped.files, view.passing, None, parameters.candidates
     if passing is not None and view.count * _FEW <= view.slots:
         chosen, passing = view.all_slots, None
@@ -142,19 +139,20 @@ def _search(
         min(parameters.nprobe, files.nlist),
         mapped.is_cold,
     )
-    queries = np.ascontiguousarray(queries)
-    docids, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    counts = np.empty(len(queries), np.int64)
-    status = getattr(_library(), f"search_{level}")(
-        files, ask, _address(queries), len(queries), _address(docids), _address(scores), _address(counts)
-    )
+    count = len(queries)
+    # Arrays of ctypes and bytes: to ask NumPy for the address of an array takes longer than to copy a query.
+    docids: Any = (ctypes.c_int64 * (count * k))()
+    scores: Any = (ctypes.c_float * (count * k))()
+    counts = (ctypes.c_int64 * count)()
+    status = _entry(level)(files, ask, queries.tobytes(), count, docids, scores, counts)
     if status:
         if status == _DAMAGED:
             raise IndexDamaged(f"{view.layout.codes.folder} is damaged: order.int64 names rows that were never there")
         raise MemoryError
     mapped.is_cold = ask.is_cold
-    for row, count in enumerate(counts.tolist()):
-        yield docids[row, :count], scores[row, :count]
+    rows = np.frombuffer(docids, np.int64).reshape(count, k)
+    values = np.frombuffer(scores, np.float32).reshape(count, k)
+    return [(rows[n, :found], values[n, :found]) for n, found in enumerate(counts)]
 
 
 def _by_prefix(candidates: int, width: int) -> int:
@@ -229,6 +227,17 @@ def _file() -> Path:
     """Return where what is compiled from the source as it is now would lie."""
     source = Path(__file__).with_name("kernel.c")
     return source.with_name(f"kernel.{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}.so")
+
+
+@cache
+def _levels() -> tuple[str, ...]:
+    library = _library()
+    return ("faiss",) if library is None else ("faiss", *LEVELS[: library.best_level() + 1])
+
+
+@cache
+def _entry(level: str) -> Any:
+    return getattr(_library(), f"search_{level}")
 
 
 @cache

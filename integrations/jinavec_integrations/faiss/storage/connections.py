@@ -12,8 +12,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakSet
 
@@ -57,29 +55,9 @@ class Connections(ABC):
         """Return whether a connection may be used again."""
         return not self._closed
 
-    @contextmanager
-    def connection(self) -> Generator[sqlite3.Connection]:
-        """Use a connection alone; what is not committed at the end is rolled back."""
-        check_fork(self.folder)
-        use = object()
-        self.used.append(use)
-        try:
-            connection = self._take_idle() or self._connect_here()
-            try:
-                yield connection
-            except (sqlite3.Error, UnknownOutcome):
-                connection.close()
-                raise
-            except BaseException:
-                connection.rollback()
-                self._idle.append(connection)
-                raise
-            connection.rollback()
-            self._idle.append(connection)
-            if not self.is_kept():
-                self.close_idle()
-        finally:
-            self.used.remove(use)
+    def connection(self) -> Use:
+        """Use a connection alone, inside a ``with``; what is not committed at the end is rolled back."""
+        return Use(self)
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
@@ -95,6 +73,16 @@ class Connections(ABC):
         """Close all connections, those in use when they are given back. Idempotent."""
         self._closed = True
         self.close_idle()
+
+    def take(self) -> sqlite3.Connection:
+        """Return a connection that nobody else uses."""
+        return self._take_idle() or self._connect_here()
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Keep a connection for the next use."""
+        self._idle.append(connection)
+        if not self.is_kept():
+            self.close_idle()
 
     def _connect_here(self) -> sqlite3.Connection:
         """Return a new connection, which SQLite made by path: what the path leads to now is what it led to then."""
@@ -113,9 +101,38 @@ class Connections(ABC):
             return None
 
 
+class Use:
+    """One use of a connection, between ``__enter__`` and ``__exit__``: a search is one, so it is no generator."""
+
+    __slots__ = ("_connection", "_of")
+
+    def __init__(self, connections: Connections) -> None:
+        self._of = connections
+
+    def __enter__(self) -> sqlite3.Connection:
+        check_fork(self._of.folder)
+        self._of.used.append(self)
+        try:
+            self._connection = self._of.take()
+        except BaseException:
+            self._of.used.remove(self)
+            raise
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if isinstance(error, (sqlite3.Error, UnknownOutcome)):
+                self._connection.close()
+            else:
+                self._connection.rollback()
+                self._of.give_back(self._connection)
+        finally:
+            self._of.used.remove(self)
+
+
 def was_used_at_fork(folder: Folder) -> bool:
     """Return whether another thread used a folder when this process was forked."""
-    return folder.path in _USED_AT_FORK
+    return bool(_USED_AT_FORK) and folder.path in _USED_AT_FORK
 
 
 def check_fork(folder: Folder) -> None:

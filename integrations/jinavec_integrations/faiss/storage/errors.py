@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from jinavec.errors import EngineError, IndexDamaged, IndexLocked
@@ -30,27 +29,36 @@ _SQLITE_FAILED = {
 }
 
 
-@contextmanager
-def reported(folder: Path, undone: str = "") -> Generator[None]:
-    """Raise an EngineError in place of what the system or SQLite raises.
+class reported:
+    """Raise an EngineError in place of what the system or SQLite raises, inside a ``with``.
 
-    Args:
-        folder: the index.
-        undone: what did not happen, for the message.
-
-    Raises:
-        IndexDamaged: SQLite finds the file malformed.
-        IndexLocked: another connection holds on to it.
-        EngineError: no space, no permission, or any other failure.
+    A class, not a generator: a search passes here, and this costs a fraction.
     """
-    try:
-        yield
-    except UnknownOutcome as error:
-        raise _failed(folder, f"{RECORDS}: {error}", no_space=False, undone=_UNKNOWN) from error
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's message quotes a damaged file
-        raise _from_sqlite(folder, error, undone) from error
-    except OSError as error:
-        raise _failed(folder, str(error), no_space=error.errno in _NO_SPACE, undone=undone) from error
+
+    __slots__ = ("_folder", "_undone")
+
+    def __init__(self, folder: Path, undone: str = "") -> None:
+        """Take the path of the index and, for the message, what did not happen."""
+        self._folder, self._undone = folder, undone
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate an error.
+
+        Raises:
+            IndexDamaged: SQLite finds the file malformed.
+            IndexLocked: another connection holds on to it.
+            EngineError: no space, no permission, or any other failure.
+        """
+        if isinstance(error, UnknownOutcome):
+            raise _failed(self._folder, f"{RECORDS}: {error}", no_space=False, undone=_UNKNOWN) from error
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # the latter where a message quotes a damaged file
+            raise _from_sqlite(self._folder, error, self._undone) from error
+        if isinstance(error, OSError):
+            no_space = error.errno in _NO_SPACE
+            raise _failed(self._folder, str(error), no_space=no_space, undone=self._undone) from error
 
 
 def is_no_space(folder: Path, error: Exception) -> bool:

@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any, Literal
 from uuid import UUID
 
@@ -66,10 +67,11 @@ def create(folder: Folder, id: str) -> None:
 
 
 class Snapshot:
-    """The index as it was at one moment, whatever is written meanwhile."""
+    """The index as it was at one moment, whatever is written meanwhile: a read transaction of a connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        connection.execute("BEGIN")
         self.docids, self.deleted, self.purged, self.generation, self.id = _read_state(connection)
         """Docids ever given; those deleted since the last compaction, and purged by compactions; the number of
         compactions; the id of the index."""
@@ -103,6 +105,17 @@ class Snapshot:
             raise sqlite3.DatabaseError("a vector has no record")
         return [found[docid] for docid in docids]
 
+    def ids_of(self, docids: Sequence[int]) -> list[str]:
+        """Return the ids of docids, in their order.
+
+        Raises:
+            sqlite3.DatabaseError: a docid has none.
+        """
+        found = dict(self._rows("row, id", docids))
+        if len(found) < len(docids):
+            raise sqlite3.DatabaseError("a vector has no record")
+        return list(_texts([found[docid] for docid in docids]))
+
     def existing(self, docids: Iterable[int]) -> dict[int, Record]:
         """Return the records of those docids that have one, in their order."""
         asked = list(docids)
@@ -111,32 +124,35 @@ class Snapshot:
 
     def _found(self, docids: Sequence[int]) -> dict[int, Record]:
         """Return the records of those docids that have one, in no order."""
-        found: dict[int, Record] = {}
-        for start in range(0, len(docids), _VARIABLES):
-            part = docids[start : start + _VARIABLES]
-            look_up = f"SELECT row, id, text, metadata FROM records WHERE row IN ({','.join('?' * len(part))})"
-            for docid, *record in self._connection.execute(look_up, part):
-                found[docid] = _record(record)
-        return found
+        rows = self._rows("row, id, text, metadata", docids)
+        return {docid: _record(id, text, metadata) for docid, id, text, metadata in rows}
+
+    def _rows(self, columns: str, docids: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+        """Return columns of those docids that have a record, in no order."""
+        if len(docids) > _VARIABLES:
+            parts = (docids[start : start + _VARIABLES] for start in range(0, len(docids), _VARIABLES))
+            return chain.from_iterable(self._rows(columns, part) for part in parts)
+        look_up = f"SELECT {columns} FROM records WHERE row IN ({','.join('?' * len(docids))})"
+        return self._connection.execute(look_up, docids)
 
     def page(self, start: int, count: int) -> dict[int, Record]:
         """Return the first ``count`` records with docids from ``start`` on."""
         select = "SELECT row, id, text, metadata FROM records WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
         limits = start, self.docids, min(count, self.docids)
-        return {row: _record(found) for row, *found in self._connection.execute(select, limits)}
+        return {row: _record(*found) for row, *found in self._connection.execute(select, limits)}
 
     def by_id(self, ids: Iterable[str]) -> list[Record]:
         """Return the records of those ids that exist, in their order."""
         look_up = "SELECT id, text, metadata FROM records WHERE id = ?"
         known = filter(is_unicode, ids)
-        return [_record(found) for id in known for found in self._connection.execute(look_up, (id,))]
+        return [_record(*found) for id in known for found in self._connection.execute(look_up, (id,))]
 
     def unchanged(self, records: Iterable[Record]) -> dict[str, bool]:
         """Return for those of the ids that exist: whether text and metadata are the same."""
         look_up = "SELECT id, text, metadata FROM records WHERE id = ?"
         found = ((record, row) for record in records for row in self._connection.execute(look_up, (record.id,)))
         return {
-            record.id: tuple(row[1:]) == (record.text, record.metadata_json()) or same_content(record, _record(row))
+            record.id: tuple(row[1:]) == (record.text, record.metadata_json()) or same_content(record, _record(*row))
             for record, row in found
         }
 
@@ -205,17 +221,6 @@ class Readers(Connections):
     """Connections that read."""
 
     _frozen = False
-
-    @contextmanager
-    def snapshot(self) -> Generator[Snapshot]:
-        """Look at the index in one read transaction.
-
-        Raises:
-            sqlite3.Error: it cannot be read; malformed content counts as that.
-        """
-        with self.connection() as connection:
-            connection.execute("BEGIN")
-            yield Snapshot(connection)
 
     def connect(self) -> sqlite3.Connection:
         """Open the database; frozen where nothing can be written, and then not to be kept, since others may write."""
@@ -393,8 +398,8 @@ def _check_schema(connection: sqlite3.Connection) -> None:
 
 def _read_state(connection: sqlite3.Connection) -> tuple[int, int, int, int, str]:
     state: Any = connection.execute("SELECT rows, deleted, gone, generation, id FROM state").fetchone() or ()
-    whole = len(state) == 5 and all(type(number) is int and number >= 0 for number in state[:4])
-    if not whole or state[1] + state[2] > state[0]:
+    kinds = int, int, int, int, str
+    if tuple(map(type, state)) != kinds or min(state[:4]) < 0 or state[1] + state[2] > state[0]:
         raise sqlite3.DatabaseError(f"the state {state!r} makes no sense")
     return state
 
@@ -410,11 +415,10 @@ def _texts(parts: Sequence[Any]) -> Sequence[str]:
     return parts
 
 
-def _record(row: Sequence[Any]) -> Record:
-    """Return the record of (id, text, metadata as JSON), which are parsed when they are looked at."""
-    id, text, metadata = row
+def _record(id: Any, text: Any, metadata: Any) -> Record:
+    """Return the record of an id, a text, and metadata as JSON, which are parsed when they are looked at."""
     if not (type(id) is type(text) is type(metadata) is str and id):
-        raise sqlite3.DatabaseError(f"a record has {brief(row)} where there should be an id and texts")
+        raise sqlite3.DatabaseError(f"a record has {brief((id, text, metadata))} where there should be an id and texts")
     return stored_record(id, text, metadata)
 
 

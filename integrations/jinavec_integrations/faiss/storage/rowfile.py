@@ -50,6 +50,7 @@ class MappedFile:
         if found is None or not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
             raise IndexDamaged(f"{self} is missing")
         self._file = folder.open(name)
+        self._descriptor = self._file.fileno()
         weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()
         self._map: tuple[mmap.mmap, int] | None = None
@@ -73,7 +74,7 @@ class MappedFile:
         Raises:
             IndexDamaged: it has become too short; the message names the sizes.
         """
-        if (size := self.size) < needed:
+        if (size := os.fstat(self._descriptor).st_size) < needed:
             raise IndexDamaged(f"{self} is truncated: {size} bytes, {needed} are needed")
 
     def map(self, needed: int, *, is_picked: bool = False) -> mmap.mmap:

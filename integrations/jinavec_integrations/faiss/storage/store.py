@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,23 +110,20 @@ class Store:
         self._check_open()
         with reported(self.path):
             self._check_folder()
-            with self._readers.snapshot() as snapshot:
-                yield snapshot
+            with self._readers.connection() as connection:
+                yield Snapshot(connection)
 
-    @contextmanager
-    def read(self) -> Generator[tuple[Snapshot, Layout]]:
-        """Look at one moment of the index; when a compaction has just ended, at its files."""
-        for attempt in range(_ATTEMPTS):
-            with self.snapshot() as snapshot:
-                try:
-                    layout = self._layout_of(snapshot)
-                    layout.check_sizes(snapshot.slots)
-                except IndexDamaged:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-                    continue  # a compaction has removed the files meanwhile
-                yield snapshot, layout
-                return
+    def read(self) -> Reading:
+        """Look at one moment of the index, inside a ``with``; when a compaction has just ended, at its files."""
+        self._check_open()
+        return Reading(self.path, self._readers, self._begin)
+
+    def _begin(self, connection: sqlite3.Connection) -> tuple[Snapshot, Layout]:
+        self._check_folder()
+        snapshot = Snapshot(connection)
+        layout = self._layout_of(snapshot)
+        layout.check_sizes(snapshot.slots)
+        return snapshot, layout
 
     @contextmanager
     def write(self) -> Generator[tuple[Transaction, Layout]]:
@@ -288,13 +285,47 @@ class Store:
     def _undo(self) -> None:
         """Cut off what a call wrote that has failed; what counts now is read again."""
         layout = self._known.layout
-        with self._readers.snapshot() as snapshot:
+        with self._readers.connection() as connection:
+            snapshot = Snapshot(connection)
             if snapshot.generation == layout.manifest.generation:
                 layout.truncate(snapshot.slots)
 
     def renew_lock(self) -> None:
         """Let go, in a forked process, of what a thread held that is not there: it used no connection yet."""
         self._writing = threading.RLock()
+
+
+class Reading:
+    """A look at one moment of an index, until ``__exit__``; a search is one, so it is no generator."""
+
+    __slots__ = ("_begin", "_path", "_readers", "_use")
+
+    def __init__(
+        self, path: Path, readers: Readers, begin: Callable[[sqlite3.Connection], tuple[Snapshot, Layout]]
+    ) -> None:
+        self._path, self._readers, self._begin = path, readers, begin
+
+    def __enter__(self) -> tuple[Snapshot, Layout]:
+        with reported(self._path):
+            for _ in range(_ATTEMPTS - 1):
+                with suppress(IndexDamaged):  # a compaction may have removed the files meanwhile
+                    return self._attempt()
+            return self._attempt()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with reported(self._path):
+            self._use.__exit__(kind, error, trace)
+            if error is not None:
+                raise error
+
+    def _attempt(self) -> tuple[Snapshot, Layout]:
+        self._use = self._readers.connection()
+        connection = self._use.__enter__()
+        try:
+            return self._begin(connection)
+        except BaseException as error:
+            self._use.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 _ALL: weakref.WeakSet[Store] = weakref.WeakSet()
