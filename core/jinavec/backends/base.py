@@ -90,6 +90,8 @@ class Backend(ABC):
     """A source of full-width vectors for one model; thread-safe."""
 
     name: ClassVar[str]
+    options_type: ClassVar[type | None] = None
+    """The dataclass of its options; None: there are none."""
     adds_prompt: bool = False
     """Whether the prompt is added behind this backend; if so, the encoder does not."""
     overflow: Overflow = "truncate"
