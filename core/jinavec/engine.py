@@ -27,6 +27,7 @@ from jinavec.errors import (
 )
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, Wishes, ingest_all
+from jinavec.log import timed
 from jinavec.process import in_thread
 from jinavec.records import Hit, Page, Record, only_records, same_content
 from jinavec.settings import EncoderSettings
@@ -201,7 +202,8 @@ class Engine(ABC):
             vector = self._need_encoder("a query vector").encode_queries([query])[0]
         else:
             vector = self._check_query(query)
-        return self._search(vector, wanted, condition)
+        with timed("%s: searching for %d hits", self.name, wanted):
+            return self._search(vector, wanted, condition)
 
     def search_batch(
         self, queries: Sequence[str] | ArrayLike, k: int = 10, filter: FilterDict | None = None

@@ -90,7 +90,7 @@ class Backend(ABC):
     """A source of full-width vectors for one model; thread-safe."""
 
     name: ClassVar[str]
-    options_type: ClassVar[type | None] = None
+    options_type: ClassVar[Any] = None
     """The dataclass of its options; None: there are none."""
     adds_prompt: bool = False
     """Whether the prompt is added behind this backend; if so, the encoder does not."""

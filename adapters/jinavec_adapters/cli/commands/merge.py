@@ -16,6 +16,9 @@ def merge(target: Target, others: Others) -> None:
     """Add the records of other indexes to an index.
 
     It is created if there is none. Nothing is embedded again.
+
+    Examples:
+        jinavec merge faiss:all faiss:notes faiss:pages
     """
     from contextlib import ExitStack
 

@@ -31,6 +31,10 @@ def search(
     """Print the records that best answer a question.
 
     The index knows its model, task and dimension.
+
+    Examples:
+        jinavec search faiss:notes "where does the cat sleep?" -k 3
+        jinavec search faiss:notes "boats" --filter topic=ships --json
     """
     from jinavec import open_engine
     from jinavec_adapters.cli.encoders import Existing, choose_settings, load

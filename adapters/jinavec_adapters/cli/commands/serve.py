@@ -111,6 +111,10 @@ def serve(models: ModelFlags, server: ServerFlags, more: ConfigFlags) -> None:
 
     Clients may speak EIS, Qdrant inference, Jina, OpenAI, TEI or Cohere. Shuts down gracefully on SIGTERM and SIGHUP.
     See --check for every setting.
+
+    Examples:
+        jinavec serve --model wordllama-256 --port 8080
+        jinavec serve --config server.toml --check
     """
     from jinavec_adapters.server import ServerSettings, serve
 
