@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 INTERRUPTED = 130
+_AGAIN = "run the same command again"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,9 @@ def _open_closed_streams() -> None:
 def _interrupted(error: KeyboardInterrupt, words: Sequence[str]) -> int:
     notes = getattr(error, "__notes__", [])
     if not notes and "index" in words[:1]:
-        notes = ["run the same command again to continue"]
+        notes = [f"{_AGAIN} to continue"]
     more = f" ({'; '.join(notes)})" if notes else ""
+    if "--no-resume" in words:
+        more = more.replace(_AGAIN, f"{_AGAIN} without --no-resume")
     sys.stderr.write(f"jinavec: error: interrupted{more}\n")
     return INTERRUPTED
