@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, BadParameter, Option, Typer
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.help import Command
 from jinavec_adapters.cli.verbosity import VerbosityFlags
 
@@ -35,7 +36,13 @@ def check_target(target: str) -> str:
 TARGETS = "The index: faiss:DIR, elasticsearch:URL/INDEX, or qdrant:URL/COLLECTION"
 Target = Annotated[
     str,
-    Argument(metavar="TARGET", help=f"{TARGETS}.", show_default=False, callback=check_target),
+    Argument(
+        metavar="TARGET",
+        help=f"{TARGETS}.",
+        show_default=False,
+        callback=check_target,
+        autocompletion=completion.targets,
+    ),
 ]
 SourceNames = Annotated[
     list[str],
@@ -124,7 +131,11 @@ class EncoderFlags:
 
     model: Annotated[
         str | None,
-        Option(metavar="NAME", help=f"Model, see 'jinavec models'. {_REMEMBERED.format('lexical')}"),
+        Option(
+            metavar="NAME",
+            autocompletion=completion.models,
+            help=f"Model, see 'jinavec models'. {_REMEMBERED.format('lexical')}",
+        ),
     ] = None
     profile: Annotated[
         str | None,
@@ -134,6 +145,7 @@ class EncoderFlags:
         str | None,
         Option(
             metavar="TASK",
+            autocompletion=completion.tasks,
             help=f"retrieval, text-matching, clustering or classification. {_REMEMBERED.format('retrieval')}",
         ),
     ] = None
@@ -143,7 +155,11 @@ class EncoderFlags:
     ] = None
     backend: Annotated[
         str | None,
-        Option(metavar="NAME", help=f"What runs the model. {_REMEMBERED.format('what fits the model')}"),
+        Option(
+            metavar="NAME",
+            autocompletion=completion.backends,
+            help=f"What runs the model. {_REMEMBERED.format('what fits the model')}",
+        ),
     ] = None
     source: Annotated[
         str | None,

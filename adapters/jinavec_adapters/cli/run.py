@@ -13,6 +13,7 @@ from typer import Exit, TyperException, echo
 from typer.main import get_command
 
 from jinavec_adapters.cli.app import app
+from jinavec_adapters.cli.completion import is_completing
 from jinavec_adapters.cli.output import one_line, replace_unprintable
 from jinavec_adapters.cli.verbosity import fresh_verbosity, verbosity
 
@@ -48,6 +49,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> int:
     command = get_command(app)
+    if is_completing():
+        command(list(arguments), prog_name="jinavec")  # prints the completions, and exits
     try:
         with command.make_context("jinavec", list(arguments)) as context:
             command.invoke(context)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.output import note, say
 from jinavec_adapters.cli.usage import usage_errors
 
@@ -31,8 +32,13 @@ class SetupFlags:
     """What is set up."""
 
     name: Annotated[str, Option(metavar="ID", help="The endpoint to create; a pair gets -passage and -query.")]
-    model: Annotated[str, Option(metavar="NAME", help="Model, see 'jinavec models'.")]
-    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None
+    model: Annotated[str, Option(metavar="NAME", autocompletion=completion.models, help="Model, see 'jinavec models'.")]
+    task: Annotated[
+        str | None,
+        Option(
+            metavar="TASK", autocompletion=completion.tasks, help="The task. [default: the model's, else retrieval]"
+        ),
+    ] = None
     dimension: Annotated[int | None, Option(metavar="D", help="Components. [default: the full width]")] = None
     service: Annotated[
         Literal["elastic", "custom", "openai", "hugging_face", "cohere", "jinaai", "nvidia"],

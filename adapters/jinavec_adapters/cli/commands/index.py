@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.flags import TARGETS, EncoderFlags, EngineFlags, RecordFlags, SourceNames, check_target
 from jinavec_adapters.cli.output import note, say
 from jinavec_adapters.cli.usage import UsageError
@@ -24,7 +25,12 @@ class IndexFlags:
 
     to: Annotated[
         str,
-        Option(metavar="TARGET", help=f"{TARGETS}; created if there is none.", callback=check_target),
+        Option(
+            metavar="TARGET",
+            help=f"{TARGETS}; created if there is none.",
+            callback=check_target,
+            autocompletion=completion.targets,
+        ),
     ]
     vector_field: Annotated[
         str | None,

@@ -6,10 +6,16 @@ from typing import Annotated
 
 from typer import Argument
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.flags import Target
 from jinavec_adapters.cli.output import say
 
-Others = Annotated[list[str], Argument(metavar="SOURCE", help="Indexes of the same contract.", show_default=False)]
+Others = Annotated[
+    list[str],
+    Argument(
+        metavar="SOURCE", help="Indexes of the same contract.", show_default=False, autocompletion=completion.targets
+    ),
+]
 
 
 def merge(target: Target, others: Others) -> None:

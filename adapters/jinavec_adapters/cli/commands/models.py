@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.flags import AsJson, NewEncoderFlags
 from jinavec_adapters.cli.output import note, say, say_json, table
 from jinavec_adapters.cli.usage import UsageError, usage_errors
@@ -23,7 +24,13 @@ _FAST_BFLOAT16 = (
 _COLUMNS = ("name", "width", "dimensions", "token limit", "tasks", "license", "backend")
 
 ModelOrProfile = Annotated[
-    str, Argument(metavar="MODEL", help="A name of the catalog, or a profile FILE.toml.", show_default=False)
+    str,
+    Argument(
+        metavar="MODEL",
+        autocompletion=completion.models,
+        help="A name of the catalog, or a profile FILE.toml.",
+        show_default=False,
+    ),
 ]
 
 
@@ -32,7 +39,12 @@ class ExportFlags:
     """What is exported, and where to."""
 
     out: Annotated[str, Option(metavar="DIR", help="The folder to write.")]
-    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None
+    task: Annotated[
+        str | None,
+        Option(
+            metavar="TASK", autocompletion=completion.tasks, help="The task. [default: the model's, else retrieval]"
+        ),
+    ] = None
     source: Annotated[str, Option(metavar="DIR|REPO", help="Folder or hub name of the weights. [default: the hub]")] = (
         ""
     )
