@@ -15,7 +15,7 @@ OFFLINE := not slow and not torch and not elasticsearch and not qdrant and not w
 # Where this is set, every process compiles all that it imports anew: half of the time of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-torch test-llama-cpp test-vllm test-weights test-lowest test-llama-index test-langchain-elasticsearch \
+.PHONY: help demo test test-slow test-torch test-llama-cpp test-vllm test-weights test-lowest test-llama-index test-langchain-elasticsearch \
 	test-qdrant test-qdrant-server test-mcp \
 	test-elasticsearch test-elasticsearch-8 examples-elasticsearch torture torture-server check wheel readme clean
 .SECONDARY:  # make would remove the stamps of pattern rules
@@ -98,6 +98,9 @@ torture-server: $(VENV)/.test  ## five minutes of twice the load the server can 
 	JINAVEC_TORTURE=$(or $(SECONDS),300) JINAVEC_FUZZ=$(or $(FUZZ),10000) $(BIN)/python -m pytest \
 		tests/adapters/server/test_process.py tests/adapters/server/test_fuzz.py $(ARGS)
 
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z][a-z0-9-]*:.*  ## / { printf "%-29s %s\n", $$1, $$2 }' Makefile
+
 check: $(VENV)/.check  ## lint, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -113,7 +116,7 @@ wheel: $(VENV)/.check  ## build the wheel, install it in a clean environment, im
 readme: $(VENV)/.test  ## run every command of the README in a clean environment
 	$(BIN)/python -m pytest -m readme $(ARGS)
 
-clean:
+clean:  ## remove the environments and what was built
 	rm -rf $(VENV) $(VENV)-* dist
 
 $(BIN)/uv:

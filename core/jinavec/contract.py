@@ -21,27 +21,35 @@ class Contract:
 
     Raises:
         InvalidInput: a field of the wrong kind, or a dimension below 1.
+
+    Attributes:
+        model: The base model: a merged name is its base plus the task.
+        task: What the vectors are for.
+        query_prefix: What stands before each query; empty for none.
+        document_prefix: What stands before each document; empty for none.
+        dimension: Components of a vector.
+        normalized: Whether vectors have unit length.
+        pooling: How token vectors became one. Empty where nobody said, as in contracts of before, which go with every
+            pooling; of a model of the catalog it is known all the same.
+        source: Where the weights came from, in this process: a hub name or a folder; where known.
+        precision: Arithmetic of the weights: float32, bfloat16, int8 …
+        revision: Revision of the weights, where known.
+        backend: What ran the model, where known.
+        host: Where a remote backend runs, without credentials.
     """
 
     model: str
-    """The base model: a merged name is its base plus the task."""
     task: Task
     query_prefix: str
     document_prefix: str
     dimension: int
     normalized: bool = True
     pooling: str = ""
-    """How token vectors became one. Empty where nobody said, as in contracts of before, which go with every pooling;
-    of a model of the catalogue it is known all the same."""
     source: str = field(default="", compare=False)
-    """Where the weights came from, in this process: a hub name or a folder; where known."""
     precision: str = field(default="float32", compare=False)
-    """Arithmetic of the weights: float32, bfloat16, int8 …"""
     revision: str = field(default="", compare=False)
-    """Revision of the weights, where known."""
     backend: str = field(default="", compare=False)
     host: str = field(default="", compare=False)
-    """Where a remote backend runs, without credentials."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", Task(self.task))  # a plain string is taken too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from types import MappingProxyType
 from typing import Any, Self, Unpack
@@ -26,6 +26,7 @@ from jinavec.errors import (
 )
 from jinavec.extras import installed
 from jinavec.golden import QUESTION, TEXTS, GoldenValues, Similarities, TokenCount
+from jinavec.log import timed
 from jinavec.models import ModelProfile, find_model
 from jinavec.options import plain
 from jinavec.settings import EncoderArguments, EncoderSettings, Overflow, check_arguments
@@ -182,7 +183,7 @@ class Encoder:
         call = _Call(self, texts, role, progress=progress, counted=counted, refused=refused)
         if not call.texts:
             return np.empty((0, self.dimension), np.float32)
-        with call.positions():
+        with call.positions(), call.timed():
             vectors = self.backend.embed(call.texts, task=self.task, role=call.role, report=call.report)
         return call.result(vectors)
 
@@ -199,7 +200,7 @@ class Encoder:
         call = _Call(self, texts, role, progress=progress, counted=counted, refused=refused)
         if not call.texts:
             return np.empty((0, self.dimension), np.float32)
-        with call.positions():
+        with call.positions(), call.timed():
             vectors = await self.backend.aembed(call.texts, task=self.task, role=call.role, report=call.report)
         return call.result(vectors)
 
@@ -315,6 +316,10 @@ class _Call:
         except (TextTooLong, ServerError) as error:
             error.positions = self._given(error.positions)
             raise
+
+    def timed(self) -> AbstractContextManager[None]:
+        """Log how many texts are embedded, and how long it takes."""
+        return timed("%s: embedding %d texts as %s", self.encoder.backend.name, len(self.texts), self.role)
 
     def _given(self, positions: Collection[int]) -> tuple[int, ...]:
         """Return the positions in the caller's list of some texts."""

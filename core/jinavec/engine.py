@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from jinavec.errors import (
 )
 from jinavec.filters import Filter, FilterDict, parse_filter
 from jinavec.ingest import Ingested, OnRefused, ReportProgress, Steps, Vectors, Wishes, ingest_all
+from jinavec.process import in_thread
 from jinavec.records import Hit, Page, Record, only_records, same_content
 from jinavec.settings import EncoderSettings
 from jinavec.tasks import Role
@@ -303,18 +303,18 @@ class Engine(ABC):
 
     async def aadd(self, records: Iterable[Record], vectors: ArrayLike | None = None) -> int:
         """``add`` without blocking the event loop."""
-        return await asyncio.to_thread(self.add, records, vectors)
+        return await in_thread(self.add, records, vectors)
 
     async def aingest(
         self, records: Iterable[Record], vectors: ArrayLike | Iterable[ArrayLike] | None = None, **wishes: Any
     ) -> Ingested:
         """``ingest`` without blocking the event loop; records are read, and callbacks called, in a worker thread."""
-        return await asyncio.to_thread(self.ingest, records, vectors, **wishes)
+        return await in_thread(self.ingest, records, vectors, **wishes)
 
     async def adelete(self, ids: str | Iterable[str] | None = None, *, filter: FilterDict | None = None) -> int:
         """``delete`` without blocking the event loop."""
         delete = cast("Callable[..., int]", self.delete)
-        return await asyncio.to_thread(delete, ids, filter=filter)
+        return await in_thread(delete, ids, filter=filter)
 
     @overload
     async def aget(self, ids: str) -> Record | None: ...  # pyright: ignore[reportOverlappingOverload]
@@ -358,24 +358,24 @@ class Engine(ABC):
     ) -> AsyncIterator[Page]:
         """``iterate`` without blocking the event loop."""
         pages = self.iterate(batch_size, vectors=vectors, filter=filter, after=after)
-        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+        while (page := await in_thread(next, pages, None)) is not None:
             yield page
 
     async def acount(self) -> int:
         """``count`` without blocking the event loop."""
-        return await asyncio.to_thread(self.count)
+        return await in_thread(self.count)
 
     async def ainfo(self) -> dict[str, Any]:
         """``info`` without blocking the event loop."""
-        return await asyncio.to_thread(self.info)
+        return await in_thread(self.info)
 
     async def aoptimize(self, progress: ReportProgress | None = None) -> object:
         """``optimize`` without blocking the event loop."""
-        return await asyncio.to_thread(self.optimize, progress)
+        return await in_thread(self.optimize, progress)
 
     async def aclose(self) -> None:
         """``close`` without blocking the event loop."""
-        await asyncio.to_thread(self.close)
+        await in_thread(self.close)
 
     # The hooks of an engine.
 
@@ -436,13 +436,13 @@ class Engine(ABC):
     # Those that an engine with an async client overrides; by default each runs its twin in a worker thread.
 
     async def _aget(self, ids: list[str]) -> list[Record]:
-        return await asyncio.to_thread(self._get, ids)
+        return await in_thread(self._get, ids)
 
     async def _asearch(self, query: Float32, k: int, condition: Filter | None) -> list[Hit]:
-        return await asyncio.to_thread(self._search, query, k, condition)
+        return await in_thread(self._search, query, k, condition)
 
     async def _asearch_batch(self, queries: Float32, k: int, condition: Filter | None) -> list[list[Hit]]:
-        return await asyncio.to_thread(self._search_batch, queries, k, condition)
+        return await in_thread(self._search_batch, queries, k, condition)
 
     def _delete_where(self, condition: Filter) -> int:
         pages = self._iterate(1000, False, condition, None)

@@ -33,6 +33,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from jinavec.requirements import pip_line
+
 
 class JinavecError(Exception):
     """Base of every error jinavec raises; it keeps type, text and attributes through pickle and copy.
@@ -111,7 +113,7 @@ class MissingExtra(JinavecError, ImportError):
     def __init__(self, module: str, *extras: str) -> None:
         self.module = module
         self.extras = extras
-        lines = " or: ".join(f"pip install 'jinavec[{extra}]'" for extra in extras)
+        lines = " or: ".join(pip_line(extra, module) for extra in extras)
         super().__init__(f"{module} is not installed; run: {lines}")
 
 

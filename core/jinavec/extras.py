@@ -1,4 +1,4 @@
-"""Optional libraries: imported at use; missing, one clear error with the pip line."""
+"""Optional libraries: imported at use; missing, one clear error with the line that installs it."""
 
 from __future__ import annotations
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import ssl
 import time
 import zlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from math import inf
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from jinavec.errors import InvalidInput, brief, warn
 from jinavec.settings import without_user
+
+if TYPE_CHECKING:
+    import ssl
 
 ENCODINGS = "gzip, deflate"
 """What an answer may be compressed with: the header ``Accept-Encoding``."""
@@ -176,6 +178,8 @@ def tls_context(options: CertificateFiles, prefix: str = "") -> ssl.SSLContext |
         raise InvalidInput(f"{shown[-1]}: a key needs the certificate that it belongs to (client_cert)")
     if not files:
         return None
+    import ssl  # here: who needs no certificates need not load it
+
     try:
         context = ssl.create_default_context(cafile=files.get("ca_certs"))
         if certificate := files.get("client_cert"):

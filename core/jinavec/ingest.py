@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from jinavec.errors import InvalidInput, InvalidRecord, RecordsFailed, brief
 from jinavec.id_set import IdSet
+from jinavec.log import timed
 from jinavec.records import Record, only_records
 from jinavec.sender import Sender
 from jinavec.vector_rows import VectorRows
@@ -245,7 +246,8 @@ class _Run:
 
     def _store(self, records: list[Record], rows: Vectors, refused: Mapping[str, str]) -> Mapping[str, str]:
         """Store a batch; called in another thread."""
-        return {**refused, **(self._steps.store(records, rows) if records else {})}
+        with timed("%s: storing a batch of %d records", self._steps.where, len(records)):
+            return {**refused, **(self._steps.store(records, rows) if records else {})}
 
     def _finished(self, refused: Mapping[str, str]) -> None:
         """Count a batch; called in the caller's thread, batch by batch in their order."""

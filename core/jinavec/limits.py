@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +25,8 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         InvalidInput: it is no regular file, too large, nested too deeply, or no TOML.
         OSError: it cannot be read.
     """
+    import tomllib
+
     file = Path(os.path.expanduser(path))
     if file.exists() and not file.is_file():  # a device or a pipe may have no end
         raise InvalidInput("not a regular file")

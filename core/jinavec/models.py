@@ -24,42 +24,45 @@ class ModelProfile:
 
     Raises:
         InvalidInput: a field has a value no model can have.
+
+    Attributes:
+        name: The name users type and contracts carry.
+        width: Components of a vector as the model gives it.
+        dimensions: Widths the vectors may be cut to (Matryoshka); the full width alone by default.
+        prompts: The prefix per (task, role), exact bytes; a missing pair has none.
+        pooling: How token vectors become one: last (the last real token), mean, or cls.
+        limit: The most tokens the model reads, prefix and special tokens included; None knows no limit.
+        appended: Ids of the special tokens the tokenizer must append; None does not check.
+        normalizer: The Unicode form the tokenizer brings a text into before it splits it: NFC, NFD, NFKC, NFKD, or
+            empty for none. Not every server does (llama.cpp and Ollama do not), so texts for servers are brought into
+            it here.
+        source: Hub repository of the weights; ``{task}`` stands for the task's name.
+        revisions: Pinned revision per hub repository.
+        backend: The backend that runs this model by default; empty lets the installed libraries decide.
+        task: The one task these weights serve, when an adapter is merged into them.
+        base: The model this one is a merged form of, whose name its contracts carry; empty if it is its own.
+        golden: What the weights are known to give, by which a server is judged on first use; by default the values that
+            are published for a model of this name.
+        license: SPDX name of the license of the weights.
+        note: One line for a reader of the catalog.
     """
 
     name: str
-    """The name users type and contracts carry."""
     width: int
-    """Components of a vector as the model gives it."""
     dimensions: tuple[int, ...] = ()
-    """Widths the vectors may be cut to (Matryoshka); the full width alone by default."""
     prompts: Mapping[tuple[Task, Role], str] = field(default_factory=dict[tuple[Task, Role], str])
-    """The prefix per (task, role), exact bytes; a missing pair has none."""
     pooling: str = "mean"
-    """How token vectors become one: last (the last real token), mean, or cls."""
     limit: int | None = None
-    """The most tokens the model reads, prefix and special tokens included; None knows no limit."""
     appended: tuple[int, ...] | None = None
-    """Ids of the special tokens the tokenizer must append; None does not check."""
     normalizer: str = ""
-    """The Unicode form the tokenizer brings a text into before it splits it: NFC, NFD, NFKC, NFKD, or empty for none.
-    Not every server does (llama.cpp and Ollama do not), so texts for servers are brought into it here."""
     source: str = ""
-    """Hub repository of the weights; ``{task}`` stands for the task's name."""
     revisions: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Pinned revision per hub repository."""
     backend: str = ""
-    """The backend that runs this model by default; empty lets the installed libraries decide."""
     task: Task | None = None
-    """The one task these weights serve, when an adapter is merged into them."""
     base: str = ""
-    """The model this one is a merged form of, whose name its contracts carry; empty if it is its own."""
     golden: GoldenValues | None = None
-    """What the weights are known to give, by which a server is judged on first use; by default the values that are
-    published for a model of this name."""
     license: str = ""
-    """SPDX name of the licence of the weights."""
     note: str = ""
-    """One line for a reader of the catalogue."""
 
     def __post_init__(self) -> None:
         self._check_kinds()

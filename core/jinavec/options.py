@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -32,6 +34,24 @@ def read_options(kind: type[T], values: object) -> T:
             shown = type(value).__name__ if name == SECRET_OPTION else brief(value)
             raise InvalidInput(f"option {name} takes {_words(hints[name])}, not {shown}")
     return kind(**cast("Mapping[str, Any]", values))
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return the meaning of each option of a kind: what the section ``Attributes`` of its docstring says."""
+    return {name: " ".join(words.split()) for name, words in _MEANING.findall(_attributes(kind))}
+
+
+def inherit_meanings(kind: type, parent: type) -> None:
+    """Add the meanings of a parent's options to the docstring of a kind, which ends with its own, for ``help()``."""
+    if kind.__doc__:  # none under python -OO
+        kind.__doc__ = f"{inspect.cleandoc(kind.__doc__)}\n{_attributes(parent)}"
+
+
+_MEANING = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
+
+
+def _attributes(kind: type) -> str:
+    return inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:\n")[2]
 
 
 SECRET_OPTION = "headers"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from jinavec.errors import InvalidInput
@@ -17,6 +16,8 @@ BACKENDS = "jinavec.backends"
 
 def names(group: str, built_in: Mapping[str, str]) -> list[str]:
     """Return every name there is: the built-in ones, then those of other distributions."""
+    from importlib.metadata import entry_points  # here: a built-in name does not need it
+
     return list(dict.fromkeys([*built_in, *sorted(entry_points(group=group).names)]))
 
 
@@ -35,6 +36,8 @@ def find(group: str, name: str, built_in: Mapping[str, str]) -> Any:
     if name in built_in:
         module, attribute = built_in[name].split(":")
         return getattr(import_module(module), attribute)
+    from importlib.metadata import entry_points
+
     found = {point.value: point for point in entry_points(group=group, name=name)}
     if not found:
         raise KeyError(name)

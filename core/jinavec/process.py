@@ -7,8 +7,9 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 BACKGROUND = 5
@@ -19,6 +20,13 @@ quarter (335 to 1,024): it goes on, if slowly, where every core is busy."""
 def cores() -> int:
     """Return how many processor cores this process may use, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a worker thread; asyncio is imported here, since what is not async need not load it."""
+    import asyncio
+
+    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def give_way() -> None:

@@ -67,19 +67,29 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """Everything ``Encoder.load`` was told, defaults filled in, but never a key."""
+    """Everything ``Encoder.load`` was told, defaults filled in, but never a key.
+
+    Attributes:
+        profile: The model.
+        task: What the vectors are for.
+        dimension: Components of a vector.
+        backend: What runs the model.
+        source: Folder or hub name of the weights; a relative path stays relative. Empty: the profile's own.
+        revision: Revision of the weights; empty: the one that the profile pins.
+        overflow: What to do with texts over the token limit, truncate or error; None leaves it to the backend.
+        url: Address of a server. Not in the repr, since it may carry a user name and password.
+        served_as: What that server calls the model; empty: its own name.
+        options: The backend's own options by name.
+    """
 
     profile: ModelProfile
     task: Task
     dimension: int
     backend: str
     source: str = ""
-    """A relative path stays relative."""
     revision: str = ""
     overflow: Overflow | None = None
-    """None leaves it to the backend."""
     url: str = field(default="", repr=False)
-    """Not in the repr, since it may carry a user name and password."""
     served_as: str = ""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

@@ -13,6 +13,7 @@ from jinavec.encoder import Encoder
 from jinavec.engine import Engine
 from jinavec.errors import EngineError, InvalidTarget, InvalidType
 from jinavec.http_client import shown_address
+from jinavec.log import timed
 
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,7 +49,8 @@ def open_engine(
         contract.check(encoder.contract, ours="the contract")
     engine, location = find_engine(target)
     given = encoder.contract if encoder is not None else contract
-    opened = engine.open_target(location, contract=given, encoder=encoder, options=options)
+    with timed("opening %s", _shown(str(target))):
+        opened = engine.open_target(location, contract=given, encoder=encoder, options=options)
     opened.given = given
     return opened
 

@@ -32,10 +32,13 @@ CREATE TABLE records (
 
 @dataclass(frozen=True, kw_only=True)
 class SqliteOptions:
-    """Options of the engine; ``--option`` on the command line."""
+    """Options of the engine; ``--option`` on the command line, whose help shows what follows.
+
+    Attributes:
+        timeout: Seconds to wait for another process that writes.
+    """
 
     timeout: float = 5.0
-    """Seconds to wait for another process that writes."""
 
 
 class SqliteEngine(Engine):

@@ -1,6 +1,6 @@
 """Search by words and by meaning at once: what only one of them finds, the fusion finds too.
 
-Needs a server (``docker compose up --wait`` in this folder) and ``pip install 'jinavec[elasticsearch,static]'``. Where
+Needs a server (``docker compose up --wait`` in this folder) and ``pip install '.[elasticsearch,static]'``. Where
 the server's license has no rrf or linear retriever, the same fusion is done here.
 """
 

@@ -1,6 +1,6 @@
 """Fill an Elasticsearch index from a stream of records, resume, and search it with a filter.
 
-Needs a server (``docker compose up --wait`` in this folder) and ``pip install 'jinavec[elasticsearch,static]'``.
+Needs a server (``docker compose up --wait`` in this folder) and ``pip install '.[elasticsearch,static]'``.
 """
 
 import os

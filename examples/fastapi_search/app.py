@@ -1,6 +1,6 @@
 """A search service: FastAPI over any engine, whose event loop never waits for the index or the model.
 
-``pip install 'jinavec[server,elasticsearch]'``, then ``fastapi run`` or ``uvicorn app:app`` in this folder.
+``pip install '.[server,elasticsearch]'`` in the checkout, then ``fastapi run`` or ``uvicorn app:app`` in this folder.
 ``JINAVEC_TARGET`` names the index, such as elasticsearch:http://localhost:9200/notes; by default it is a folder here.
 ``python app.py`` stores and asks once, without a server.
 """

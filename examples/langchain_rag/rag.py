@@ -1,6 +1,6 @@
 """Retrieval-augmented generation with LangChain: load, split, index, retrieve, answer.
 
-    pip install 'jinavec[langchain]' langchain-text-splitters
+    pip install '.[langchain]' langchain-text-splitters
     python examples/langchain_rag/rag.py
 
 Runs offline: the embedded model ``lexical`` stands in for jina-embeddings-v5, and a stub for the language model.
@@ -23,7 +23,7 @@ from jinavec_adapters.langchain import BinaryVectorStore, JinaV5Embeddings
 QUESTIONS = ["How does jinavec refuse to mix two contracts?", "What do I need to run the tests?"]
 PAGES = [Path(__file__).parents[2] / name for name in ("README.md", "CONTRIBUTING.md")]
 
-# With the real model, only this line changes (and pip install 'jinavec[langchain,onnx]'):
+# With the real model, only this line changes (and pip install '.[langchain,onnx]'):
 # EMBEDDINGS = JinaV5Embeddings(model="jina-embeddings-v5-text-nano", task="retrieval", dimension=256)
 EMBEDDINGS = JinaV5Embeddings(model="lexical")
 

@@ -1,6 +1,6 @@
 """Ask questions about jinavec's own documentation with LlamaIndex: load, split, ingest, retrieve, answer.
 
-    pip install 'jinavec[llama-index,static]'
+    pip install '.[llama-index,static]'
     python examples/llama_index_app/app.py "how do I add another vector engine?" --keep notes
 
 Run it again with --keep: what did not change is not embedded again.

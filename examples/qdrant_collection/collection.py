@@ -1,8 +1,8 @@
 """Fill a Qdrant collection and search it: in a local folder, without a server, or on any server you name.
 
-pip install 'jinavec[qdrant,static]'
-python collection.py
-python collection.py --to qdrant:http://localhost:6333/notes --preset binary
+pip install '.[qdrant,static]'
+python examples/qdrant_collection/collection.py
+python examples/qdrant_collection/collection.py --to qdrant:http://localhost:6333/notes --preset binary
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Give qdrant-client texts in place of vectors: documents and queries each get the right prefix by themselves.
 
-    pip install 'jinavec[fastembed,static]'
-    python documents.py
+    pip install '.[fastembed,static]'
+    python examples/qdrant_documents/documents.py
 
 For the real model write MODEL = "jinaai/jina-embeddings-v5-text-nano".
 """

@@ -9,6 +9,7 @@ HEAVY = {
     *("elasticsearch", "faiss", "model2vec", "onnxruntime"),
     *("peft", "rich", "safetensors", "sentence_transformers", "tokenizers"),
     *("torch", "transformers", "typer", "wordllama"),
+    *("asyncio", "importlib.metadata", "ssl", "tomllib"),
     *("aiolimiter", "anyio", "elasticsearch", "httpx2", "orjson", "tenacity"),
 }
 

@@ -24,12 +24,12 @@ from jinavec_adapters.cli.commands.merge import merge
 from jinavec_adapters.cli.commands.models import export_model, golden_values, models
 from jinavec_adapters.cli.commands.search import search
 from jinavec_adapters.cli.commands.serve import serve
-from jinavec_adapters.cli.flags import Debug, add_command
+from jinavec_adapters.cli.flags import add_command, with_flags
+from jinavec_adapters.cli.help import Group
 
 app = Typer(
     name="jinavec",
-    help="Put text into vector search engines with jina-embeddings-v5-text, and get it out again.",
-    add_completion=False,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},  # of every command below, too
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -44,28 +44,32 @@ def _version(asked: bool) -> None:
         raise Exit()
 
 
-@app.callback()
 def jinavec(
     version: Annotated[
         bool, Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
     ] = False,
-    debug: Debug = False,
 ) -> None:
-    """Put text into vector search engines with jina-embeddings-v5-text, and get it out again."""
+    """Put text into vector search engines with jina-embeddings-v5-text, and get it out again.
 
+    Examples:
+        jinavec index notes.jsonl --to faiss:notes --model wordllama-256
+        jinavec search faiss:notes "where does the cat sleep?"
+        jinavec index --help
+    """
+
+
+app.callback()(with_flags(jinavec))
 
 for command in (index, search, list_records, get, export, encode, delete, info, compact, merge, calibrate, serve):
     add_command(app, command)
 
-models_app = Typer(
-    rich_markup_mode=None, help="List the catalog of models; export weights to ONNX; compare golden values."
-)
-models_app.callback(invoke_without_command=True)(models)
+models_app = Typer(cls=Group, rich_markup_mode=None)
+models_app.callback(invoke_without_command=True)(with_flags(models))
 add_command(models_app, export_model)
 add_command(models_app, golden_values)
 app.add_typer(models_app, name="models")
 
-elasticsearch_app = Typer(rich_markup_mode=None, help="Set up inference in Elasticsearch.")
-elasticsearch_app.callback()(elasticsearch)
+elasticsearch_app = Typer(cls=Group, rich_markup_mode=None)
+elasticsearch_app.callback()(with_flags(elasticsearch))
 add_command(elasticsearch_app, setup)
 app.add_typer(elasticsearch_app, name="elasticsearch")

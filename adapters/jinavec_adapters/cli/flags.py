@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from typer import Argument, BadParameter, Context, Option, Typer
+from typer import Argument, BadParameter, Option, Typer
+
+from jinavec_adapters.cli import completion
+from jinavec_adapters.cli.help import Command
+from jinavec_adapters.cli.verbosity import VerbosityFlags
 
 if TYPE_CHECKING:
     from jinavec.filters import FilterDict
     from jinavec_adapters.cli.sources import Reading
 
 _REMEMBERED = "[default: the index's own, else {}]"
-
-
-def _set_debug(context: Context, debug: bool) -> None:
-    if debug:
-        given: set[str] = context.obj  # made by main, which reads it when the command has failed
-        given.add("debug")
-
-
-Debug = Annotated[
-    bool,
-    Option("--debug", is_eager=True, callback=_set_debug, help="Show the traceback of an error. [default: one line]"),
-]
 
 
 def check_target(target: str) -> str:
@@ -40,9 +33,16 @@ def check_target(target: str) -> str:
     return target
 
 
+TARGETS = "The index: faiss:DIR, elasticsearch:URL/INDEX, or qdrant:URL/COLLECTION"
 Target = Annotated[
     str,
-    Argument(metavar="TARGET", help="The index, such as faiss:DIR.", show_default=False, callback=check_target),
+    Argument(
+        metavar="TARGET",
+        help=f"{TARGETS}.",
+        show_default=False,
+        callback=check_target,
+        autocompletion=completion.targets,
+    ),
 ]
 SourceNames = Annotated[
     list[str],
@@ -131,7 +131,11 @@ class EncoderFlags:
 
     model: Annotated[
         str | None,
-        Option(metavar="NAME", help=f"Model, see 'jinavec models'. {_REMEMBERED.format('lexical')}"),
+        Option(
+            metavar="NAME",
+            autocompletion=completion.models,
+            help=f"Model, see 'jinavec models'. {_REMEMBERED.format('lexical')}",
+        ),
     ] = None
     profile: Annotated[
         str | None,
@@ -141,6 +145,7 @@ class EncoderFlags:
         str | None,
         Option(
             metavar="TASK",
+            autocompletion=completion.tasks,
             help=f"retrieval, text-matching, clustering or classification. {_REMEMBERED.format('retrieval')}",
         ),
     ] = None
@@ -150,7 +155,11 @@ class EncoderFlags:
     ] = None
     backend: Annotated[
         str | None,
-        Option(metavar="NAME", help=f"What runs the model. {_REMEMBERED.format('what fits the model')}"),
+        Option(
+            metavar="NAME",
+            autocompletion=completion.backends,
+            help=f"What runs the model. {_REMEMBERED.format('what fits the model')}",
+        ),
     ] = None
     source: Annotated[
         str | None,
@@ -182,25 +191,33 @@ class EncoderFlags:
     backend_option: BackendOption = field(default_factory=list[str])
 
 
-def add_command(app: Typer, command: Callable[..., None]) -> None:
-    """Add a command to an app, under the first word of its function's name, with --debug.
+@dataclass(frozen=True, kw_only=True)
+class NewEncoderFlags(EncoderFlags):
+    """The encoder that is asked for, where there is no index that remembers one."""
 
-    Each field of a parameter that is a dataclass becomes a flag; its docstring becomes the help text.
-    """
+
+def add_command(app: Typer, command: Callable[..., None]) -> None:
+    """Add a command to an app, under the first word of its function's name; its docstring becomes its help page."""
+    app.command(command.__name__.partition("_")[0], cls=Command)(with_flags(command))
+
+
+def with_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command for typer: a flag for each field of its parameters that are dataclasses, --quiet and such."""
     signature = inspect.signature(command, eval_str=True)
     groups = {name: p.annotation for name, p in signature.parameters.items() if _is_group(p.annotation)}
 
-    def run(*, debug: bool, **given: Any) -> None:
+    def run(**given: Any) -> None:
+        for noted in fields(VerbosityFlags):  # while the command line was read
+            del given[noted.name]
         for name, kind in groups.items():
             given[name] = kind(**{f.name: given.pop(f.name) for f in fields(kind)})
         command(**given)
 
     parameters = [flag for p in signature.parameters.values() for flag in _flags(p)]
-    debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
-    run.__signature__ = inspect.Signature([*parameters, debug])  # pyright: ignore[reportFunctionMemberAccess]
+    run.__signature__ = inspect.Signature([*parameters, *_flags_of(VerbosityFlags)])  # pyright: ignore[reportFunctionMemberAccess]
     run.__annotations__ = {}  # typer would read them in place of the signature
     run.__doc__ = command.__doc__
-    app.command(command.__name__.partition("_")[0])(run)
+    return run
 
 
 def _flags(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
@@ -209,11 +226,24 @@ def _flags(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
     if not _is_group(kind):
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         return
+    yield from _flags_of(kind)
+
+
+def _flags_of(kind: Any) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(kind, include_extras=True)
     for f in fields(kind):
         default = f.default_factory() if f.default_factory is not MISSING else f.default
         default = inspect.Parameter.empty if default is MISSING else default
-        yield inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[f.name])
+        hint = _without_index(hints[f.name]) if kind is NewEncoderFlags else hints[f.name]
+        yield inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _without_index(hint: Any) -> Any:
+    """Return the hint of a flag whose help does not speak of what an index remembers."""
+    option = copy(hint.__metadata__[0])
+    option.help = option.help.replace(_REMEMBERED.partition("{")[0], "[default: ")
+    option.help = option.help.replace("[default: lexical]", "[default: none; this or --profile is needed]")
+    return Annotated[hint.__origin__, option]
 
 
 def _is_group(annotation: Any) -> bool:

@@ -1,22 +1,14 @@
-"""main: runs a command, and turns whatever goes wrong into one line and an exit code."""
+"""main: the entry point. It imports next to nothing, so that an interrupt is met by it, whatever is imported later."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import traceback
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
-from typer import Exit, TyperException, echo
-from typer.main import get_command
-
-from jinavec_adapters.cli.app import app
-from jinavec_adapters.cli.output import one_line
-
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-_WARNINGS_SHOWN = 10
+INTERRUPTED = 130
+_AGAIN = "run the same command again"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,93 +17,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``jinavec``; those of the process by default. Without any, help is shown.
     """
-    given: set[str] = set()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = _Warnings()
-        try:
-            code = _run(list(sys.argv[1:] if arguments is None else arguments) or ["--help"], given)
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-            code = FAILED
-            _flush_or_drop_output()
-        except (Exception, KeyboardInterrupt) as error:
-            if "debug" in given:
-                traceback.print_exc()
-            code = _report(error)
-            _flush_or_drop_output()
-    return code
-
-
-def _run(arguments: list[str], given: set[str]) -> int:
-    command = get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with command.make_context("jinavec", arguments, obj=given) as context:
-            command.invoke(context)
-    except Exit as exit:
-        return exit.exit_code
-    return DONE
+        _open_closed_streams()
+        from jinavec_adapters.cli.run import run
+
+        return run(words or ["--help"])
+    except KeyboardInterrupt as error:
+        return _interrupted(error, words)
+    finally:
+        if arguments is None:  # the process ends: another interrupt may end it at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _report(error: BaseException) -> int:
-    """Print an error in one line and return the exit code it means."""
-    message, code = _explain(error)
+def _open_closed_streams() -> None:
+    """Let what was closed by ``>&-`` lead nowhere, or the next file that is opened takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+
+
+def _interrupted(error: KeyboardInterrupt, words: Sequence[str]) -> int:
     notes = getattr(error, "__notes__", [])
-    _print_line("error", f"{message} ({'; '.join(notes)})" if notes else message)
-    return code
-
-
-def _explain(error: BaseException) -> tuple[str, int]:
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted", INTERRUPTED
-    if isinstance(error, TyperException):
-        return f"{error.format_message()}{_help_hint(error)}", error.exit_code
-    from jinavec import errors  # here: the core imports numpy, which would slow every --help
-
-    usage = (
-        errors.UnknownModel,
-        errors.UnknownTask,
-        errors.InvalidDimension,
-        errors.InvalidFilter,
-        errors.InvalidTarget,
-    )
-    if isinstance(error, usage):
-        return str(error), USAGE
-    if isinstance(error, errors.JinavecError):
-        return str(error), FAILED
-    if isinstance(error, OSError):
-        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part), FAILED
-    return f"{type(error).__name__}: {error}; this is a bug; --debug shows the traceback", FAILED
-
-
-def _help_hint(error: TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return "" if context is None else f" (see: {context.command_path} --help)"
-
-
-class _Warnings:
-    """Prints each warning as one line; after the tenth it is silent."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, message: Warning | str, *_: Any) -> None:
-        self._count += 1
-        if self._count <= _WARNINGS_SHOWN:
-            _print_line("warning", str(message))
-        elif self._count == _WARNINGS_SHOWN + 1:
-            _print_line("warning", "more warnings are not shown")
-
-
-def _print_line(kind: str, text: str) -> None:
-    echo(f"jinavec: {kind}: {one_line(text)}", err=True)
-
-
-def _flush_or_drop_output() -> None:
-    """Make sure that the interpreter's own last flush of standard output has nothing to complain about."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+    if not notes and "index" in words[:1]:
+        notes = [f"{_AGAIN} to continue"]
+    more = f" ({'; '.join(notes)})" if notes else ""
+    if "--no-resume" in words:
+        more = more.replace(_AGAIN, f"{_AGAIN} without --no-resume")
+    sys.stderr.write(f"jinavec: error: interrupted{more}\n")
+    return INTERRUPTED

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, cast
 
 from typer import echo
+
+from jinavec_adapters.cli.verbosity import verbosity
 
 if TYPE_CHECKING:
     from jinavec import Record
 
 _SNIPPET = 100  # characters
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""What stands for the bytes of a name that are not UTF-8."""
 _FOLDED = 20
 """The least width of a table's last column, in characters."""
 
 
+def replace_unprintable() -> None:
+    """Let what the encoding of standard output lacks be printed as a question mark."""
+    output: Any = sys.stdout
+    if isinstance(output, TextIOWrapper):
+        output.reconfigure(errors="replace")
+
+
 def one_line(text: str, width: int | None = None) -> str:
-    """Return a text as one line without control characters, shortened to a width in characters."""
+    r"""Return a text as one line without control characters, shortened to a width in characters.
+
+    Bytes of a file's name that are not UTF-8 are shown as ``\xff``.
+    """
+    text = _UNDECODED.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
     line = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())
     return line if width is None or len(line) <= width else line[: width - 1] + "…"
@@ -30,8 +47,9 @@ def beginning(text: str) -> str:
 
 
 def note(message: str) -> None:
-    """Print one line on standard error."""
-    echo(f"jinavec: {one_line(message)}", err=True)
+    """Print one line on standard error, unless --quiet was given."""
+    if not verbosity().quiet:
+        echo(f"jinavec: {one_line(message)}", err=True)
 
 
 def say(message: str) -> None:

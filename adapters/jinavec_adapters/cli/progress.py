@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from jinavec.ingest import Progress, ReportProgress
 from jinavec_adapters.cli.sources import Sources
+from jinavec_adapters.cli.verbosity import verbosity
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def progress_bar(sources: Sources | None = None) -> Generator[ReportProgress]:
     Args:
         sources: what is read, where that is the work: the bar then shows the part of their bytes that is read.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or verbosity().quiet or verbosity().verbose:
         yield lambda event: None
         return
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from jinavec.backends.verification import ASPECTS, Comparison, Verification
 from jinavec.errors import InvalidInput, ModelError, ServerError, TextTooLong, warn
 from jinavec.golden import Similarities
 from jinavec.models import ModelProfile
+from jinavec.process import in_thread
 from jinavec.settings import Overflow
 from jinavec.tasks import Role, Task, prompt
 from jinavec.vectors import Float32
@@ -90,6 +90,8 @@ class Backend(ABC):
     """A source of full-width vectors for one model; thread-safe."""
 
     name: ClassVar[str]
+    options_type: ClassVar[Any] = None
+    """The dataclass of its options; None: there are none."""
     adds_prompt: bool = False
     """Whether the prompt is added behind this backend; if so, the encoder does not."""
     overflow: Overflow = "truncate"
@@ -129,7 +131,7 @@ class Backend(ABC):
             ) as error:  # no future carries the one, no coroutine lives on with the other
                 raise RuntimeError(f"the backend raised {type(error).__name__}") from error
 
-        return await asyncio.to_thread(embed)
+        return await in_thread(embed)
 
     def background(self) -> Backend:
         """Return a backend of the same weights for long work, which gives way; it is closed with this one.

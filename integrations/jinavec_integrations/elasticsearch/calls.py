@@ -10,11 +10,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Any, TypeVar
 
 from jinavec.extras import require
+from jinavec.log import timed
 from jinavec_integrations.elasticsearch.errors import reported
 
 FIRST_WAIT, _LONGEST_WAIT = 0.5, 15.0
@@ -36,6 +38,10 @@ class Call:
     def on(self, client: Any) -> Any:
         """Send it with a client; an asynchronous one returns an awaitable."""
         return reduce(getattr, self.method.split("."), client.options(**self.options))(**self.arguments)
+
+    def timed(self) -> AbstractContextManager[None]:
+        """Log the call and how long it takes."""
+        return timed("Elasticsearch: %s", self.method)
 
 
 @dataclass(frozen=True)
@@ -143,14 +149,20 @@ def drive(send: Callable[[Call], Any], steps: Steps[Result], where: str) -> Resu
 
 def sender(client: Any) -> Callable[[Call], Any]:
     """Return what sends calls over a synchronous client."""
-    return lambda asked: asked.on(client)
+
+    def send(asked: Call) -> Any:
+        with asked.timed():
+            return asked.on(client)
+
+    return send
 
 
 def bridge(client: Any, loop: asyncio.AbstractEventLoop) -> Callable[[Call], Any]:
     """Return what sends calls from worker threads over an asynchronous client, in its event loop."""
 
     async def answer(asked: Call) -> Any:
-        return await asked.on(client)
+        with asked.timed():
+            return await asked.on(client)
 
     return lambda asked: asyncio.run_coroutine_threadsafe(answer(asked), loop).result()
 
@@ -167,7 +179,8 @@ async def adrive(client: Any, steps: Steps[Result], where: str) -> Result:
                 if isinstance(asked, Wait):
                     answer = await asyncio.sleep(asked.seconds)
                 else:
-                    answer = await asked.on(client)
+                    with asked.timed():
+                        answer = await asked.on(client)
             except Exception as error:
                 move = partial(steps.throw, error)
             else:

@@ -75,27 +75,34 @@ class InferenceSetup:
 
     Raises:
         InvalidInput: settings that cannot work; the message says which do.
+
+    Attributes:
+        name: Of the endpoint; a pair is named NAME-passage and NAME-query.
+        contract: Of the vectors that the endpoints give.
+        service: Of Elasticsearch's inference API, which reaches the model.
+        served_as: The served model name, by default the contract's. Of openai it may hold ``{role}``, as the url.
+        url: Address of the service: of custom one that speaks the Jina protocol, of cohere, nvidia and openai one of
+            theirs, of hugging_face one of Text Embeddings Inference. Of openai and hugging_face, whose protocols have
+            no field for the role, it holds ``{role}``, which becomes document or query:
+            ``http://HOST:8080/{role}/v1/embeddings``.
+        index: An index to create, with a semantic_text field; for the vectors of the pipeline, if there is one, a field
+            too.
+        pipeline: An ingest pipeline to create, which embeds the field into FIELD_embedding.
+        text_field: The field of the text.
+        connect: Switch on cloud connected mode, which the service elastic needs outside Elastic Cloud.
+        api_key: Of the service; never shown.
     """
 
     name: str
-    """Of the endpoint; a pair is named NAME-passage and NAME-query."""
     contract: Contract
     service: Service = "elastic"
     served_as: str = ""
-    """The served model name, by default the contract's. Of openai it may hold ``{role}``, as the url."""
     url: str = ""
-    """Address of the service: of custom one that speaks the Jina protocol, of cohere, nvidia and openai one of theirs,
-    of hugging_face one of Text Embeddings Inference. Of openai and hugging_face, whose protocols have no field for the
-    role, it holds ``{role}``, which becomes document or query: ``http://HOST:8080/{role}/v1/embeddings``."""
     index: str = ""
-    """An index to create, with a semantic_text field; for the vectors of the pipeline, if there is one, a field too."""
     pipeline: str = ""
-    """An ingest pipeline to create, which embeds the field into FIELD_embedding."""
     text_field: str = "content"
     connect: bool = False
-    """Switch on cloud connected mode, which the service elastic needs outside Elastic Cloud."""
     api_key: str | None = field(default=None, repr=False)
-    """Of the service; never shown."""
 
     def __post_init__(self) -> None:
         if self.service not in SERVICES:

@@ -24,57 +24,61 @@ class ElasticsearchOptions:
 
     Raises:
         InvalidInput: a value that cannot be used.
+
+    Attributes:
+        storage: How vectors are kept. ``bbq_hnsw``, ``bbq_flat``, ``bbq_disk`` (from 9.2 on, where the license covers
+            it), ``int8_hnsw``, ``int4_hnsw``, ``hnsw`` and ``flat`` are Elasticsearch's own index types over float32;
+            ``bfloat16`` halves the raw vectors; ``byte`` keeps int8 only; ``bit`` keeps packed sign bits. By default
+            bbq_hnsw, or int8_hnsw below 384 dimensions.
+        rescore: What orders the candidates of a ``bit`` search: ``float``, a float32 field next to the bits (the
+            default), or ``bits``, the query's floats against the stored signs, with no floats stored.
+        m: Neighbours of a node of the HNSW graph.
+        ef_construction: Candidates looked at while the graph is built.
+        shards: Primary shards; by default the server's choice.
+        replicas: Copies of each shard; by default the server's choice.
+        candidates: Candidates of a search, in each shard; by default 400, and of more than 100 hits four for each.
+        oversample: Of quantized storage, how many times k are scored again by the raw vectors (``rescore_vector``); 1
+            to 10.
+        analyzer: Of the texts in searches by words: ``german``, ``english`` ..., or one of the index; by default the
+            server's standard analyzer, which knows no language.
+        text_field: The field of texts, by default ``text``; a dot leads into an object.
+        vector_field: The field of vectors, by default ``vector``.
+        metadata_field: The object that holds a field for each name in the metadata, by default ``metadata``.
+        adopt: Take over an index of another tool, whose vectors are those of the contract that is given: write the
+            contract into its ``_meta``, and add the fields that are missing.
+        deadline: Seconds during which a request is sent again after 408, 429, 502 to 504 or a lost connection; 0: never
+            again. Opening an index does not wait so long.
+        client: An ``elasticsearch.Elasticsearch`` of one's own, for any way to connect that the client knows; it stays
+            open.
+        async_client: The ``elasticsearch.AsyncElasticsearch`` that belongs to it. Without it the async methods use
+            ``client`` in worker threads; without either, a client of their own.
+        headers: Headers of every request, such as those of a proxy.
+        ca_certs: File of the certificates of a private authority; by default that of ELASTICSEARCH_CA_CERTS.
+        client_cert: File of the certificate that shows who the client is.
+        client_key: File of its key, where that is another one.
     """
 
     storage: Storage | None = None
-    """How vectors are kept. ``bbq_hnsw``, ``bbq_flat``, ``bbq_disk`` (from 9.2 on, where the license covers it),
-    ``int8_hnsw``, ``int4_hnsw``, ``hnsw`` and ``flat`` are Elasticsearch's own index types over float32; ``bfloat16``
-    halves the raw vectors; ``byte`` keeps int8 only; ``bit`` keeps packed sign bits. By default bbq_hnsw, or int8_hnsw
-    below 384 dimensions."""
     rescore: Rescore | None = None
-    """What orders the candidates of a ``bit`` search: ``float``, a float32 field next to the bits (the default), or
-    ``bits``, the query's floats against the stored signs, with no floats stored."""
     m: int = 16
-    """Neighbours of a node of the HNSW graph."""
     ef_construction: int = 100
-    """Candidates looked at while the graph is built."""
     shards: int | None = None
-    """Primary shards; by default the server's choice."""
     replicas: int | None = None
-    """Copies of each shard; by default the server's choice."""
     candidates: int | None = None
-    """Candidates of a search, in each shard; by default 400, and of more than 100 hits four for each."""
     oversample: float | None = None
-    """Of quantized storage, how many times k are scored again by the raw vectors (``rescore_vector``); 1 to 10."""
     analyzer: str | None = None
-    """Of the texts in searches by words: ``german``, ``english`` ..., or one of the index; by default the server's
-    standard analyzer, which knows no language."""
     text_field: str | None = None
-    """The field of texts, by default ``text``; a dot leads into an object."""
     vector_field: str | None = None
-    """The field of vectors, by default ``vector``."""
     metadata_field: str | None = None
-    """The object that holds a field for each name in the metadata, by default ``metadata``."""
     adopt: bool = False
-    """Take over an index of another tool, whose vectors are those of the contract that is given: write the contract
-    into its ``_meta``, and add the fields that are missing."""
 
     deadline: float = 120.0
-    """Seconds during which a request is sent again after 408, 429, 502 to 504 or a lost connection; 0: never again.
-    Opening an index does not wait so long."""
     client: object = field(default=None, repr=False, compare=False)
-    """An ``elasticsearch.Elasticsearch`` of one's own, for any way to connect that the client knows; it stays open."""
     async_client: object = field(default=None, repr=False, compare=False)
-    """The ``elasticsearch.AsyncElasticsearch`` that belongs to it. Without it the async methods use ``client`` in
-    worker threads; without either, a client of their own."""
     headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Headers of every request, such as those of a proxy."""
     ca_certs: str | None = None
-    """File of the certificates of a private authority; by default that of ELASTICSEARCH_CA_CERTS."""
     client_cert: str | None = None
-    """File of the certificate that shows who the client is."""
     client_key: str | None = None
-    """File of its key, where that is another one."""
 
     def __post_init__(self) -> None:
         if self.storage is not None and self.storage not in STORAGES:

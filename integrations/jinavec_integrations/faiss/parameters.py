@@ -25,26 +25,29 @@ class FaissOptions:
 
     Raises:
         InvalidInput: a number out of range, or lists for a flat plan.
+
+    Attributes:
+        plan: How rows are laid out when a build or a compaction ends: scanned whole, or in inverted lists around
+            centroids.
+        nlist: The number of inverted lists.
+        seed: Seed of the sample and the clustering.
+        vectors: Whether a new index keeps int8 vectors for rescoring, or its bits are all there is. auto: int8, unless
+            a builder is given bits.
+        nprobe: Lists a search looks into.
+        candidates: Hamming hits that are re-ranked by their bits, for up to ten results; more in proportion, and where
+            only the first bits of each row are compared.
+        rescore: int8 vectors that are read, for up to ten results; more in proportion.
+        lock_timeout: Seconds to wait for another writer of the same index.
     """
 
     plan: Literal["auto", "flat", "lists"] = "auto"
-    """How rows are laid out when a build or a compaction ends: scanned whole, or in inverted lists around centroids."""
     nlist: int | None = None
-    """The number of inverted lists."""
     seed: int = 0
-    """Seed of the sample and the clustering."""
     vectors: Literal["auto", "int8", "none"] = "auto"
-    """Whether a new index keeps int8 vectors for rescoring, or its bits are all there is. auto: int8, unless a builder
-    is given bits."""
     nprobe: int | None = None
-    """Lists a search looks into."""
     candidates: int | None = None
-    """Hamming hits that are re-ranked by their bits, for up to ten results; more in proportion, and where only the
-    first bits of each row are compared."""
     rescore: int | None = None
-    """int8 vectors that are read, for up to ten results; more in proportion."""
     lock_timeout: float = 30.0
-    """Seconds to wait for another writer of the same index."""
 
     def __post_init__(self) -> None:
         for name in ("nlist", "nprobe", "candidates", "rescore"):

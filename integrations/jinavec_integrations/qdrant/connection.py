@@ -20,6 +20,7 @@ import numpy as np
 from jinavec.errors import EngineError, InvalidInput, JinavecError, warn
 from jinavec.extras import require
 from jinavec.http_client import checked_key
+from jinavec.log import timed
 from jinavec.vectors import Float32
 from jinavec_integrations.qdrant.calls import Call, Talk, ask
 from jinavec_integrations.qdrant.clients import POOL, client_version, read_version, remote_client
@@ -167,7 +168,7 @@ class Connection:
         arguments = self._arguments(call)
         run: Callable[..., Any] = attrgetter(call.method)(self.client)
         if not self.local:
-            with self._own_errors(server_errors(), call.undone):
+            with self._own_errors(server_errors(), call.undone), timed("Qdrant: %s", call.method):
                 return require("tenacity", "qdrant").Retrying(**self._repeating(call))(run, **arguments)
         with POOL.using, warnings.catch_warnings(), self._own_errors(local_errors(), call.undone):
             warnings.filterwarnings("ignore", "Local mode", UserWarning)
@@ -176,7 +177,7 @@ class Connection:
     async def _ado(self, call: Call) -> Any:
         arguments = self._arguments(call)
         run: Callable[..., Any] = attrgetter(call.method)(self._async_client())
-        with self._own_errors(server_errors(), call.undone):
+        with self._own_errors(server_errors(), call.undone), timed("Qdrant: %s", call.method):
             return await require("tenacity", "qdrant").AsyncRetrying(**self._repeating(call))(run, **arguments)
 
     def _arguments(self, call: Call) -> dict[str, Any]:

@@ -22,57 +22,64 @@ class QdrantOptions:
 
     Raises:
         InvalidInput: a value out of range.
+
+    Attributes:
+        preset: How vectors are quantized, and searched to make up for it; by default scalar.
+        matryoshka: Store a second vector of this many dimensions: it finds the candidates, the full one scores them.
+        payload_indexes: Types of metadata fields that other tools filter on, too, by name: keyword, integer, float,
+            bool or datetime. Each gets a payload index at ``metadata.NAME``; a record whose value is of another type is
+            refused.
+        tenant_field: The metadata field, a keyword, that tells tenants apart: Qdrant keeps the points of each together.
+        hnsw_m: Links of a point in the HNSW graph.
+        hnsw_ef_construct: Candidates considered for the links of a new point.
+        shard_number: Shards of a new collection; by default the server's choice.
+        replication_factor: Copies of each shard in a cluster.
+        write_consistency_factor: Copies that must acknowledge a write.
+        shard_key: In a cluster: shard the collection by keys; write to and search the shards of this one, created if
+            missing.
+        adopt: Adopt a collection of another tool: write the contract into its metadata, make its points findable.
+        recall: The share of the exact best ten that a search aims at; decides oversampling and the width of the search,
+            by what was measured on vectors of about this width (see ``presets``), of synthetic and real text. Yours may
+            differ.
+        batch_size: Points in a request.
+        parallel: Requests of an ingest under way at the same time.
+        timeout: Seconds to wait for an answer.
+        deadline: Seconds during which a request is sent again after 408, 429, 5xx or a lost connection; 0: never again.
+        client: A ``QdrantClient`` of one's own, for any way to connect that the client knows; it stays open. Its
+            address counts, and that of the target is a name.
+        headers: Headers of every request, such as those of a proxy.
+        ca_certs: File of the certificates of a private authority.
+        client_cert: File of the certificate that shows who the client is.
+        client_key: File of its key, where that is another one.
+        prefer_grpc: Whether points travel by gRPC, at a fifth of the bytes.
+        grpc_port: The server's port for gRPC.
     """
 
     preset: Preset | None = None
-    """By default scalar."""
     matryoshka: int | None = None
-    """Store a second vector of this many dimensions: it finds the candidates, the full one scores them."""
     payload_indexes: dict[str, FieldType] = field(default_factory=dict[str, FieldType])
-    """Types of metadata fields that other tools filter on, too, by name: keyword, integer, float, bool or datetime.
-    Each gets a payload index at ``metadata.NAME``; a record whose value is of another type is refused."""
     tenant_field: str | None = None
-    """The metadata field, a keyword, that tells tenants apart: Qdrant keeps the points of each together."""
     hnsw_m: int | None = None
-    """Links of a point in the HNSW graph."""
     hnsw_ef_construct: int | None = None
-    """Candidates considered for the links of a new point."""
     shard_number: int | None = None
     replication_factor: int | None = None
-    """Copies of each shard in a cluster."""
     write_consistency_factor: int | None = None
-    """Copies that must acknowledge a write."""
     shard_key: str | None = None
-    """In a cluster: shard the collection by keys; write to and search the shards of this one, created if missing."""
 
     adopt: bool = False
-    """Adopt a collection of another tool: write the contract into its metadata, make its points findable."""
 
     recall: float = 0.95
-    """The share of the exact best ten that a search aims at; decides oversampling and the width of the search, by what
-    was measured on vectors of about this width (see ``presets``), of synthetic and real text. Yours may differ."""
     batch_size: int = 256
-    """Points in a request."""
     parallel: int = 2
-    """Requests of an ingest under way at the same time."""
     timeout: int = 60
-    """Seconds to wait for an answer."""
     deadline: float = 120.0
-    """Seconds during which a request is sent again after 408, 429, 5xx or a lost connection; 0: never again."""
 
     client: object = field(default=None, repr=False, compare=False)
-    """A ``QdrantClient`` of one's own, for any way to connect that the client knows; it stays open. Its address counts,
-    and that of the target is a name."""
     headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Headers of every request, such as those of a proxy."""
     ca_certs: str | None = None
-    """File of the certificates of a private authority."""
     client_cert: str | None = None
-    """File of the certificate that shows who the client is."""
     client_key: str | None = None
-    """File of its key, where that is another one."""
     prefer_grpc: bool = False
-    """Whether points travel by gRPC, at a fifth of the bytes."""
     grpc_port: int = 6334
 
     def __post_init__(self) -> None:

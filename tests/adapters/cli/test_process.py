@@ -138,6 +138,59 @@ def test_interrupted(tmp_path: Path) -> None:
         assert index.get("3") is not None
 
 
+@pytest.mark.slow
+def test_interrupted_at_any_moment_and_continued(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(20_000))
+    command = [COMMAND, "index", "a.jsonl", "--to", "faiss:i", "--model", "lexical", "--dimension", "64"]
+    for moment in (*range(40, 400, 30), *range(400, 1600, 200)):
+        process = subprocess.Popen(
+            [*command, "--batch-size", "200"], cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=_heed_interrupts
+        )
+        time.sleep(moment / 1000)  # whatever it is doing then
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+        if process.returncode == 0:
+            break
+        if process.returncode != -signal.SIGINT:  # Python itself was not up yet
+            assert process.returncode == 130, error
+            assert error.startswith(b"jinavec: error: interrupted (") and error.count(b"\n") == 1, error
+            assert b"run the same command again to continue" in error or b"nothing was stored" in error
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert b"unchanged" in done.stdout
+    with open_engine(f"faiss:{tmp_path / 'i'}") as index:
+        assert index.count() == 20_000
+
+
+def test_what_an_output_cannot_hold_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "cat😺", "text": "Katze 😺"}\n', "utf-8")
+    run("index", "a.jsonl", "--to", "faiss:i", cwd=tmp_path)
+    for words in (["search", "faiss:i", "Katze"], ["get", "faiss:i", "cat😺"], ["list", "faiss:i"]):
+        found = run(*words, cwd=tmp_path, PYTHONIOENCODING="cp1252", PYTHONUTF8="0")
+        assert (found.returncode, found.stderr) == (0, b"")
+        assert b"Katze ?" in found.stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(3))
+    for words in ("index a.jsonl --to faiss:i --model lexical", "search faiss:i words", "--help"):
+        done = subprocess.run(["bash", "-c", f"'{COMMAND}' {words} {closed}"], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert b"error" not in done.stderr
+    with open_engine(f"faiss:{tmp_path / 'i'}") as index:
+        assert index.count() == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes")
+def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    missing = run("index", name, "--to", "faiss:i", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert missing.stderr.startswith(b"jinavec: error: ") and b"caf\\xe9.jsonl" in missing.stderr
+    (tmp_path / name).write_bytes(lines(3))
+    assert run("index", name, "--to", "faiss:i", cwd=tmp_path).returncode == 0
+
+
 PEAK = """
 import pathlib, sys
 from jinavec_adapters.cli import main

@@ -18,6 +18,9 @@ def calibrate(target: Target, recall: Recall = 0.95, k: K = 10, sample: Sample =
     """Find the cheapest search for a recall.
 
     The search parameters found are stored in the index.
+
+    Examples:
+        jinavec calibrate faiss:notes --recall 0.95
     """
     from jinavec import open_engine
     from jinavec_adapters.cli.engines import require_capability

@@ -11,6 +11,10 @@ def compact(target: Target, engine_flags: EngineFlags) -> None:
 
     The index is rewritten in the layout that suits its size. Readers go on meanwhile. It needs as much free space as
     the index takes.
+
+    Examples:
+        jinavec compact faiss:notes
+        jinavec compact faiss:notes --option plan=lists
     """
     from jinavec import open_engine
     from jinavec_adapters.cli.engines import engine_options, require_capability

@@ -17,6 +17,10 @@ def delete(target: Target, filters: FilterFlags, ids: Ids = None) -> None:
     """Delete records by id or filter.
 
     Ids that are not found are named on standard error.
+
+    Examples:
+        jinavec delete faiss:notes oven port
+        jinavec delete faiss:notes --filter topic=cats
     """
     from jinavec import open_engine
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.output import note, say
 from jinavec_adapters.cli.usage import usage_errors
 
@@ -31,14 +32,20 @@ class SetupFlags:
     """What is set up."""
 
     name: Annotated[str, Option(metavar="ID", help="The endpoint to create; a pair gets -passage and -query.")]
-    model: Annotated[str, Option(metavar="NAME", help="Model, see 'jinavec models'.")]
-    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None
+    model: Annotated[str, Option(metavar="NAME", autocompletion=completion.models, help="Model, see 'jinavec models'.")]
+    task: Annotated[
+        str | None,
+        Option(
+            metavar="TASK", autocompletion=completion.tasks, help="The task. [default: the model's, else retrieval]"
+        ),
+    ] = None
     dimension: Annotated[int | None, Option(metavar="D", help="Components. [default: the full width]")] = None
     service: Annotated[
         Literal["elastic", "custom", "openai", "hugging_face", "cohere", "jinaai", "nvidia"],
         Option(
-            help="elastic, cohere, jinaai and nvidia send the role; for the others, a pair of endpoints is bound to the"
-            " roles."
+            metavar="SERVICE",
+            help="elastic, cohere, jinaai or nvidia, which send the role; or custom, openai or hugging_face, for which"
+            " a pair of endpoints is bound to the roles.",
         ),
     ] = "elastic"
     served_as: Annotated[str, Option(metavar="NAME", help="The served model name. [default: its own]")] = ""
@@ -60,11 +67,19 @@ class SetupFlags:
 
 
 def elasticsearch() -> None:
-    """Set up inference in Elasticsearch."""
+    """Set up inference in Elasticsearch.
+
+    Examples:
+        jinavec elasticsearch setup --help
+    """
 
 
 def setup(server: Server, flags: SetupFlags) -> None:
-    """Create inference endpoints for a model, and verify that queries and passages differ. Idempotent."""
+    """Create inference endpoints for a model, and verify that queries and passages differ. Idempotent.
+
+    Examples:
+        jinavec elasticsearch setup https://localhost:9200 --name jina --model jina-embeddings-v5-text-small --dry-run
+    """
     from jinavec_integrations.elasticsearch.connect import connect
     from jinavec_integrations.elasticsearch.setup import set_up_inference
 

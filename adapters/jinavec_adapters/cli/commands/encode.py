@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from typer import Option
 
-from jinavec_adapters.cli.flags import EncoderFlags, RecordFlags, SourceNames
+from jinavec_adapters.cli.flags import NewEncoderFlags, RecordFlags, SourceNames
 from jinavec_adapters.cli.output import note
 from jinavec_adapters.cli.usage import UsageError
 
@@ -24,12 +24,15 @@ class EncodeFlags:
     ] = None
 
 
-def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: EncoderFlags) -> None:
+def encode(sources: SourceNames, flags: EncodeFlags, read: RecordFlags, asked: NewEncoderFlags) -> None:
     """Write the vectors of records to a file.
 
     They are in the order of the records; --model or --profile is needed. An .npy file holds an array (records,
     dimension) of float32 or int8, or of bits packed eight to a byte, the first dimension in the highest bit; JSON lines
     hold id and vector. Their contract is written beside them, as FILE.contract.json, and index compares it.
+
+    Examples:
+        jinavec encode notes.jsonl --role document --model wordllama-256 --out notes.npy
     """
     from jinavec.errors import InvalidInput
     from jinavec.ingest import Progress

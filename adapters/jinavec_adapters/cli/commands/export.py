@@ -37,6 +37,10 @@ def export(target: Target, out: Out, flags: ExportFlags, filters: FilterFlags, e
 
     A failure leaves an existing file as it is. To store what was exported: jinavec index OUT --to TARGET --model NAME
     --dimension D --vector-field vector.
+
+    Examples:
+        jinavec export faiss:notes copy.jsonl
+        jinavec export faiss:notes copy.parquet --vectors --filter topic=cats
     """
     from jinavec import open_engine
     from jinavec.ingest import Progress

@@ -16,6 +16,10 @@ def get(target: Target, ids: Ids, as_json: AsJson = False) -> None:
     """Print whole records by id.
 
     Ids that are not found are named on standard error; the exit code is 1 if none is found.
+
+    Examples:
+        jinavec get faiss:notes oven port
+        jinavec get faiss:notes oven --json
     """
     from jinavec import open_engine
 

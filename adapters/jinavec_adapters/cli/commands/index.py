@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from jinavec_adapters.cli.flags import EncoderFlags, EngineFlags, RecordFlags, SourceNames, check_target
+from jinavec_adapters.cli import completion
+from jinavec_adapters.cli.flags import TARGETS, EncoderFlags, EngineFlags, RecordFlags, SourceNames, check_target
 from jinavec_adapters.cli.output import note, say
 from jinavec_adapters.cli.usage import UsageError
 
@@ -24,7 +25,12 @@ class IndexFlags:
 
     to: Annotated[
         str,
-        Option(metavar="TARGET", help="The index, such as faiss:DIR; created if there is none.", callback=check_target),
+        Option(
+            metavar="TARGET",
+            help=f"{TARGETS}; created if there is none.",
+            callback=check_target,
+            autocompletion=completion.targets,
+        ),
     ]
     vector_field: Annotated[
         str | None,
@@ -82,6 +88,12 @@ def index(
     (the number); passages that a file no longer has are removed, and --sync removes those of files that are gone.
 
     After an interruption, run the same command again: what is stored is not embedded again.
+
+    Examples:
+        jinavec index notes.jsonl --to faiss:notes --model wordllama-256
+        jinavec index pages/ --to faiss:pages --sync
+        jinavec index notes.jsonl --to qdrant:http://host:6333/notes --option preset=binary
+        jinavec index notes.jsonl --to elasticsearch:http://host:9200/notes --option storage=int8_hnsw
     """
     from jinavec_adapters.cli.contract_beside import check_contract
     from jinavec_adapters.cli.encoders import choose_settings, contract_of, find_existing

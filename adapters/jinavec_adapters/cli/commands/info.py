@@ -21,6 +21,10 @@ def info(target: Target, verify: Verify = False, as_json: AsJson = False) -> Non
     """Show what an index holds.
 
     Its contract, how it was encoded, how many records it has, its size.
+
+    Examples:
+        jinavec info faiss:notes
+        jinavec info faiss:notes --verify
     """
     from jinavec import open_engine
     from jinavec_adapters.cli.engines import require_capability

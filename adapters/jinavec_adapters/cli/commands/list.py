@@ -21,6 +21,10 @@ def list_records(
     """List records: ids and first words.
 
     --json prints whole records.
+
+    Examples:
+        jinavec list faiss:notes --limit 20
+        jinavec list faiss:notes --filter topic=cats --json
     """
     from jinavec import open_engine
     from jinavec_adapters.cli.engines import engine_options

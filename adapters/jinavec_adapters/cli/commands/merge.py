@@ -6,16 +6,25 @@ from typing import Annotated
 
 from typer import Argument
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.flags import Target
 from jinavec_adapters.cli.output import say
 
-Others = Annotated[list[str], Argument(metavar="SOURCE", help="Indexes of the same contract.", show_default=False)]
+Others = Annotated[
+    list[str],
+    Argument(
+        metavar="SOURCE", help="Indexes of the same contract.", show_default=False, autocompletion=completion.targets
+    ),
+]
 
 
 def merge(target: Target, others: Others) -> None:
     """Add the records of other indexes to an index.
 
     It is created if there is none. Nothing is embedded again.
+
+    Examples:
+        jinavec merge faiss:all faiss:notes faiss:pages
     """
     from contextlib import ExitStack
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Context, Option
 
-from jinavec_adapters.cli.flags import AsJson, Debug, EncoderFlags
+from jinavec_adapters.cli import completion
+from jinavec_adapters.cli.flags import AsJson, NewEncoderFlags
 from jinavec_adapters.cli.output import note, say, say_json, table
 from jinavec_adapters.cli.usage import UsageError, usage_errors
 
@@ -23,7 +24,13 @@ _FAST_BFLOAT16 = (
 _COLUMNS = ("name", "width", "dimensions", "token limit", "tasks", "license", "backend")
 
 ModelOrProfile = Annotated[
-    str, Argument(metavar="MODEL", help="A name of the catalog, or a profile FILE.toml.", show_default=False)
+    str,
+    Argument(
+        metavar="MODEL",
+        autocompletion=completion.models,
+        help="A name of the catalog, or a profile FILE.toml.",
+        show_default=False,
+    ),
 ]
 
 
@@ -32,7 +39,12 @@ class ExportFlags:
     """What is exported, and where to."""
 
     out: Annotated[str, Option(metavar="DIR", help="The folder to write.")]
-    task: Annotated[str | None, Option(metavar="TASK", help="The task. [default: the model's, else retrieval]")] = None
+    task: Annotated[
+        str | None,
+        Option(
+            metavar="TASK", autocompletion=completion.tasks, help="The task. [default: the model's, else retrieval]"
+        ),
+    ] = None
     source: Annotated[str, Option(metavar="DIR|REPO", help="Folder or hub name of the weights. [default: the hub]")] = (
         ""
     )
@@ -40,8 +52,13 @@ class ExportFlags:
     precision: Annotated[Literal["float32", "int8"], Option(help="Precision of the exported weights.")] = "float32"
 
 
-def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the models: width, dimensions, token limit, tasks, license, what runs them."""
+def models(context: Context, as_json: AsJson = False) -> None:
+    """List the models: width, dimensions, token limit, tasks, license, what runs them.
+
+    Examples:
+        jinavec models
+        jinavec models export jina-embeddings-v5-text-nano --out nano-onnx
+    """
     from jinavec.models import CATALOGUE
     from jinavec.process import has_amx
 
@@ -62,7 +79,11 @@ def models(context: Context, as_json: AsJson = False, debug: Debug = False) -> N
 
 
 def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:
-    """Export a model to the ONNX graph that the onnx backend runs, in a folder that other libraries load as well."""
+    """Export a model to the ONNX graph that the onnx backend runs, in a folder that other libraries load as well.
+
+    Examples:
+        jinavec models export jina-embeddings-v5-text-nano --out nano-onnx
+    """
     from jinavec import ModelProfile
     from jinavec.backends.local.export import export_onnx
     from jinavec.models import find_model
@@ -84,7 +105,7 @@ def export_model(model: ModelOrProfile, flags: ExportFlags) -> None:
 
 
 def golden_values(
-    asked: EncoderFlags,
+    asked: NewEncoderFlags,
     record: Annotated[
         bool,
         Option(
@@ -98,6 +119,9 @@ def golden_values(
     """Compare a backend with the golden values of its model, or record them.
 
     What is proved of model, task, prefix and pooling is said, and what cannot be. --model or --profile is needed.
+
+    Examples:
+        jinavec models golden --model jina-embeddings-v5-text-nano --backend tei --url http://localhost:3000
     """
     from jinavec_adapters.cli.encoders import choose_settings, load
 

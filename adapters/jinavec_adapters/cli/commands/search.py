@@ -31,8 +31,13 @@ def search(
     """Print the records that best answer a question.
 
     The index knows its model, task and dimension.
+
+    Examples:
+        jinavec search faiss:notes "where does the cat sleep?" -k 3
+        jinavec search faiss:notes "boats" --filter topic=ships --json
     """
     from jinavec import open_engine
+    from jinavec.log import timed
     from jinavec_adapters.cli.encoders import Existing, choose_settings, load
     from jinavec_adapters.cli.engines import engine_options
 
@@ -41,7 +46,8 @@ def search(
         with load(choose_settings(asked, Existing(engine.contract, engine.settings))) as encoder:
             engine.contract.check(encoder.contract)
             query = encoder.encode_queries([question])[0]
-        hits = engine.search(query, k, condition)
+        with timed("%s: searching for %d hits", engine.name, k):
+            hits = engine.search(query, k, condition)
     if not hits:
         note("no hits")
     elif as_json:

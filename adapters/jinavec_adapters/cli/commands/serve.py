@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Option
 
+from jinavec_adapters.cli import completion
 from jinavec_adapters.cli.flags import BackendOption
 from jinavec_adapters.cli.output import say
 from jinavec_adapters.cli.usage import UsageError, read_pairs, usage_errors
@@ -21,6 +22,7 @@ class ModelFlags:
         list[str],
         Option(
             metavar="NAME",
+            autocompletion=completion.models,
             help="A model to serve, see 'jinavec models', or a profile FILE.toml; may be repeated."
             " [default: those of the configuration]",
         ),
@@ -29,11 +31,17 @@ class ModelFlags:
         list[str],
         Option(
             metavar="TASK",
+            autocompletion=completion.tasks,
             help="A task to serve; may be repeated, the first one is for requests that name none."
             " [default: retrieval; all, where the model makes no difference]",
         ),
     ] = field(default_factory=list[str])
-    backend: Annotated[str, Option(metavar="NAME", help="What runs the models. [default: what fits each]")] = ""
+    backend: Annotated[
+        str,
+        Option(
+            metavar="NAME", autocompletion=completion.backends, help="What runs the models. [default: what fits each]"
+        ),
+    ] = ""
     source: Annotated[str, Option(metavar="DIR|REPO", help="Folder or hub name of the weights. [default: the hub]")] = (
         ""
     )
@@ -111,6 +119,10 @@ def serve(models: ModelFlags, server: ServerFlags, more: ConfigFlags) -> None:
 
     Clients may speak EIS, Qdrant inference, Jina, OpenAI, TEI or Cohere. Shuts down gracefully on SIGTERM and SIGHUP.
     See --check for every setting.
+
+    Examples:
+        jinavec serve --model wordllama-256 --port 8080
+        jinavec serve --config server.toml --check
     """
     from jinavec_adapters.server import ServerSettings, serve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from jinavec_adapters.cli.sources.rejects import Rejects
 
 _TABLE = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-16384;
-CREATE TABLE places (key BLOB PRIMARY KEY, place TEXT) WITHOUT ROWID; BEGIN
+CREATE TABLE places (key BLOB PRIMARY KEY, place BLOB) WITHOUT ROWID; BEGIN
 """
 
 
@@ -52,7 +53,7 @@ class Distinct:
 
     def place(self, id: str) -> str:
         """Return where the record of an id stood, such as ``notes.jsonl:3``."""
-        return self._db.execute("SELECT place FROM places WHERE key = ?", (_key(id),)).fetchone()[0]
+        return os.fsdecode(self._db.execute("SELECT place FROM places WHERE key = ?", (_key(id),)).fetchone()[0])
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +63,7 @@ class Distinct:
 
     def _remember(self, item: Item) -> bool:
         """Note the place of an id; return False if it was noted before."""
-        row = _key(item.record.id), item.place
+        row = _key(item.record.id), os.fsencode(item.place)  # a file's name may be no Unicode
         try:
             return self._db.execute("INSERT OR IGNORE INTO places VALUES (?, ?)", row).rowcount == 1
         except sqlite3.Error as error:

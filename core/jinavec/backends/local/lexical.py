@@ -53,6 +53,7 @@ class LexicalBackend(Backend):
     """Embeds by words and character n-grams: matches wording, not meaning."""
 
     name = "lexical"
+    options_type = LexicalOptions
 
     def __init__(self, width: int) -> None:
         self.width = width

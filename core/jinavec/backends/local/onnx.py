@@ -48,6 +48,7 @@ class OnnxBackend(LocalBackend):
     """Runs a model's ONNX graph."""
 
     name = "onnx"
+    options_type = OnnxOptions
     heads = 0
     """Heads of each attention that holds length x length numbers; 0 where none does."""
 

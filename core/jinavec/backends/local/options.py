@@ -16,18 +16,23 @@ class LexicalOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxOptions:
-    """How ONNX Runtime runs a model."""
+    """How ONNX Runtime runs a model.
+
+    Attributes:
+        file: The graph, in the folder or its ``onnx`` folder; a quantised one is ``model_q4.onnx``, ``model_int8.onnx``
+            …
+        provider: ONNX Runtime's execution provider.
+        workers: Batches that run side by side; by default as many as the processor has cores for, one on other
+            providers.
+        threads: Threads of each worker; a batch that runs alone, or is long, gets those of all workers.
+        verify: Whether to compare the weights with the golden values of the model when they are loaded.
+    """
 
     file: str = "model.onnx"
-    """The graph, in the folder or its ``onnx`` folder; a quantised one is ``model_q4.onnx``, ``model_int8.onnx`` …"""
     provider: str = CPU
-    """ONNX Runtime's execution provider."""
     workers: int | None = None
-    """Batches that run side by side; by default as many as the processor has cores for, one on other providers."""
     threads: int = 1
-    """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""
     verify: bool = False
-    """Whether to compare the weights with the golden values of the model when they are loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +42,21 @@ class StaticOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchOptions:
-    """How torch runs a model."""
+    """How torch runs a model.
+
+    Attributes:
+        device: torch's name of it: cpu, cuda, cuda:1, mps …
+        precision: bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16, within .0001 of
+            the cosines of float32; bfloat16 computes everything so, within .0002, and is the one to choose on
+            processors with AMX: 2.8 times as fast as float32. Others gain only with AVX512-BF16 at twice the rate of
+            float32, or lose: ``benchmarks/encode.py`` tells.
+        workers: Batches that run side by side; by default as many as the processor has cores for, one on other devices.
+        threads: Threads of each worker; a batch that runs alone, or is long, gets those of all workers.
+        verify: Whether to compare the weights with the golden values of the model when they are loaded.
+    """
 
     device: str = "cpu"
-    """torch's name of it: cpu, cuda, cuda:1, mps …"""
     precision: TorchPrecision = "float32"
-    """bfloat16-mlp computes the feed-forward layers, two thirds of the work, in bfloat16, within .0001 of the cosines
-    of float32; bfloat16 computes everything so, within .0002, and is the one to choose on processors with AMX: 2.8
-    times as fast as float32. Others gain only with AVX512-BF16 at twice the rate of float32, or lose:
-    ``benchmarks/encode.py`` tells."""
     workers: int | None = None
-    """Batches that run side by side; by default as many as the processor has cores for, one on other devices."""
     threads: int = 1
-    """Threads of each worker; a batch that runs alone, or is long, gets those of all workers."""
     verify: bool = False
-    """Whether to compare the weights with the golden values of the model when they are loaded."""

@@ -58,6 +58,7 @@ class StaticBackend(Backend):
     """Embeds by the mean of token vectors."""
 
     name = "static"
+    options_type = StaticOptions
 
     def __init__(self, profile: ModelProfile, table: Table) -> None:
         check_width(profile, table.vectors.shape[-1])

@@ -28,6 +28,7 @@ class TorchBackend(LocalBackend):
     """Runs a model through transformers' own classes; of a base repository, every task."""
 
     name = "torch"
+    options_type = TorchOptions
 
     def __init__(self, profile: ModelProfile, tokenizer: Tokenizer, weights: Weights, options: TorchOptions) -> None:
         """Load the model.

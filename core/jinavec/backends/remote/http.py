@@ -23,6 +23,7 @@ from jinavec.http_client import (
     shown_address,
     tls_context,
 )
+from jinavec.log import timed
 from jinavec.wire.codec import Codec
 from jinavec.wire.errors import error_in_reply
 from jinavec.wire.fields import loads
@@ -119,6 +120,7 @@ class HttpTransport:
         self._client = client
         self._codec = codec
         self._url = url
+        self._shown = shown_address(url)
         self._width = width
         self._reading = asyncio.Lock()
 
@@ -152,7 +154,8 @@ class HttpTransport:
         httpx = require("httpx2", "remote")
         try:
             async with asyncio.timeout(timeout):
-                answer, body = await self._exchange(request)
+                with timed("POST %s: %d texts", self._shown, len(request.texts)):
+                    answer, body = await self._exchange(request)
         except TimeoutError as error:
             raise late(timeout) from error
         except (httpx.ConnectError, httpx.ProxyError) as error:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from jinavec.errors import InvalidInput
 from jinavec.http_client import check_headers
+from jinavec.options import inherit_meanings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,38 +16,46 @@ class RemoteOptions:
 
     Raises:
         InvalidInput: a number that is not more than 0, or a header that no request carries.
+
+    Attributes:
+        batch: The most texts a request; by default what servers of the protocol take. A slow server gets fewer.
+        concurrency: The most requests at once; it begins with one, and a server that does not gain by more gets fewer.
+        timeout: Seconds for one answer; then its texts are sent again, half as many in a request.
+        deadline: Seconds for one request with all its retries; and how long a server may answer nothing at all before a
+            call is given up.
+        requests_per_minute: The most requests that are begun in a minute; None: no limit.
+        tokens_per_minute: The most tokens sent in a minute; None: no limit. Tokens are not counted here, but guessed:
+            three bytes each, which is more than they take.
+        encoding: How vectors travel; by default base64 where the protocol has it.
+        narrow: Who truncates vectors to the Matryoshka dimension; both give the same, the server's way is fewer bytes.
+        adds_prompt: Whether the server adds the prefix; by default what servers of the protocol do.
+        verify: Whether to check on first use, by at most four small requests, that the server gives the model's own
+            vectors. By default ``openai``, ``tei``, ``ollama`` and ``cohere`` do for a model with golden values, as v5
+            is, once a process for each address, served name and task; ``jina`` away from the vendor's address compares
+            the two prefixes.
+        headers: Headers of every request, such as those of a proxy; never stored.
+        ca_certs: File of the certificates of a private authority; by default that of JINAVEC_CA_CERTS.
+        client_cert: File of the certificate that shows who the client is; by default that of JINAVEC_CLIENT_CERT.
+        client_key: File of its key, where that is another one; by default that of JINAVEC_CLIENT_KEY.
     """
 
     batch: int | None = None
-    """The most texts a request; by default what servers of the protocol take. A slow server gets fewer."""
     concurrency: int = 16
-    """The most requests at once; it begins with one, and a server that does not gain by more gets fewer."""
     timeout: float = 60.0
-    """Seconds for one answer; then its texts are sent again, half as many in a request."""
     deadline: float = 180.0
-    """Seconds for one request with all its retries; and how long a server may answer nothing at all before a call is
-    given up."""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    """Tokens are not counted here, but guessed: three bytes each, which is more than there are."""
     encoding: Literal["float", "base64"] | None = None
-    """How vectors travel; by default base64 where the protocol has it."""
     narrow: Literal["local", "server"] = "local"
-    """Who truncates vectors to the Matryoshka dimension; both give the same, the server's way is fewer bytes."""
     adds_prompt: bool | None = None
-    """Whether the server adds the prefix; by default what servers of the protocol do."""
     verify: bool | None = None
-    """Whether to check on first use, by at most four small requests, that the server gives the model's own vectors. By
-    default ``openai``, ``tei``, ``ollama`` and ``cohere`` do for a model with golden values, as v5 is, once a process
-    for each address, served name and task; ``jina`` away from the vendor's address compares the two prefixes."""
     headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    """Headers of every request, such as those of a proxy; never stored."""
     ca_certs: str | None = None
-    """File of the certificates of a private authority; by default that of JINAVEC_CA_CERTS."""
     client_cert: str | None = None
-    """File of the certificate that shows who the client is; by default that of JINAVEC_CLIENT_CERT."""
     client_key: str | None = None
-    """File of its key, where that is another one; by default that of JINAVEC_CLIENT_KEY."""
+
+    def __init_subclass__(cls) -> None:
+        inherit_meanings(cls, RemoteOptions)
 
     def __post_init__(self) -> None:
         for name in ("batch", "concurrency", "timeout", "deadline", "requests_per_minute", "tokens_per_minute"):
@@ -62,12 +71,15 @@ class OllamaOptions(RemoteOptions):
 
     Raises:
         InvalidInput: a number that is not more than 0.
+
+    Attributes:
+        num_ctx: Tokens of context that it makes room for; by default what the model was pulled with. Longer texts are
+            refused.
+        keep_alive: How long it keeps the model in memory, such as ``"10m"`` or seconds; -1: always.
     """
 
     num_ctx: int | None = None
-    """Tokens of context that it makes room for; by default what the model was pulled with. Longer texts are refused."""
     keep_alive: str | int | None = None
-    """How long it keeps the model in memory, such as ``"10m"`` or seconds; -1: always."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,9 +89,12 @@ class OllamaOptions(RemoteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticsearchInferenceOptions(RemoteOptions):
-    """How Elasticsearch's inference API is reached, and used."""
+    """How Elasticsearch's inference API is reached, and used.
+
+    Attributes:
+        cloud_id: An Elastic Cloud deployment, in place of ``url``.
+        client: An ``Elasticsearch`` client of one's own, in place of an address; it stays open, and is never stored.
+    """
 
     cloud_id: str = ""
-    """An Elastic Cloud deployment, in place of ``url``."""
     client: object = field(default=None, repr=False)
-    """An ``Elasticsearch`` client of one's own, in place of an address; it stays open, and is never stored."""
