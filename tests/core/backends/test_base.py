@@ -68,7 +68,7 @@ def public(kind: type) -> set[str]:
 def test_every_attribute_is_that_of_the_backend_inside() -> None:
     inside = Inside()
     wrapper = BackendWrapper(inside)
-    assert public(Backend) - {"embed", "aembed", "background", "verify", "close"} == set(ANSWERS)
+    assert public(Backend) - {"options_type", "embed", "aembed", "background", "verify", "close"} == set(ANSWERS)
     assert {name: getattr(wrapper, name) for name in ANSWERS} == ANSWERS
     inside.revision = "another"
     assert wrapper.revision == "another"
@@ -92,7 +92,7 @@ def test_the_backend_inside_proves_itself() -> None:
 
 
 def test_no_public_name_of_a_backend_is_forgotten() -> None:
-    assert public(Backend) <= public(BackendWrapper)
+    assert public(Backend) - {"options_type"} <= public(BackendWrapper)  # which tells of the class alone
 
 
 def test_a_subclass_changes_what_it_overrides_and_nothing_else() -> None:
