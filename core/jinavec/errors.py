@@ -161,6 +161,10 @@ class IndexNotFound(EngineError):
     """There is no index at the target."""
 
 
+HOW_TO_CREATE = "create it by jinavec index, or in Python with contract= or encoder="
+"""What to do where there is no index."""
+
+
 class IndexDamaged(EngineError):
     """The index is there but cannot be read."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
-from jinavec.errors import EngineError, IndexNotFound, InvalidDimension, InvalidInput, UnknownModel, warn
+from jinavec.errors import HOW_TO_CREATE, EngineError, IndexNotFound, InvalidDimension, InvalidInput, UnknownModel, warn
 from jinavec.extras import require
 from jinavec.models import find_model
 from jinavec.options import plain
@@ -41,7 +41,7 @@ def open_collection(
             connection.limits = Limits.of(info)
             return manifest, True
     if info is None:
-        raise IndexNotFound(f"there is no collection {connection.location}; create it with a contract or an encoder")
+        raise IndexNotFound(f"there is no collection {connection.location}; {HOW_TO_CREATE}")
     connection.limits = Limits.of(info)
     found = Manifest.from_json(info.config.metadata, str(connection.location))
     if found is None:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from jinavec.contract import Contract
 from jinavec.encoder import Encoder
 from jinavec.engine import Engine
-from jinavec.errors import EngineError, IndexNotFound, warn
+from jinavec.errors import HOW_TO_CREATE, EngineError, IndexNotFound, warn
 from jinavec.extras import require
 from jinavec.filters import Filter
 from jinavec.ingest import Ingested
@@ -98,7 +98,7 @@ class QdrantIndex(Engine):
         """
         chosen, place = read_options(QdrantOptions, options), parse_location(location)
         if contract is None and place.folder and not local_collection_exists(place):
-            raise IndexNotFound(f"there is no collection {place}; create it with a contract or an encoder")
+            raise IndexNotFound(f"there is no collection {place}; {HOW_TO_CREATE}")
         connection = Connection(place, chosen)
         try:
             manifest, created = open_collection(connection, contract, encoder, chosen)

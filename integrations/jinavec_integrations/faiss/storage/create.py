@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from jinavec.errors import EngineError, IndexDamaged, IndexNotFound
+from jinavec.errors import HOW_TO_CREATE, EngineError, IndexDamaged, IndexNotFound
 from jinavec_integrations.faiss.storage import records
 from jinavec_integrations.faiss.storage.errors import reported
 from jinavec_integrations.faiss.storage.folder import COMPACTION_LOCK, HOLDER, MANIFEST, RECORDS, WRITE_LOCK, Folder
@@ -38,7 +38,7 @@ def require_index(path: Path) -> None:
     if has_index(path):
         return
     if not path.exists() or (path.is_dir() and _is_vacant(path)):
-        raise IndexNotFound(f"there is no index at {path}; create it with a contract or an encoder")
+        raise IndexNotFound(f"there is no index at {path}; {HOW_TO_CREATE}")
     _refuse_faiss_file(path)
     what = f"it holds no {MANIFEST}" if path.is_dir() else "it is not a folder"
     raise IndexDamaged(f"{path} is not a jinavec index: {what}")
